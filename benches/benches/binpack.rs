@@ -1,0 +1,3 @@
+//! Benches of `binpack`.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Benches of `cow-tree`.
+
+fn main() {}

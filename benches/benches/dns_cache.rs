@@ -1,0 +1,3 @@
+//! Benches of `dns-cache`.
+
+fn main() {}

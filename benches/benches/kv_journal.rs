@@ -1,0 +1,3 @@
+//! Benches of `kv-journal`.
+
+fn main() {}

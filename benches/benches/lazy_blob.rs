@@ -1,0 +1,3 @@
+//! Benches of `lazy-blob`.
+
+fn main() {}

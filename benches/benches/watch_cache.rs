@@ -1,0 +1,3 @@
+//! Benches of `watch-cache`.
+
+fn main() {}

@@ -1,0 +1,6 @@
+//! Crate.
+#![forbid(unsafe_code)]
+
+mod error;
+
+pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,2 @@
+//! Crate.
+#![forbid(unsafe_code)]

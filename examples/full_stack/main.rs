@@ -1,0 +1,3 @@
+//! The full stack in one process.
+
+fn main() {}

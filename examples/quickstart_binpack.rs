@@ -1,0 +1,3 @@
+//! Quickstart of `binpack`.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Quickstart of `dns-cache`.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Quickstart of `kv-journal`.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Quickstart of `lazy-blob`.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Quickstart of `watch-cache`.
+
+fn main() {}

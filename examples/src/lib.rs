@@ -1,0 +1,2 @@
+//! What the examples share: the glue that joins two crates each.
+#![forbid(unsafe_code)]
