@@ -1,0 +1,42 @@
+//! How a run ends early: one sentence and its causes, on one line.
+
+use std::error::Error;
+use std::fmt;
+
+/// The run's error: what was being done and why it failed.
+#[derive(Debug)]
+pub(crate) struct Fail(String);
+
+pub(crate) type Result<T, E = Fail> = std::result::Result<T, E>;
+
+impl Fail {
+    pub(crate) fn new(what: impl Into<String>) -> Self {
+        Self(what.into())
+    }
+}
+
+impl fmt::Display for Fail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Puts what was being done before an error and its chain of causes.
+pub(crate) trait Context<T> {
+    fn context(self, what: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T, E: Error> Context<T> for std::result::Result<T, E> {
+    fn context(self, what: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|error| {
+            let mut line = format!("{}: {error}", what());
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                line.push_str(": ");
+                line.push_str(&error.to_string());
+                cause = error.source();
+            }
+            Fail(line)
+        })
+    }
+}
