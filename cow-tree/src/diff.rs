@@ -33,6 +33,7 @@ pub enum Change<'a, K, V> {
 
 impl<'a, K, V> Change<'a, K, V> {
     /// The key that differs.
+    #[must_use]
     pub fn key(&self) -> &'a K {
         match self {
             Self::Added { key, .. } | Self::Removed { key, .. } | Self::Updated { key, .. } => key,
@@ -58,8 +59,9 @@ pub struct Diff<'a, K, V, S = (), E = fn(&V, &V) -> bool> {
 /// What one side has not yet compared.
 struct Walk<'a, K, V, S> {
     stack: Vec<Level<'a, K, V, S>>,
+    /// Addresses of the nodes that were opened: the tests' proof that shared ones are not.
     #[cfg(test)]
-    opened: usize,
+    opened: Vec<usize>,
 }
 
 enum Level<'a, K, V, S> {
@@ -112,13 +114,13 @@ impl<'a, K: Ord, V, S, E: FnMut(&V, &V) -> bool> Diff<'a, K, V, S, E> {
             (Head::Entry(old), Head::Entry(new)) => return self.compare(old, new),
             (Head::Entry(old), Head::Tree { node, bound, .. }) => {
                 if bound.is_some_and(|bound| old.0 < *bound) {
-                    return self.removed(old);
+                    return Some(self.removed(old));
                 }
                 self.newer.open(node, *bound);
             }
             (Head::Tree { node, bound, .. }, Head::Entry(new)) => {
                 if bound.is_some_and(|bound| new.0 < *bound) {
-                    return self.added(new);
+                    return Some(self.added(new));
                 }
                 self.older.open(node, *bound);
             }
@@ -154,8 +156,8 @@ impl<'a, K: Ord, V, S, E: FnMut(&V, &V) -> bool> Diff<'a, K, V, S, E> {
 
     fn compare(&mut self, old: &'a (K, V), new: &'a (K, V)) -> Option<Change<'a, K, V>> {
         match old.0.cmp(&new.0) {
-            Ordering::Less => self.removed(old),
-            Ordering::Greater => self.added(new),
+            Ordering::Less => Some(self.removed(old)),
+            Ordering::Greater => Some(self.added(new)),
             Ordering::Equal => {
                 self.older.advance();
                 self.newer.advance();
@@ -169,14 +171,14 @@ impl<'a, K: Ord, V, S, E: FnMut(&V, &V) -> bool> Diff<'a, K, V, S, E> {
         }
     }
 
-    fn removed(&mut self, (key, value): &'a (K, V)) -> Option<Change<'a, K, V>> {
+    fn removed(&mut self, (key, value): &'a (K, V)) -> Change<'a, K, V> {
         self.older.advance();
-        Some(Change::Removed { key, value })
+        Change::Removed { key, value }
     }
 
-    fn added(&mut self, (key, value): &'a (K, V)) -> Option<Change<'a, K, V>> {
+    fn added(&mut self, (key, value): &'a (K, V)) -> Change<'a, K, V> {
         self.newer.advance();
-        Some(Change::Added { key, value })
+        Change::Added { key, value }
     }
 }
 
@@ -187,8 +189,8 @@ impl<'a, K: Ord, V, S, E: FnMut(&V, &V) -> bool> Iterator for Diff<'a, K, V, S, 
         loop {
             let change = match (self.older.head(), self.newer.head()) {
                 (Some(old), Some(new)) => self.step(&old, &new),
-                (Some(Head::Entry(old)), None) => self.removed(old),
-                (None, Some(Head::Entry(new))) => self.added(new),
+                (Some(Head::Entry(old)), None) => Some(self.removed(old)),
+                (None, Some(Head::Entry(new))) => Some(self.added(new)),
                 (Some(Head::Tree { node, bound, .. }), None) => {
                     self.older.open(node, bound);
                     None
@@ -217,7 +219,7 @@ impl<'a, K, V, S> Walk<'a, K, V, S> {
         Self {
             stack: level.into_iter().collect(),
             #[cfg(test)]
-            opened: 0,
+            opened: Vec::new(),
         }
     }
 
@@ -287,14 +289,150 @@ impl<'a, K, V, S> Walk<'a, K, V, S> {
         self.advance();
         self.stack.push(level);
         #[cfg(test)]
-        {
-            self.opened += 1;
-        }
+        self.opened.push(node.address());
     }
 }
 
 impl<K, V, S, E> std::fmt::Debug for Diff<'_, K, V, S, E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Diff").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Tree;
+
+    type Map = BTreeMap<u16, u8>;
+
+    /// Inserts, or removes where there is no value.
+    fn apply(tree: &mut Tree<u16, u8>, map: &mut Map, edits: &[(u16, Option<u8>)]) {
+        for &(key, value) in edits {
+            match value {
+                Some(value) => assert_eq!(tree.insert(key, value), map.insert(key, value)),
+                None => assert_eq!(tree.remove(&key), map.remove(&key)),
+            }
+        }
+    }
+
+    fn naive_diff<'a>(old: &'a Map, new: &'a Map) -> Vec<Change<'a, u16, u8>> {
+        let keys: BTreeSet<&u16> = old.keys().chain(new.keys()).collect();
+        let change = |key| match (old.get(key), new.get(key)) {
+            (None, Some(value)) => Some(Change::Added { key, value }),
+            (Some(value), None) => Some(Change::Removed { key, value }),
+            (Some(old), Some(new)) if old != new => Some(Change::Updated { key, old, new }),
+            _ => None,
+        };
+        keys.into_iter().filter_map(change).collect()
+    }
+
+    fn addresses(child: &Child<u16, u8, ()>, into: &mut BTreeSet<usize>) {
+        into.insert(child.node.address());
+        if let Node::Inner(inner) = &child.node {
+            inner
+                .children
+                .iter()
+                .for_each(|child| addresses(child, into));
+        }
+    }
+
+    fn nodes(tree: &Tree<u16, u8>) -> BTreeSet<usize> {
+        let mut nodes = BTreeSet::new();
+        tree.root()
+            .into_iter()
+            .for_each(|root| addresses(root, &mut nodes));
+        nodes
+    }
+
+    /// Runs a diff to its end: the changes, and the nodes that it opened on both sides.
+    fn run<'a>(
+        old: &'a Tree<u16, u8>,
+        new: &'a Tree<u16, u8>,
+    ) -> (Vec<Change<'a, u16, u8>>, Vec<usize>) {
+        let mut diff = old.diff(new);
+        let changes = diff.by_ref().collect();
+        (changes, [diff.older.opened, diff.newer.opened].concat())
+    }
+
+    fn edits(keys: u16, count: usize) -> impl Strategy<Value = Vec<(u16, Option<u8>)>> {
+        let value = prop_oneof![any::<u8>().prop_map(Some), Just(None)];
+        prop::collection::vec((0..keys, value), 0..count)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+
+        #[test]
+        fn diff_equals_the_naive_one_and_opens_no_shared_node(
+            start in edits(600, 500),
+            since in edits(600, 60),
+            backwards in any::<bool>(),
+        ) {
+            let (mut tree, mut map) = (Tree::new(), Map::new());
+            apply(&mut tree, &mut map, &start);
+            let (old, old_map) = (tree.clone(), map.clone());
+            apply(&mut tree, &mut map, &since);
+
+            let (a, b) = if backwards { (&tree, &old) } else { (&old, &tree) };
+            let (map_a, map_b) = if backwards { (&map, &old_map) } else { (&old_map, &map) };
+            let (changes, opened) = run(a, b);
+            prop_assert_eq!(changes, naive_diff(map_a, map_b));
+
+            let (nodes_a, nodes_b) = (nodes(a), nodes(b));
+            for node in &opened {
+                prop_assert!(!(nodes_a.contains(node) && nodes_b.contains(node)));
+            }
+            prop_assert_eq!(a == b, map_a == map_b);
+        }
+
+        #[test]
+        fn trees_made_apart_differ_as_their_entries_do(
+            old in edits(300, 300),
+            new in edits(300, 300),
+        ) {
+            let (mut old_tree, mut old_map) = (Tree::new(), Map::new());
+            apply(&mut old_tree, &mut old_map, &old);
+            let (mut inserted, mut new_map) = (Tree::new(), Map::new());
+            apply(&mut inserted, &mut new_map, &new);
+            let loaded: Tree<u16, u8> = new_map.clone().into_iter().collect();
+            prop_assert_eq!(&inserted, &loaded);
+            prop_assert_eq!(run(&old_tree, &inserted).0, naive_diff(&old_map, &new_map));
+            prop_assert_eq!(run(&old_tree, &loaded).0, naive_diff(&old_map, &new_map));
+        }
+    }
+
+    #[test]
+    fn cost_is_that_of_the_changes() {
+        let old: Tree<u16, u8> = (0..40_000).map(|key| (key, 0)).collect();
+        let height = old.root().map_or(0, |root| root.node.height());
+        assert!(
+            height >= 4,
+            "a deep tree is needed, not one of height {height}"
+        );
+        let mut new = old.clone();
+        for key in (0..40_000).step_by(4_000) {
+            new.insert(key, 1);
+        }
+        let (changes, opened) = run(&old, &new);
+        assert_eq!(changes.len(), 10);
+        // No more than one path for each change on each side.
+        assert!(
+            opened.len() <= 10 * 2 * (height + 1),
+            "opened {} nodes",
+            opened.len()
+        );
+    }
+
+    #[test]
+    fn a_clone_is_not_opened_at_all() {
+        let tree: Tree<u16, u8> = (0..1000).map(|key| (key, 0)).collect();
+        let clone = tree.clone();
+        let (changes, opened) = run(&tree, &clone);
+        assert!(changes.is_empty() && opened.is_empty());
     }
 }

@@ -40,8 +40,12 @@
 #![forbid(unsafe_code)]
 
 mod bulk;
+#[cfg(test)]
+mod check;
 mod diff;
 mod edit;
+#[cfg(test)]
+mod model;
 mod node;
 mod range;
 mod summary;

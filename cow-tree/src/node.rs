@@ -120,6 +120,14 @@ impl<K, V, S> Node<K, V, S> {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn address(&self) -> usize {
+        match self {
+            Self::Leaf(leaf) => Arc::as_ptr(leaf).addr(),
+            Self::Inner(inner) => Arc::as_ptr(inner).addr(),
+        }
+    }
+
     /// Levels below this node.
     pub(crate) fn height(&self) -> usize {
         let (mut node, mut height) = (self, 0);

@@ -67,6 +67,11 @@ impl<K, V, S> Tree<K, V, S> {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn root(&self) -> Option<&Child<K, V, S>> {
+        self.root.as_ref()
+    }
+
     /// All entries in key order.
     #[must_use]
     pub fn iter(&self) -> Range<'_, K, V, S> {
