@@ -4,6 +4,124 @@ use std::fmt::Display;
 
 use crate::error::{Error, ErrorKind, Result};
 
+/// The settings of a [`Store`](crate::Store).
+///
+/// ```
+/// let mut config = kv_journal::Config::default();
+/// config.quota_bytes = 64 << 20;
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Config {
+    /// The most that one request may hold, keys and values together: [`Config::REQUEST_BYTES`].
+    pub request_bytes: usize,
+    /// The longest key: [`Config::KEY_BYTES`].
+    pub key_bytes: usize,
+    /// The longest value: [`Config::VALUE_BYTES`].
+    pub value_bytes: usize,
+    /// The most comparisons, and operations of a branch, in one transaction: [`Config::TXN_OPS`].
+    pub txn_ops: usize,
+    /// What all retained versions may take; beyond it only deletes and compaction pass:
+    /// [`Config::QUOTA_BYTES`].
+    pub quota_bytes: u64,
+    /// How many requests wait for the sequencer before callers do: [`Config::QUEUE_LEN`].
+    pub queue_len: usize,
+    /// At most so many transactions share one append: [`Config::BATCH_RECORDS`].
+    pub batch_records: usize,
+    /// A batch is full when its records reach this: [`Config::BATCH_BYTES`].
+    pub batch_bytes: usize,
+    /// How often the driver asks what became of an append whose outcome is unknown before it gives
+    /// up: [`Config::RESOLVE_ATTEMPTS`].
+    pub resolve_attempts: u32,
+}
+
+impl Config {
+    /// etcd's `--max-request-bytes`. The greatest value stays well below what a file journal
+    /// takes as one record.
+    pub const REQUEST_BYTES: Limit<usize> = Limit {
+        default: 3 << 19,
+        min: 1 << 10,
+        max: 32 << 20,
+    };
+    /// etcd bounds a key by its request alone; so does the default.
+    pub const KEY_BYTES: Limit<usize> = Limit {
+        default: 3 << 19,
+        min: 1,
+        max: 32 << 20,
+    };
+    /// etcd bounds a value by its request alone; so does the default.
+    pub const VALUE_BYTES: Limit<usize> = Limit {
+        default: 3 << 19,
+        min: 0,
+        max: 32 << 20,
+    };
+    /// etcd's `--max-txn-ops`.
+    pub const TXN_OPS: Limit<usize> = Limit {
+        default: 128,
+        min: 1,
+        max: 1 << 16,
+    };
+    /// The state lives in memory, so the default is etcd's usual upper bound; the least value
+    /// still holds one request of default size.
+    pub const QUOTA_BYTES: Limit<u64> = Limit {
+        default: 8 << 30,
+        min: 1 << 20,
+        max: 1 << 50,
+    };
+    /// Enough to fill a batch while one is syncing; each place holds at most one request.
+    pub const QUEUE_LEN: Limit<usize> = Limit {
+        default: 4096,
+        min: 1,
+        max: 1 << 20,
+    };
+    /// Beyond some thousands a sync is no longer what a batch waits for.
+    pub const BATCH_RECORDS: Limit<usize> = Limit {
+        default: 4096,
+        min: 1,
+        max: 1 << 16,
+    };
+    /// Keeps the time of one append near that of its sync on a disk of some 100 MB/s.
+    pub const BATCH_BYTES: Limit<usize> = Limit {
+        default: 4 << 20,
+        min: 1,
+        max: 64 << 20,
+    };
+    /// With pauses that double from 10 ms to at most 1 s, the default gives up after about 4 s.
+    pub const RESOLVE_ATTEMPTS: Limit<u32> = Limit {
+        default: 10,
+        min: 1,
+        max: 1000,
+    };
+
+    pub(crate) fn check(&self) -> Result<()> {
+        Self::REQUEST_BYTES.check("request_bytes", self.request_bytes)?;
+        Self::KEY_BYTES.check("key_bytes", self.key_bytes)?;
+        Self::VALUE_BYTES.check("value_bytes", self.value_bytes)?;
+        Self::TXN_OPS.check("txn_ops", self.txn_ops)?;
+        Self::QUOTA_BYTES.check("quota_bytes", self.quota_bytes)?;
+        Self::QUEUE_LEN.check("queue_len", self.queue_len)?;
+        Self::BATCH_RECORDS.check("batch_records", self.batch_records)?;
+        Self::BATCH_BYTES.check("batch_bytes", self.batch_bytes)?;
+        Self::RESOLVE_ATTEMPTS.check("resolve_attempts", self.resolve_attempts)
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            request_bytes: Self::REQUEST_BYTES.default,
+            key_bytes: Self::KEY_BYTES.default,
+            value_bytes: Self::VALUE_BYTES.default,
+            txn_ops: Self::TXN_OPS.default,
+            quota_bytes: Self::QUOTA_BYTES.default,
+            queue_len: Self::QUEUE_LEN.default,
+            batch_records: Self::BATCH_RECORDS.default,
+            batch_bytes: Self::BATCH_BYTES.default,
+            resolve_attempts: Self::RESOLVE_ATTEMPTS.default,
+        }
+    }
+}
+
 /// A setting's default and the least and the most that `open` accepts.
 #[derive(Debug, Clone, Copy)]
 pub struct Limit<T> {
@@ -16,11 +134,14 @@ pub struct Limit<T> {
 }
 
 impl<T: PartialOrd + Display + Copy> Limit<T> {
-    fn check(&self, field: &str, value: T) -> Result<()> {
+    pub(crate) fn check(&self, field: &str, value: T) -> Result<()> {
         if value >= self.min && value <= self.max {
             return Ok(());
         }
         let (min, max) = (self.min, self.max);
-        Err(Error::new(ErrorKind::Invalid, format!("config: {field} is {value}: set it to {min}..={max}")))
+        Err(Error::new(
+            ErrorKind::Invalid,
+            format!("config: {field} is {value}: set it to {min}..={max}"),
+        ))
     }
 }

@@ -21,6 +21,12 @@ pub enum ErrorKind {
         /// The newest revision that can be read.
         current_revision: u64,
     },
+    /// The journal no longer has the record asked for: load a checkpoint and read from
+    /// `first_seq`.
+    Trimmed {
+        /// The oldest record that can still be read.
+        first_seq: u64,
+    },
     /// Another append came first: read the tail and evaluate again.
     Conflict,
     /// Another writer has taken the journal over: stop writing, open again to take it back.
@@ -56,7 +62,11 @@ impl Error {
     ///
     /// Adapters outside this crate build their errors with it.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        Self {
+            kind,
+            message: message.into(),
+            source: None,
+        }
     }
 
     /// The same error with the failure that caused it.
@@ -73,6 +83,25 @@ impl Error {
     }
 }
 
+impl Error {
+    /// The error that callers get once this one has ended the driver.
+    pub(crate) fn closed(cause: Option<&Self>) -> Self {
+        let closed = Self::new(
+            ErrorKind::Closed,
+            "the store's driver has ended: open the store again",
+        );
+        match cause {
+            Some(cause) => closed.with_source(cause.clone()),
+            None => closed,
+        }
+    }
+
+    /// The same error under another kind and sentence, which has this one as its cause.
+    pub(crate) fn behind(self, kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(kind, message).with_source(self)
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
@@ -81,6 +110,8 @@ impl fmt::Display for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source.as_ref().map(|source| source.as_ref() as &(dyn StdError + 'static))
+        self.source
+            .as_ref()
+            .map(|source| source.as_ref() as &(dyn StdError + 'static))
     }
 }

@@ -1,6 +1,50 @@
-//! Crate.
+//! An embeddable key-value store with etcd v3 semantics over a pluggable, ordered, durable journal.
+//!
+//! The state lives in memory, with every revision until it is compacted. Durability and order come
+//! from a [`Journal`]: a directory of files ([`FileJournal`]), memory ([`MemoryJournal`]), or
+//! whatever implements the port. A [`Store`] is opened on a journal and gives a cloneable handle
+//! and a [`Driver`] for the caller to spawn.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> kv_journal::Result<()> {
+//! use std::sync::Arc;
+//! use kv_journal::{Compare, CompareResult, Config, KeyRange, MemoryJournal, Op, Store, Txn};
+//!
+//! let (store, driver) = Store::open(Arc::new(MemoryJournal::new()), Config::default()).await?;
+//! tokio::spawn(driver);
+//!
+//! // Create a key unless it exists.
+//! let create = Txn::new()
+//!     .when(Compare::mod_revision("leader", CompareResult::Equal, 0))
+//!     .then(Op::put("leader", "me"));
+//! assert!(store.txn(create.clone()).await?.succeeded);
+//! assert!(!store.txn(create).await?.succeeded);
+//!
+//! let leaders = store.range(KeyRange::prefix("lead"))?;
+//! assert_eq!(leaders.kvs[0].mod_revision, 2);
+//! # Ok(()) }
+//! ```
 #![forbid(unsafe_code)]
 
+mod config;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod core;
 mod error;
+mod journal;
+mod store;
 
+pub use crate::core::{
+    Compare, CompareResult, CompareTarget, DeleteRequest, DeleteResponse, Event, EventKind,
+    KeyRange, KeyValue, Mutation, Op, OpResponse, PutRequest, PutResponse, RangeRequest,
+    RangeResponse, Record, Sort, SortOrder, SortTarget, Txn, TxnResponse,
+};
+pub use config::{Config, Limit};
 pub use error::{Error, ErrorKind, Result};
+#[doc(hidden)]
+pub use journal::fuzz_frames;
+pub use journal::{
+    Entry, Fault, FaultJournal, FileConfig, FileJournal, Journal, MemoryJournal, OpenReport,
+    ReadLimits, Tail, TornTail,
+};
+pub use store::{Driver, Snapshot, Stats, Store, WatchBatch, WatchRequest, Watcher};

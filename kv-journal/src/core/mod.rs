@@ -1,0 +1,24 @@
+//! The algorithm, free of IO: keys, requests, transactions, the multi-version state, records.
+
+mod at_revision;
+mod key_range;
+mod mvcc;
+mod query;
+mod record;
+mod request;
+mod txn;
+mod txn_check;
+mod value;
+
+pub use key_range::KeyRange;
+pub use record::{Mutation, Record};
+pub use request::{
+    Compare, CompareResult, CompareTarget, DeleteRequest, DeleteResponse, Op, OpResponse,
+    PutRequest, PutResponse, RangeRequest, RangeResponse, Sort, SortOrder, SortTarget, Txn,
+    TxnResponse,
+};
+pub use value::{Event, EventKind, KeyValue};
+
+pub(crate) use mvcc::{State, without_previous};
+pub(crate) use txn::evaluate;
+pub(crate) use txn_check::{RequestLimits, check_delete, check_put, check_range, check_txn};

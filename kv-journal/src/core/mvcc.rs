@@ -1,0 +1,309 @@
+//! The multi-version state: what every retained revision looked like.
+//!
+//! Three persistent trees, so that a clone is a snapshot and costs nothing:
+//!
+//! - `live`: the newest version of every key that exists now. Counts cost `O(log n)` here.
+//! - `history`: `(key, revision)` of every version that was replaced or deleted since, and of
+//!   every delete. A key that was written once has no entry.
+//! - `log`: the events of every retained revision, from which watchers and compaction work.
+//!
+//! Invariant: a version in `live` with `mod_revision <= r` is what a read at `r` sees; otherwise
+//! the newest entry of `history` at or below `r` says it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cow_tree::Tree;
+
+use super::key_range::KeyRange;
+use super::record::{Mutation, Record};
+use super::value::{Event, EventKind, KeyValue};
+use crate::error::{Error, ErrorKind, Result};
+
+/// What a version takes beside its key and value: its struct, its event, its place in the trees.
+const VERSION_OVERHEAD: u64 = 256;
+
+#[derive(Clone)]
+pub(crate) struct State {
+    revision: u64,
+    compact_revision: u64,
+    /// Up to and including this revision the sweep is done.
+    swept_revision: u64,
+    bytes: u64,
+    pub(super) live: Tree<Bytes, Arc<KeyValue>>,
+    /// `None` is a delete.
+    pub(super) history: Tree<(Bytes, u64), Option<Arc<KeyValue>>>,
+    log: Tree<u64, Arc<[Event]>>,
+}
+
+impl State {
+    /// The state of a store that nothing was written to. Its revision is 1, as in etcd.
+    pub(crate) fn new() -> Self {
+        Self {
+            revision: 1,
+            compact_revision: 0,
+            swept_revision: 1,
+            bytes: 0,
+            live: Tree::new(),
+            history: Tree::new(),
+            log: Tree::new(),
+        }
+    }
+
+    pub(crate) fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    pub(crate) fn compact_revision(&self) -> u64 {
+        self.compact_revision
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(crate) fn keys(&self) -> usize {
+        self.live.len()
+    }
+
+    pub(crate) fn versions(&self) -> usize {
+        self.live.len() + self.history.len()
+    }
+
+    pub(crate) fn get(&self, key: &[u8]) -> Option<&Arc<KeyValue>> {
+        self.live.get(key)
+    }
+
+    pub(crate) fn count(&self, range: &KeyRange) -> u64 {
+        if range.is_empty() {
+            0
+        } else {
+            self.live.count_of::<[u8], _>(range.bounds()) as u64
+        }
+    }
+
+    /// The keys of `range` that exist now, in key order.
+    pub(crate) fn iter(&self, range: &KeyRange) -> impl DoubleEndedIterator<Item = &Arc<KeyValue>> {
+        let range = (!range.is_empty()).then_some(range);
+        range
+            .into_iter()
+            .flat_map(|range| self.live.range::<[u8], _>(range.bounds()))
+            .map(|(_, kv)| kv)
+    }
+
+    /// The retained revisions from `revision` on, each with its events.
+    pub(crate) fn log(&self, revision: u64) -> impl Iterator<Item = (u64, &Arc<[Event]>)> {
+        self.log
+            .range(revision..)
+            .map(|(revision, events)| (*revision, events))
+    }
+
+    /// Whether `revision` can be read.
+    pub(crate) fn check_readable(&self, revision: u64) -> Result<()> {
+        if revision > self.revision {
+            let current_revision = self.revision;
+            return Err(Error::new(
+                ErrorKind::FutureRevision { current_revision },
+                format!("revision {revision} does not exist yet: the newest is {current_revision}"),
+            ));
+        }
+        if revision < self.compact_revision {
+            return Err(self.compacted(revision));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn compacted(&self, revision: u64) -> Error {
+        let compact_revision = self.compact_revision;
+        Error::new(
+            ErrorKind::Compacted { compact_revision },
+            format!("revision {revision} was compacted: the oldest is {compact_revision}"),
+        )
+    }
+
+    /// Whether a compaction to `revision` is possible.
+    pub(crate) fn check_compaction(&self, revision: u64) -> Result<()> {
+        if revision <= self.compact_revision {
+            return Err(self.compacted(revision));
+        }
+        self.check_readable(revision)
+    }
+
+    /// Applies a record: the one way in which the state ever changes, live and at recovery.
+    ///
+    /// # Errors
+    /// `Corrupt` if the record does not follow from this state.
+    pub(crate) fn apply(&mut self, record: &Record) -> Result<()> {
+        match record {
+            Record::Transaction {
+                revision,
+                mutations,
+            } => {
+                if Some(*revision) != self.revision.checked_add(1) {
+                    return Err(self.does_not_follow(&format!("revision {revision}")));
+                }
+                self.apply_transaction(*revision, mutations)
+            }
+            Record::Compaction { revision } => {
+                if *revision <= self.compact_revision || *revision > self.revision {
+                    return Err(self.does_not_follow(&format!("a compaction to {revision}")));
+                }
+                self.compact(*revision);
+                Ok(())
+            }
+        }
+    }
+
+    fn does_not_follow(&self, what: &str) -> Error {
+        let revision = self.revision;
+        Error::new(
+            ErrorKind::Corrupt,
+            format!("the journal continues revision {revision} with {what}: restore a backup"),
+        )
+    }
+
+    fn apply_transaction(&mut self, revision: u64, mutations: &[Mutation]) -> Result<()> {
+        let mut events = Vec::with_capacity(mutations.len());
+        for mutation in mutations {
+            self.apply_mutation(revision, mutation, &mut events)?;
+        }
+        self.revision = revision;
+        self.log.insert(revision, events.into());
+        Ok(())
+    }
+
+    pub(super) fn apply_mutation(
+        &mut self,
+        revision: u64,
+        mutation: &Mutation,
+        events: &mut Vec<Event>,
+    ) -> Result<()> {
+        match mutation {
+            Mutation::Put { key, value, lease } => {
+                events.push(self.put(revision, key, value.clone(), *lease));
+            }
+            Mutation::Delete { range, deleted } => {
+                let doomed: Vec<_> = self.iter(range).cloned().collect();
+                if doomed.len() as u64 != *deleted {
+                    return Err(self.does_not_follow(&format!(
+                        "a delete of {deleted} keys where there are {}",
+                        doomed.len()
+                    )));
+                }
+                events.extend(doomed.into_iter().map(|prev| self.delete(revision, prev)));
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, revision: u64, key: &Bytes, value: Bytes, lease: i64) -> Event {
+        let prev_kv = self.live.get(key).cloned();
+        let kv = Arc::new(match &prev_kv {
+            Some(prev) => KeyValue {
+                key: prev.key.clone(),
+                value,
+                create_revision: prev.create_revision,
+                mod_revision: revision,
+                version: prev.version + 1,
+                lease,
+            },
+            // The key outlives the record that made it, so it has its own memory and is then
+            // shared by all versions: a slice would pin the first record for as long.
+            None => KeyValue {
+                key: Bytes::copy_from_slice(key),
+                value,
+                create_revision: revision,
+                mod_revision: revision,
+                version: 1,
+                lease,
+            },
+        });
+        self.bytes += version_bytes(&kv);
+        self.live.insert(kv.key.clone(), Arc::clone(&kv));
+        if let Some(prev) = &prev_kv {
+            self.history
+                .insert((kv.key.clone(), prev.mod_revision), Some(Arc::clone(prev)));
+        }
+        Event {
+            kind: EventKind::Put,
+            kv,
+            prev_kv,
+        }
+    }
+
+    fn delete(&mut self, revision: u64, prev: Arc<KeyValue>) -> Event {
+        let key = prev.key.clone();
+        let kv = KeyValue {
+            key: key.clone(),
+            mod_revision: revision,
+            ..KeyValue::default()
+        };
+        self.bytes += version_bytes(&kv);
+        self.live.remove(&key);
+        self.history
+            .insert((key.clone(), prev.mod_revision), Some(Arc::clone(&prev)));
+        self.history.insert((key, revision), None);
+        Event {
+            kind: EventKind::Delete,
+            kv: Arc::new(kv),
+            prev_kv: Some(prev),
+        }
+    }
+
+    /// Makes revisions below `revision` unreadable; [`sweep`](Self::sweep) frees their memory.
+    fn compact(&mut self, revision: u64) {
+        if self.swept_revision == self.compact_revision {
+            self.log.remove(&self.compact_revision);
+        }
+        self.compact_revision = revision;
+    }
+
+    /// Frees what compaction left, for at most `budget` events, and says whether all is freed.
+    ///
+    /// For every event at or below the compact revision the version before it is unreachable, and
+    /// so is the event itself if it is a delete. The events of the compact revision stay, since a
+    /// watch may start there, but without what was before.
+    pub(crate) fn sweep(&mut self, budget: usize) -> bool {
+        let mut freed = 0;
+        while self.swept_revision < self.compact_revision && freed < budget {
+            let revision = self.swept_revision + 1;
+            if let Some(events) = self.log.get(&revision).cloned() {
+                freed += events.len();
+                events.iter().for_each(|event| self.forget_before(event));
+                self.log.remove(&revision);
+                if revision == self.compact_revision {
+                    self.log.insert(revision, without_previous(&events));
+                }
+            }
+            self.swept_revision = revision;
+        }
+        self.swept_revision >= self.compact_revision
+    }
+
+    fn forget_before(&mut self, event: &Event) {
+        if let Some(prev) = &event.prev_kv {
+            self.history.remove(&(prev.key.clone(), prev.mod_revision));
+            self.bytes = self.bytes.saturating_sub(version_bytes(prev));
+        }
+        if event.kind == EventKind::Delete {
+            self.history
+                .remove(&(event.kv.key.clone(), event.kv.mod_revision));
+            self.bytes = self.bytes.saturating_sub(version_bytes(&event.kv));
+        }
+    }
+}
+
+fn version_bytes(kv: &KeyValue) -> u64 {
+    (kv.key.len() + kv.value.len()) as u64 + VERSION_OVERHEAD
+}
+
+/// The same events without what was there before: at the compact revision that is gone.
+pub(crate) fn without_previous(events: &[Event]) -> Arc<[Event]> {
+    events
+        .iter()
+        .map(|event| Event {
+            prev_kv: None,
+            ..event.clone()
+        })
+        .collect()
+}

@@ -1,0 +1,106 @@
+//! One file of the journal: its name, its header, and where its records are.
+#![deny(clippy::indexing_slicing)]
+
+use bytes::{Buf, BufMut};
+
+/// The size of a segment's header.
+pub(super) const HEADER_LEN: u64 = 8 + 4 + 8 + 8 + 4;
+
+const MAGIC: &[u8; 8] = b"kvjrnl\r\n";
+const VERSION: u32 = 1;
+const SUFFIX: &str = ".log";
+
+/// One record in so many bytes is in a segment's index; a read passes over at most as much.
+const INDEX_STRIDE: u64 = 64 << 10;
+
+/// What the journal remembers of one file.
+#[derive(Debug, Clone)]
+pub(super) struct Segment {
+    /// Its first record's number, even while it has none.
+    pub(super) base_seq: u64,
+    /// The epoch that was current when it was made.
+    pub(super) epoch: u64,
+    /// Where its last whole batch ends.
+    pub(super) len: u64,
+    /// Some of its records, with their offsets.
+    index: Vec<(u64, u64)>,
+}
+
+impl Segment {
+    pub(super) fn new(base_seq: u64, epoch: u64) -> Self {
+        Self {
+            base_seq,
+            epoch,
+            len: HEADER_LEN,
+            index: Vec::new(),
+        }
+    }
+
+    pub(super) fn name(&self) -> String {
+        name_of(self.base_seq)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == HEADER_LEN
+    }
+
+    /// Notes where a record is, now and then.
+    pub(super) fn note(&mut self, seq: u64, offset: u64) {
+        if self
+            .index
+            .last()
+            .is_none_or(|(_, last)| offset >= last + INDEX_STRIDE)
+        {
+            self.index.push((seq, offset));
+        }
+    }
+
+    /// Where to begin to look for a record.
+    pub(super) fn offset_before(&self, seq: u64) -> u64 {
+        let after = self.index.partition_point(|(noted, _)| *noted <= seq);
+        let found = after.checked_sub(1).and_then(|at| self.index.get(at));
+        found.map_or(HEADER_LEN, |(_, offset)| *offset)
+    }
+
+    pub(super) fn header(&self) -> Vec<u8> {
+        let mut header = Vec::new();
+        header.put_slice(MAGIC);
+        header.put_u32_le(VERSION);
+        header.put_u64_le(self.base_seq);
+        header.put_u64_le(self.epoch);
+        header.put_u32_le(crc32c::crc32c(&header));
+        header
+    }
+
+    /// Reads a header back, or says what is wrong with it.
+    pub(super) fn parse(base_seq: u64, header: &[u8]) -> Result<Self, &'static str> {
+        let mut rest = header
+            .strip_prefix(MAGIC)
+            .ok_or("this is not a journal segment")?;
+        let version = rest.try_get_u32_le().map_err(|_| "the header is cut")?;
+        let base = rest.try_get_u64_le().map_err(|_| "the header is cut")?;
+        let epoch = rest.try_get_u64_le().map_err(|_| "the header is cut")?;
+        let covered = header.len() - rest.len();
+        let crc = rest.try_get_u32_le().map_err(|_| "the header is cut")?;
+        if header.get(..covered).map(crc32c::crc32c) != Some(crc) {
+            return Err("the header's checksum does not match");
+        }
+        if version != VERSION {
+            return Err("the segment was written by a newer version");
+        }
+        if base != base_seq {
+            return Err("the header belongs to another segment");
+        }
+        Ok(Self::new(base_seq, epoch))
+    }
+}
+
+fn name_of(base_seq: u64) -> String {
+    format!("{base_seq:020}{SUFFIX}")
+}
+
+/// The base of the segment with this file name, if it is one.
+pub(super) fn base_of(name: &str) -> Option<u64> {
+    let base = name.strip_suffix(SUFFIX)?.parse().ok()?;
+    (name_of(base) == name).then_some(base)
+}

@@ -1,0 +1,327 @@
+//! The shell: a cloneable handle, the driver behind it, and the watchers.
+
+mod commit;
+mod driver;
+mod recovery;
+mod sequencer;
+mod shared;
+mod snapshot;
+mod stats;
+mod watch;
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot, watch as channel};
+
+pub use driver::Driver;
+pub use snapshot::Snapshot;
+pub use stats::Stats;
+pub use watch::{WatchBatch, WatchRequest, Watcher};
+
+use crate::config::Config;
+use crate::core::{
+    DeleteRequest, DeleteResponse, KeyValue, Op, OpResponse, PutRequest, PutResponse, RangeRequest,
+    RangeResponse, RequestLimits, Txn, TxnResponse, check_delete, check_put, check_range,
+    check_txn,
+};
+use crate::error::{Error, ErrorKind, Result};
+use crate::journal::Journal;
+use recovery::recover;
+use sequencer::{Command, Request, Sequencer};
+use shared::{Publisher, Shared, Watermark};
+
+/// A key-value store with etcd v3 semantics over a [`Journal`]. Clones are handles of one store.
+///
+/// Reads are synchronous and see what is published: revisions that are durable, whole, in order.
+/// Writes go through the one sequencer in the [`Driver`] and return once they are durable.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> kv_journal::Result<()> {
+/// use std::sync::Arc;
+/// use kv_journal::{Config, KeyRange, MemoryJournal, PutRequest, Store};
+///
+/// let (store, driver) = Store::open(Arc::new(MemoryJournal::new()), Config::default()).await?;
+/// tokio::spawn(driver);
+///
+/// let put = store.put(PutRequest::new("pods/a", "pending")).await?;
+/// assert_eq!(put.revision, 2); // an empty store is at revision 1
+/// assert_eq!(store.range(KeyRange::prefix("pods/"))?.count, 1);
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    commands: mpsc::Sender<Command>,
+    shared: Arc<Shared>,
+    moved: channel::Receiver<Watermark>,
+    journal: Arc<dyn Journal>,
+    limits: RequestLimits,
+    quota_bytes: u64,
+}
+
+/// Opening.
+impl Store {
+    /// Takes the journal over, replays it, and returns a handle and the driver to spawn.
+    ///
+    /// A store that had the journal before is fenced: its next write fails and its driver ends.
+    ///
+    /// # Errors
+    /// `Invalid` if a setting is out of its range; `Corrupt` if the journal cannot be replayed;
+    /// `Trimmed` if its beginning is gone; `Fenced` if another store opened it in the same moment;
+    /// and what the journal fails with.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave the journal fenced, which ends an older store. Nothing else.
+    pub async fn open(journal: Arc<dyn Journal>, config: Config) -> Result<(Self, Driver)> {
+        config.check()?;
+        let recovered = recover(&*journal).await?;
+        let (commands, queue) = mpsc::channel(config.queue_len);
+        let state = Arc::new(recovered.state.clone());
+        let at = Watermark {
+            revision: state.revision(),
+            next_seq: recovered.tail.next_seq,
+        };
+        let shared = Arc::new(Shared::new(state, recovered.tail.epoch));
+        let (publisher, moved) = Publisher::new(Arc::clone(&shared), at);
+        let inner = Inner {
+            commands,
+            shared,
+            moved,
+            journal: Arc::clone(&journal),
+            limits: RequestLimits::from(&config),
+            quota_bytes: config.quota_bytes,
+        };
+        let sequencer = Sequencer::new(queue, publisher, journal, config, recovered);
+        Ok((
+            Self {
+                inner: Arc::new(inner),
+            },
+            Driver::new(sequencer.run()),
+        ))
+    }
+}
+
+/// Writes.
+impl Store {
+    /// Writes one key.
+    ///
+    /// # Errors
+    /// `Invalid` if the request is malformed or too large, or keeps the value or lease of a key
+    /// that does not exist; `Exhausted` if the quota or the journal's disk is full and nothing was
+    /// written; `Unavailable` if the journal is, and nothing was written; `Unknown` if it cannot be
+    /// found out whether it was written; `Fenced` if another store took over; `Closed`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the write undone or done whole.
+    pub async fn put(&self, request: PutRequest) -> Result<PutResponse> {
+        check_put(&request, &self.inner.limits)?;
+        let response = self.run_op(Op::Put(request)).await?;
+        match response {
+            OpResponse::Put(put) => Ok(put),
+            OpResponse::Range(_) | OpResponse::Delete(_) => Err(mismatched()),
+        }
+    }
+
+    /// Deletes every key of a range, in one revision. If there is none the revision stays.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put), except that the quota does not stop a delete.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the delete undone or done whole.
+    pub async fn delete_range(
+        &self,
+        request: impl Into<DeleteRequest> + Send,
+    ) -> Result<DeleteResponse> {
+        let request = request.into();
+        check_delete(&request, &self.inner.limits)?;
+        let response = self.run_op(Op::Delete(request)).await?;
+        match response {
+            OpResponse::Delete(delete) => Ok(delete),
+            OpResponse::Range(_) | OpResponse::Put(_) => Err(mismatched()),
+        }
+    }
+
+    /// Runs one branch of a transaction, in one revision if it changes anything.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put), and `Invalid` if a branch changes one key twice, `Compacted` or
+    /// `FutureRevision` if it reads a revision that is not there. Nothing of it happens then.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the transaction undone or done whole.
+    pub async fn txn(&self, txn: Txn) -> Result<TxnResponse> {
+        check_txn(&txn, &self.inner.limits)?;
+        self.submit(Request::Txn(txn)).await
+    }
+
+    /// Makes revisions below `revision` unreadable and frees their memory, in small steps while
+    /// the store works on. Returns the newest revision, which a compaction does not change.
+    ///
+    /// # Errors
+    /// `Compacted` if `revision` is not above the last compaction; `FutureRevision` if it does not
+    /// exist yet; otherwise as [`put`](Self::put), except that the quota does not stop it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the compaction undone or done whole.
+    pub async fn compact(&self, revision: u64) -> Result<u64> {
+        self.submit(Request::Compact(revision))
+            .await
+            .map(|response| response.revision)
+    }
+
+    async fn run_op(&self, op: Op) -> Result<OpResponse> {
+        let txn = Txn::new().then(op);
+        let response = self.submit(Request::Txn(txn)).await?;
+        response.responses.into_iter().next().ok_or_else(mismatched)
+    }
+
+    async fn submit(&self, request: Request) -> Result<TxnResponse> {
+        self.inner.shared.check_open()?;
+        let (reply, answer) = oneshot::channel();
+        let sent = self.inner.commands.send(Command { request, reply }).await;
+        sent.map_err(|_| self.inner.shared.closed_error())?;
+        answer
+            .await
+            .unwrap_or_else(|_| Err(self.inner.shared.closed_error()))
+    }
+}
+
+/// Reads.
+impl Store {
+    /// The newest published version of `key`.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Arc<KeyValue>>> {
+        self.inner.shared.check_open()?;
+        Ok(self
+            .inner
+            .shared
+            .with_state(|state| state.get(key).cloned()))
+    }
+
+    /// Reads a range, now or at any retained revision.
+    ///
+    /// # Errors
+    /// `FutureRevision` or `Compacted` if it asks for a revision that cannot be read; `Invalid` if
+    /// it asks for one empty key; `Closed`.
+    pub fn range(&self, request: impl Into<RangeRequest>) -> Result<RangeResponse> {
+        self.inner.shared.check_open()?;
+        let request = request.into();
+        check_range(&request.range)?;
+        self.inner.shared.with_state(|state| state.range(&request))
+    }
+
+    /// A state to read from for as long as wanted. It goes on working when the store is closed.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            state: self.inner.shared.state(),
+        }
+    }
+
+    /// The newest published revision; the last one when the store is closed.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.inner.shared.with_state(crate::core::State::revision)
+    }
+
+    /// The oldest revision that can be read; 0 if nothing was ever compacted.
+    #[must_use]
+    pub fn compact_revision(&self) -> u64 {
+        self.inner
+            .shared
+            .with_state(crate::core::State::compact_revision)
+    }
+
+    /// What the store holds and has done.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats::of(&self.inner)
+    }
+
+    /// Waits until this store has applied everything that was in the journal when it was asked,
+    /// by whomever, and returns the published revision: a read after it is linearizable.
+    ///
+    /// # Errors
+    /// `Fenced` if another store has taken the journal over; `Closed`; and what the journal fails
+    /// with when asked for its tail.
+    ///
+    /// # Cancel safety
+    /// Dropping the future has no effect.
+    pub async fn read_barrier(&self) -> Result<u64> {
+        self.inner.shared.check_open()?;
+        let tail = tokio::select! {
+            tail = self.inner.journal.tail() => tail?,
+            () = self.closed() => return Err(self.inner.shared.closed_error()),
+        };
+        if tail.epoch > self.inner.shared.epoch() {
+            return Err(Error::new(
+                ErrorKind::Fenced,
+                format!(
+                    "another store took the journal over at epoch {}: open again",
+                    tail.epoch
+                ),
+            ));
+        }
+        let mut moved = self.inner.moved.clone();
+        let reached = moved.wait_for(|at| at.next_seq >= tail.next_seq).await;
+        reached
+            .map(|at| at.revision)
+            .map_err(|_| self.inner.shared.closed_error())
+    }
+
+    /// Events of a range, in order and without gaps, from any retained revision.
+    ///
+    /// # Errors
+    /// `Compacted` if the start is below the compact revision; `Invalid` if the range is empty or
+    /// the progress interval is zero; `Closed`.
+    pub fn watch(&self, request: impl Into<WatchRequest>) -> Result<Watcher> {
+        self.inner.shared.check_open()?;
+        Watcher::new(
+            &request.into(),
+            Arc::clone(&self.inner.shared),
+            self.inner.moved.clone(),
+        )
+    }
+
+    /// Waits until the driver has ended.
+    ///
+    /// # Cancel safety
+    /// Dropping the future has no effect.
+    pub async fn closed(&self) {
+        let mut moved = self.inner.moved.clone();
+        while moved.changed().await.is_ok() {}
+    }
+}
+
+fn mismatched() -> Error {
+    Error::new(
+        ErrorKind::Closed,
+        "the sequencer answered another request: open the store again",
+    )
+}
+
+impl From<&Config> for RequestLimits {
+    fn from(config: &Config) -> Self {
+        Self {
+            request_bytes: config.request_bytes,
+            key_bytes: config.key_bytes,
+            value_bytes: config.value_bytes,
+            txn_ops: config.txn_ops,
+        }
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("revision", &self.revision())
+            .finish_non_exhaustive()
+    }
+}

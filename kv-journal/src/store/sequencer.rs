@@ -1,0 +1,343 @@
+//! The one place where order is made.
+//!
+//! Requests are evaluated against the newest state, which may not be durable yet; their records
+//! gather in a batch while the batch before it is being made durable. A batch is published when it
+//! is durable, whole, and only then are its callers answered. A request that changed nothing is
+//! answered with the batch that it saw, since it may have seen what is not durable.
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+use super::commit::{Commit, Committed};
+use super::recovery::Recovered;
+use super::shared::Publisher;
+use crate::config::Config;
+use crate::core::{Op, Record, State, Txn, TxnResponse, evaluate};
+use crate::error::{Error, ErrorKind, Result};
+use crate::journal::Journal;
+
+/// Events freed after a compaction between two looks at the queue: some 100 microseconds.
+const SWEEP_STEP: usize = 256;
+
+/// Requests taken from the queue at once.
+const TAKE: usize = 64;
+
+pub(super) enum Request {
+    Txn(Txn),
+    Compact(u64),
+}
+
+type Answer = Result<TxnResponse>;
+
+pub(super) struct Command {
+    pub(super) request: Request,
+    pub(super) reply: oneshot::Sender<Answer>,
+}
+
+struct Waiting {
+    reply: oneshot::Sender<Answer>,
+    answer: Answer,
+}
+
+/// What gathers while the batch before it is in flight.
+#[derive(Default)]
+struct Batch {
+    records: Vec<Bytes>,
+    bytes: usize,
+    waiting: Vec<Waiting>,
+}
+
+/// The batch that the journal is making durable.
+struct InFlight {
+    commit: Pin<Box<dyn Future<Output = Committed> + Send>>,
+    records: usize,
+    bytes: usize,
+    waiting: Vec<Waiting>,
+    /// The state with this batch and without the next one.
+    state: Arc<State>,
+}
+
+pub(super) struct Sequencer {
+    queue: mpsc::Receiver<Command>,
+    queue_open: bool,
+    taken: VecDeque<Command>,
+    publisher: Publisher,
+    journal: Arc<dyn Journal>,
+    config: Config,
+    /// The newest state; ahead of what is published by the batch in flight and the one gathering.
+    state: State,
+    batch: Batch,
+    epoch: u64,
+    next_seq: u64,
+    /// Whether the published state still holds what a compaction has freed in `state`.
+    sweep_unpublished: bool,
+}
+
+impl Sequencer {
+    pub(super) fn new(
+        queue: mpsc::Receiver<Command>,
+        publisher: Publisher,
+        journal: Arc<dyn Journal>,
+        config: Config,
+        recovered: Recovered,
+    ) -> Self {
+        Self {
+            queue,
+            queue_open: true,
+            taken: VecDeque::new(),
+            publisher,
+            journal,
+            config,
+            state: recovered.state,
+            batch: Batch::default(),
+            epoch: recovered.tail.epoch,
+            next_seq: recovered.tail.next_seq,
+            sweep_unpublished: false,
+        }
+    }
+
+    /// Runs until every handle is dropped and all they asked for is done, or until a failure.
+    pub(super) async fn run(mut self) -> Result<()> {
+        let result = self.run_until_end().await;
+        if let Err(error) = &result {
+            self.publisher.fail(error);
+        }
+        result
+    }
+
+    async fn run_until_end(&mut self) -> Result<()> {
+        let mut in_flight = None;
+        let mut received = Vec::with_capacity(TAKE);
+        loop {
+            self.accept_taken()?;
+            if in_flight.is_none() {
+                in_flight = self.start_batch();
+            }
+            let swept = self.sweep(in_flight.is_none());
+            let idle = in_flight.is_none() && self.taken.is_empty();
+            if idle && !self.queue_open {
+                return Ok(());
+            }
+            let takes = self.queue_open && self.taken.is_empty();
+            tokio::select! {
+                committed = poll_commit(&mut in_flight), if in_flight.is_some() => {
+                    if let Some(batch) = in_flight.take() {
+                        self.finish(batch, committed)?;
+                    }
+                }
+                count = self.queue.recv_many(&mut received, TAKE), if takes => {
+                    self.queue_open = count > 0;
+                    self.taken.extend(received.drain(..));
+                }
+                () = yield_once(), if !swept => {}
+            }
+        }
+    }
+
+    /// Evaluates what was taken from the queue while the batch has room.
+    fn accept_taken(&mut self) -> Result<()> {
+        while self.batch.bytes < self.config.batch_bytes
+            && self.batch.waiting.len() < self.config.batch_records
+            && let Some(command) = self.taken.pop_front()
+        {
+            let answer = match command.request {
+                Request::Txn(txn) => self.accept_txn(&txn)?,
+                Request::Compact(revision) => self.accept_compaction(revision)?,
+            };
+            self.batch.waiting.push(Waiting {
+                reply: command.reply,
+                answer,
+            });
+        }
+        Ok(())
+    }
+
+    /// The answer to give once everything that it depends on is durable. The outer error is fatal.
+    fn accept_txn(&mut self, txn: &Txn) -> Result<Answer> {
+        if let Err(error) = self.check_quota(txn) {
+            return Ok(Err(error));
+        }
+        let outcome = match evaluate(&self.state, txn) {
+            Ok(outcome) => outcome,
+            Err(error) => return Ok(Err(error)),
+        };
+        let encoded = match outcome.record.as_ref().map(Record::encode).transpose() {
+            Ok(encoded) => encoded,
+            Err(error) => return Ok(Err(error)),
+        };
+        if let Some(encoded) = encoded {
+            self.apply(encoded)?;
+        }
+        Ok(Ok(outcome.response))
+    }
+
+    fn accept_compaction(&mut self, revision: u64) -> Result<Answer> {
+        if let Err(error) = self.state.check_compaction(revision) {
+            return Ok(Err(error));
+        }
+        self.apply(Record::Compaction { revision }.encode()?)?;
+        Ok(Ok(TxnResponse {
+            revision: self.state.revision(),
+            ..TxnResponse::default()
+        }))
+    }
+
+    /// From here on a request is its record: the state shares the record's bytes with the journal,
+    /// and goes the way that recovery will go.
+    fn apply(&mut self, encoded: Bytes) -> Result<()> {
+        self.state.apply(&Record::decode(encoded.clone())?)?;
+        self.batch.bytes += encoded.len();
+        self.batch.records.push(encoded);
+        Ok(())
+    }
+
+    fn check_quota(&self, txn: &Txn) -> Result<()> {
+        let (bytes, quota) = (self.state.bytes(), self.config.quota_bytes);
+        let puts = txn
+            .success
+            .iter()
+            .chain(&txn.failure)
+            .any(|op| matches!(op, Op::Put(_)));
+        if !puts || bytes < quota {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Exhausted,
+            format!("the store holds {bytes} bytes of a quota of {quota}: delete and compact"),
+        ))
+    }
+
+    /// Hands the gathered batch to the journal. One without records is answered at once.
+    fn start_batch(&mut self) -> Option<InFlight> {
+        let batch = std::mem::take(&mut self.batch);
+        if batch.records.is_empty() {
+            batch.waiting.into_iter().for_each(Waiting::answer);
+            return None;
+        }
+        let records = batch.records.len();
+        let commit = Commit {
+            journal: Arc::clone(&self.journal),
+            shared: Arc::clone(&self.publisher.shared),
+            epoch: self.epoch,
+            seq: self.next_seq,
+            attempts: self.config.resolve_attempts,
+        };
+        Some(InFlight {
+            commit: Box::pin(commit.run(batch.records)),
+            records,
+            bytes: batch.bytes,
+            waiting: batch.waiting,
+            state: Arc::new(self.state.clone()),
+        })
+    }
+
+    fn finish(&mut self, batch: InFlight, committed: Committed) -> Result<()> {
+        self.epoch = committed.epoch;
+        match committed.result {
+            Ok(()) => {
+                self.publish(batch);
+                Ok(())
+            }
+            Err(error) if leaves_nothing(error.kind()) => {
+                self.roll_back(batch, &error);
+                Ok(())
+            }
+            Err(error) => {
+                batch
+                    .waiting
+                    .into_iter()
+                    .for_each(|waiting| waiting.fail(&error));
+                Err(error)
+            }
+        }
+    }
+
+    fn publish(&mut self, batch: InFlight) {
+        self.next_seq += batch.records as u64;
+        let counters = &self.publisher.shared.counters;
+        counters.batches.fetch_add(1, Ordering::Relaxed);
+        counters
+            .records
+            .fetch_add(batch.records as u64, Ordering::Relaxed);
+        counters
+            .record_bytes
+            .fetch_add(batch.bytes as u64, Ordering::Relaxed);
+        self.publisher.publish(batch.state, self.next_seq);
+        batch.waiting.into_iter().for_each(Waiting::answer);
+    }
+
+    /// Forgets the failed batch and the one that was evaluated on top of it. Nobody has seen
+    /// their revisions, so they are given out again.
+    fn roll_back(&mut self, batch: InFlight, error: &Error) {
+        self.publisher
+            .shared
+            .counters
+            .failed_batches
+            .fetch_add(1, Ordering::Relaxed);
+        self.state = State::clone(&self.publisher.shared.state());
+        let gathered = std::mem::take(&mut self.batch);
+        let waiting = batch.waiting.into_iter().chain(gathered.waiting);
+        waiting.for_each(|waiting| waiting.fail(error));
+    }
+
+    /// Frees some of what was compacted; when all is freed and nothing is under way, lets go of
+    /// the published state that still holds it.
+    fn sweep(&mut self, nothing_in_flight: bool) -> bool {
+        let before = self.state.versions();
+        let swept = self.state.sweep(SWEEP_STEP);
+        self.sweep_unpublished |= self.state.versions() != before;
+        if swept && self.sweep_unpublished && nothing_in_flight && self.batch.waiting.is_empty() {
+            self.publisher
+                .publish(Arc::new(self.state.clone()), self.next_seq);
+            self.sweep_unpublished = false;
+        }
+        swept
+    }
+}
+
+impl Waiting {
+    fn answer(self) {
+        // A caller that has gone away does not want it.
+        let _gone = self.reply.send(self.answer);
+    }
+
+    fn fail(self, error: &Error) {
+        let _gone = self.reply.send(Err(error.clone()));
+    }
+}
+
+/// Whether an append that failed so has surely stored nothing and may be tried again later.
+fn leaves_nothing(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::Exhausted | ErrorKind::Unavailable | ErrorKind::Invalid
+    )
+}
+
+async fn poll_commit(in_flight: &mut Option<InFlight>) -> Committed {
+    poll_fn(|cx| match in_flight {
+        Some(batch) => batch.commit.as_mut().poll(cx),
+        None => Poll::Pending,
+    })
+    .await
+}
+
+/// Lets other tasks run once.
+pub(super) async fn yield_once() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}

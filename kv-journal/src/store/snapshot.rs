@@ -1,0 +1,67 @@
+//! A published state that readers may keep.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::core::{KeyRange, KeyValue, RangeRequest, RangeResponse, State, check_range};
+use crate::error::Result;
+
+/// The state of a [`Store`](super::Store) as of one moment, with every revision retained then.
+///
+/// It never changes, whatever is written or compacted later, and keeps the memory of what it can
+/// read alive. Cloning costs one reference count.
+#[derive(Clone)]
+pub struct Snapshot {
+    pub(super) state: Arc<State>,
+}
+
+impl Snapshot {
+    /// The newest revision that it holds.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.state.revision()
+    }
+
+    /// The oldest revision that it can be read at; 0 if nothing was ever compacted.
+    #[must_use]
+    pub fn compact_revision(&self) -> u64 {
+        self.state.compact_revision()
+    }
+
+    /// The newest version of `key`.
+    #[must_use]
+    pub fn get(&self, key: &[u8]) -> Option<&Arc<KeyValue>> {
+        self.state.get(key)
+    }
+
+    /// Answers a range request.
+    ///
+    /// # Errors
+    /// `FutureRevision` or `Compacted` if it asks for a revision that cannot be read; `Invalid` if
+    /// it asks for one empty key.
+    pub fn range(&self, request: impl Into<RangeRequest>) -> Result<RangeResponse> {
+        let request = request.into();
+        check_range(&request.range)?;
+        self.state.range(&request)
+    }
+
+    /// The keys of `range` at the newest revision, in key order. Nothing is cloned.
+    pub fn iter(&self, range: &KeyRange) -> impl DoubleEndedIterator<Item = &Arc<KeyValue>> {
+        self.state.iter(range)
+    }
+
+    /// How many keys `range` holds at the newest revision, in `O(log n)`.
+    #[must_use]
+    pub fn count(&self, range: &KeyRange) -> u64 {
+        self.state.count(range)
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("revision", &self.revision())
+            .field("compact_revision", &self.compact_revision())
+            .finish_non_exhaustive()
+    }
+}

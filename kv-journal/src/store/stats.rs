@@ -1,0 +1,55 @@
+//! What a store says about itself.
+
+use std::sync::atomic::Ordering;
+
+use super::Inner;
+
+/// What a [`Store`](super::Store) holds and has done since it was opened.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// The newest published revision.
+    pub revision: u64,
+    /// The oldest revision that can be read; 0 if nothing was ever compacted.
+    pub compact_revision: u64,
+    /// Keys that exist.
+    pub keys: u64,
+    /// Versions that are retained, deletes included.
+    pub versions: u64,
+    /// What they take: keys, values and a fixed overhead for each.
+    pub bytes: u64,
+    /// What they may take.
+    pub quota_bytes: u64,
+    /// Requests that wait for the sequencer.
+    pub queued: u64,
+    /// Batches that the journal has made durable.
+    pub batches: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Bytes of those records.
+    pub record_bytes: u64,
+    /// Batches that failed and left nothing behind.
+    pub failed_batches: u64,
+    /// The epoch under which the store writes.
+    pub epoch: u64,
+}
+
+impl Stats {
+    pub(super) fn of(inner: &Inner) -> Self {
+        let counters = &inner.shared.counters;
+        inner.shared.with_state(|state| Self {
+            revision: state.revision(),
+            compact_revision: state.compact_revision(),
+            keys: state.keys() as u64,
+            versions: state.versions() as u64,
+            bytes: state.bytes(),
+            quota_bytes: inner.quota_bytes,
+            queued: (inner.commands.max_capacity() - inner.commands.capacity()) as u64,
+            batches: counters.batches.load(Ordering::Relaxed),
+            records: counters.records.load(Ordering::Relaxed),
+            record_bytes: counters.record_bytes.load(Ordering::Relaxed),
+            failed_batches: counters.failed_batches.load(Ordering::Relaxed),
+            epoch: inner.shared.epoch(),
+        })
+    }
+}
