@@ -1,0 +1,156 @@
+//! A client's query, read without allocation.
+
+use super::edns::Edns;
+use super::header::{Flags, Header};
+use super::message::Message;
+use super::name::Name;
+use super::types::{Class, Rcode, RecordType};
+use super::{MAX_MESSAGE_BYTES, Writer};
+
+/// The least payload that a client without EDNS takes (RFC 1035 section 4.2.1).
+const CLASSIC_PAYLOAD_BYTES: u16 = 512;
+
+/// A query that can be answered.
+#[derive(Debug)]
+pub(crate) struct Request<'q> {
+    bytes: &'q [u8],
+    /// The name in lower case.
+    pub(crate) name: Name,
+    pub(crate) rtype: RecordType,
+    pub(crate) class: Class,
+    pub(crate) flags: Flags,
+    pub(crate) edns: Option<Edns>,
+    question_end: usize,
+}
+
+/// Why a query is not answered in the ordinary way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// A response, or too short to answer: silence.
+    Drop,
+    /// Answer with nothing but a header of this code.
+    HeaderOnly(Rcode),
+}
+
+impl<'q> Request<'q> {
+    pub(crate) fn parse(bytes: &'q [u8]) -> Result<Self, Refusal> {
+        let header = Header::read(bytes).ok_or(Refusal::Drop)?;
+        if header.flags.response() {
+            return Err(Refusal::Drop);
+        }
+        if header.flags.opcode() != 0 {
+            return Err(Refusal::HeaderOnly(Rcode::NOTIMP));
+        }
+        // RFC 9619: exactly one question. Nothing but a transfer puts records before OPT.
+        if header.questions != 1 || header.answers != 0 {
+            return Err(Refusal::HeaderOnly(Rcode::FORMERR));
+        }
+        let message = Message::parse(bytes).map_err(|_| Refusal::HeaderOnly(Rcode::FORMERR))?;
+        let question = message.question().ok_or(Refusal::HeaderOnly(Rcode::FORMERR))?;
+        Ok(Self {
+            bytes,
+            name: question.name.to_lowercase(),
+            rtype: question.rtype,
+            class: question.class,
+            flags: header.flags,
+            edns: message.edns().copied(),
+            question_end: message.records_at(),
+        })
+    }
+
+    /// The question section in the client's own letters (0x20).
+    pub(crate) fn question(&self) -> &'q [u8] {
+        self.bytes.get(Header::BYTES..self.question_end).unwrap_or_default()
+    }
+
+    pub(crate) fn id(&self) -> [u8; 2] {
+        self.bytes.first_chunk().copied().unwrap_or_default()
+    }
+
+    pub(crate) fn dnssec_ok(&self) -> bool {
+        self.edns.is_some_and(|edns| edns.dnssec_ok)
+    }
+
+    /// Whether the client asks to be told that data was validated (RFC 6840 section 5.8).
+    pub(crate) fn wants_authentic(&self) -> bool {
+        self.flags.authentic() || self.dnssec_ok()
+    }
+
+    /// The flags of every response to this query, apart from code, AD and TC.
+    pub(crate) fn response_flags(&self) -> Flags {
+        Flags::default()
+            .with_response(true)
+            .with_recursion_available(true)
+            .with_recursion_desired(self.flags.recursion_desired())
+            .with_checking_disabled(self.flags.checking_disabled())
+    }
+
+    /// The greatest response over UDP, given the most that the server sends.
+    pub(crate) fn udp_limit(&self, most: u16) -> usize {
+        let payload = self.edns.map_or(CLASSIC_PAYLOAD_BYTES, |edns| edns.payload_bytes);
+        usize::from(payload.min(most).max(CLASSIC_PAYLOAD_BYTES))
+    }
+
+    /// Our own OPT for the response, if the client sent one; the upper bits of the code in it.
+    pub(crate) fn response_edns(&self, payload_bytes: u16, extended_rcode: u8) -> Option<Edns> {
+        let dnssec_ok = self.dnssec_ok();
+        self.edns.map(|_| Edns { payload_bytes, version: 0, extended_rcode, dnssec_ok })
+    }
+
+    /// Writes a response without records.
+    pub(crate) fn write_empty(&self, rcode: Rcode, edns: Option<Edns>, out: &mut Vec<u8>) {
+        Writer::response(out, self, edns, MAX_MESSAGE_BYTES).finish(rcode);
+    }
+}
+
+/// Writes the header of a response to a query that could not be read. The caller has checked
+/// that `query` is not a response.
+pub(crate) fn write_header_only(query: &[u8], rcode: Rcode, out: &mut Vec<u8>) {
+    out.clear();
+    let Some(header) = Header::read(query) else { return };
+    let opcode_and_rd = Flags(header.flags.0 & 0x7900);
+    let flags = opcode_and_rd.with_response(true).with_recursion_available(true).with_rcode(rcode);
+    out.extend_from_slice(&Header { id: header.id, flags, ..Header::default() }.to_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::wire::Query;
+
+    fn query() -> Vec<u8> {
+        Query::new("WwW.Example".parse().unwrap(), RecordType::A).encode(9).to_vec()
+    }
+
+    #[test]
+    fn a_query_is_read_in_lower_case_and_kept_in_the_clients() {
+        let bytes = query();
+        let request = Request::parse(&bytes).unwrap();
+        assert_eq!(request.name.as_wire(), b"\x03www\x07example\x00");
+        assert_eq!(request.question(), b"\x03WwW\x07Example\x00\x00\x01\x00\x01");
+        assert_eq!(request.udp_limit(1232), 1232);
+        assert_eq!(request.udp_limit(600), 600);
+    }
+
+    #[test]
+    fn what_cannot_be_answered_is_sorted() {
+        let with = |at: usize, value: u8| {
+            let mut bytes = query();
+            bytes[at] = value;
+            Request::parse(&bytes).map(|_| ()).unwrap_err()
+        };
+        assert_eq!(with(2, 0x80), Refusal::Drop, "a response");
+        assert_eq!(with(2, 0x28), Refusal::HeaderOnly(Rcode::NOTIMP), "an update");
+        assert_eq!(with(5, 2), Refusal::HeaderOnly(Rcode::FORMERR), "two questions");
+        assert_eq!(with(5, 0), Refusal::HeaderOnly(Rcode::FORMERR), "no question");
+        assert_eq!(with(7, 1), Refusal::HeaderOnly(Rcode::FORMERR), "an answer");
+        assert_eq!(Request::parse(&[0; 11]).map(|_| ()).unwrap_err(), Refusal::Drop);
+    }
+
+    #[test]
+    fn a_header_keeps_id_opcode_and_rd() {
+        let mut out = Vec::new();
+        write_header_only(&[1, 2, 0x29, 0, 0, 1, 0, 0, 0, 0, 0, 0], Rcode::NOTIMP, &mut out);
+        assert_eq!(out, [1, 2, 0xA9, 0x84, 0, 0, 0, 0, 0, 0, 0, 0]);
+    }
+}
