@@ -1,8 +1,191 @@
 //! Settings as plain data, each with its default, its range and the reason.
 
 use std::fmt::Display;
+use std::time::Duration;
+
+use bytes::Bytes;
 
 use crate::error::{Error, ErrorKind, Result};
+
+/// The settings of a [`Cache`](crate::Cache).
+///
+/// ```
+/// let mut config = watch_cache::Config::default();
+/// config.prefixes = vec!["/registry/".into()];
+/// config.snapshot_revisions = 10_000;
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Config {
+    /// What the cache holds: one or more prefixes, none within another. All of them are always at
+    /// one revision. The default is the empty prefix: everything.
+    pub prefixes: Vec<Bytes>,
+    /// How many revisions the event log keeps: [`Config::LOG_REVISIONS`].
+    pub log_revisions: usize,
+    /// What the events in the log may pin: [`Config::LOG_BYTES`].
+    pub log_bytes: usize,
+    /// How many revisions can be listed exactly: [`Config::SNAPSHOT_REVISIONS`].
+    pub snapshot_revisions: usize,
+    /// What the older of them may pin, as estimated: [`Config::SNAPSHOT_BYTES`].
+    pub snapshot_bytes: usize,
+    /// At most so many revisions are published at once: [`Config::BATCH_REVISIONS`].
+    pub batch_revisions: usize,
+    /// More watchers are refused: [`Config::WATCHERS`].
+    pub watchers: usize,
+    /// More reads that wait for a revision are refused: [`Config::WAITERS`].
+    pub waiters: usize,
+    /// How long a read waits for its revision: [`Config::WAIT_TIMEOUT`].
+    pub wait_timeout: Duration,
+    /// The least time between two questions for the current revision:
+    /// [`Config::QUESTION_INTERVAL`].
+    pub question_interval: Duration,
+    /// How often progress is requested from a source that tells it on request:
+    /// [`Config::PROGRESS_INTERVAL`].
+    pub progress_interval: Duration,
+    /// How often watchers that want bookmarks get one: [`Config::BOOKMARK_INTERVAL`].
+    pub bookmark_interval: Duration,
+    /// The pause after a first failure of the source: [`Config::BACKOFF`].
+    pub backoff: Duration,
+    /// The longest pause after many failures: [`Config::BACKOFF_CAP`].
+    pub backoff_cap: Duration,
+    /// The seed of the pauses' jitter; give each process another.
+    pub seed: u64,
+}
+
+impl Config {
+    /// 13,000 writes a second for 8 s; the Kubernetes API server's cacher keeps at most 102,400.
+    pub const LOG_REVISIONS: Limit<usize> = Limit {
+        default: 102_400,
+        min: 1,
+        max: 1 << 24,
+    };
+    /// Holds the default number of revisions with objects of 1 KB.
+    pub const LOG_BYTES: Limit<usize> = Limit {
+        default: 256 << 20,
+        min: 1 << 10,
+        max: 1 << 40,
+    };
+    /// A paged list of some minutes finds its revision at a few writes a second.
+    pub const SNAPSHOT_REVISIONS: Limit<usize> = Limit {
+        default: 1_024,
+        min: 1,
+        max: 1 << 24,
+    };
+    /// A retained revision pins some KB of copied paths.
+    pub const SNAPSHOT_BYTES: Limit<usize> = Limit {
+        default: 64 << 20,
+        min: 1 << 10,
+        max: 1 << 40,
+    };
+    /// Enough to share a publication, few enough that readers see news within milliseconds.
+    pub const BATCH_REVISIONS: Limit<usize> = Limit {
+        default: 512,
+        min: 1,
+        max: 1 << 16,
+    };
+    /// Node agents of the largest published clusters (130,000), several watches each.
+    pub const WATCHERS: Limit<usize> = Limit {
+        default: 1 << 20,
+        min: 1,
+        max: 1 << 28,
+    };
+    /// An overloaded cache rejects rather than queues without bound.
+    pub const WAITERS: Limit<usize> = Limit {
+        default: 1 << 17,
+        min: 1,
+        max: 1 << 28,
+    };
+    /// The Kubernetes API server's cacher waits as long (KEP-2340).
+    pub const WAIT_TIMEOUT: Limit<Duration> = Limit {
+        default: Duration::from_secs(3),
+        min: Duration::from_millis(1),
+        max: Duration::from_secs(3600),
+    };
+    /// At most one question per millisecond, however many wait.
+    pub const QUESTION_INTERVAL: Limit<Duration> = Limit {
+        default: Duration::from_millis(1),
+        min: Duration::from_millis(1),
+        max: Duration::from_secs(60),
+    };
+    /// As often as the Kubernetes API server's cacher asks etcd (KEP-2340).
+    pub const PROGRESS_INTERVAL: Limit<Duration> = Limit {
+        default: Duration::from_millis(100),
+        min: Duration::from_millis(1),
+        max: Duration::from_secs(60),
+    };
+    /// A resumed watch then replays at most some seconds; Kubernetes sends one about each minute.
+    pub const BOOKMARK_INTERVAL: Limit<Duration> = Limit {
+        default: Duration::from_secs(10),
+        min: Duration::from_millis(1),
+        max: Duration::from_secs(3600),
+    };
+    /// Short enough that a cut connection is not noticed.
+    pub const BACKOFF: Limit<Duration> = Limit {
+        default: Duration::from_millis(20),
+        min: Duration::from_millis(1),
+        max: Duration::from_secs(60),
+    };
+    /// A source that comes back is found within seconds.
+    pub const BACKOFF_CAP: Limit<Duration> = Limit {
+        default: Duration::from_secs(5),
+        min: Duration::from_millis(1),
+        max: Duration::from_secs(3600),
+    };
+
+    pub(crate) fn check(&self) -> Result<()> {
+        self.check_prefixes()?;
+        Self::LOG_REVISIONS.check("log_revisions", self.log_revisions)?;
+        Self::LOG_BYTES.check("log_bytes", self.log_bytes)?;
+        Self::SNAPSHOT_REVISIONS.check("snapshot_revisions", self.snapshot_revisions)?;
+        Self::SNAPSHOT_BYTES.check("snapshot_bytes", self.snapshot_bytes)?;
+        Self::BATCH_REVISIONS.check("batch_revisions", self.batch_revisions)?;
+        Self::WATCHERS.check("watchers", self.watchers)?;
+        Self::WAITERS.check("waiters", self.waiters)?;
+        Self::WAIT_TIMEOUT.check_time("wait_timeout", self.wait_timeout)?;
+        Self::QUESTION_INTERVAL.check_time("question_interval", self.question_interval)?;
+        Self::PROGRESS_INTERVAL.check_time("progress_interval", self.progress_interval)?;
+        Self::BOOKMARK_INTERVAL.check_time("bookmark_interval", self.bookmark_interval)?;
+        Self::BACKOFF.check_time("backoff", self.backoff)?;
+        Self::BACKOFF_CAP.check_time("backoff_cap", self.backoff_cap)
+    }
+
+    fn check_prefixes(&self) -> Result<()> {
+        let mut sorted: Vec<&Bytes> = self.prefixes.iter().collect();
+        sorted.sort();
+        let nested = sorted
+            .windows(2)
+            .any(|two| matches!(two, [a, b] if b.starts_with(a)));
+        if sorted.is_empty() || nested {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "config: prefixes: give at least one, and none that starts with another",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            prefixes: vec![Bytes::new()],
+            log_revisions: Self::LOG_REVISIONS.default,
+            log_bytes: Self::LOG_BYTES.default,
+            snapshot_revisions: Self::SNAPSHOT_REVISIONS.default,
+            snapshot_bytes: Self::SNAPSHOT_BYTES.default,
+            batch_revisions: Self::BATCH_REVISIONS.default,
+            watchers: Self::WATCHERS.default,
+            waiters: Self::WAITERS.default,
+            wait_timeout: Self::WAIT_TIMEOUT.default,
+            question_interval: Self::QUESTION_INTERVAL.default,
+            progress_interval: Self::PROGRESS_INTERVAL.default,
+            bookmark_interval: Self::BOOKMARK_INTERVAL.default,
+            backoff: Self::BACKOFF.default,
+            backoff_cap: Self::BACKOFF_CAP.default,
+            seed: 0,
+        }
+    }
+}
 
 /// A setting's default and the least and the most that `open` accepts.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +204,66 @@ impl<T: PartialOrd + Display + Copy> Limit<T> {
             return Ok(());
         }
         let (min, max) = (self.min, self.max);
-        Err(Error::new(ErrorKind::Invalid, format!("config: {field} is {value}: set it to {min}..={max}")))
+        Err(Error::new(
+            ErrorKind::Invalid,
+            format!("config: {field} is {value}: set it to {min}..={max}"),
+        ))
+    }
+}
+
+impl Limit<Duration> {
+    fn check_time(&self, field: &str, value: Duration) -> Result<()> {
+        if value >= self.min && value <= self.max {
+            return Ok(());
+        }
+        let (min, max) = (self.min, self.max);
+        Err(Error::new(
+            ErrorKind::Invalid,
+            format!("config: {field} is {value:?}: set it to {min:?}..={max:?}"),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_valid_and_what_is_out_of_range_is_named() {
+        Config::default().check().unwrap();
+        let low = Config {
+            log_revisions: 0,
+            ..Config::default()
+        };
+        assert!(
+            low.check()
+                .unwrap_err()
+                .to_string()
+                .contains("log_revisions is 0")
+        );
+        let long = Config {
+            wait_timeout: Duration::from_secs(4000),
+            ..Config::default()
+        };
+        assert!(
+            long.check()
+                .unwrap_err()
+                .to_string()
+                .contains("wait_timeout is 4000s")
+        );
+    }
+
+    #[test]
+    fn nested_prefixes_are_refused() {
+        for prefixes in [vec![], vec!["/a", "/a/b"], vec!["/b", "/b"], vec!["", "/x"]] {
+            let prefixes = prefixes.into_iter().map(Bytes::from).collect();
+            let error = Config {
+                prefixes,
+                ..Config::default()
+            }
+            .check()
+            .unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+        }
     }
 }

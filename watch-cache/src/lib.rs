@@ -1,6 +1,62 @@
-//! Crate.
+//! A revision-consistent cache between one revisioned source and very many readers and watchers.
+//!
+//! A [`Cache`] lists a [`Source`] once and then follows it. It answers gets, lists at exact
+//! revisions, lists by a secondary index, and watches, without asking the source again: for a
+//! consistent read it asks one cheap question on behalf of all who wait.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use futures_util::StreamExt;
+//! use watch_cache::{Cache, Config, Index, ListRequest, MemorySource, Object};
+//! use watch_cache::{Start, WatchEvent, WatchRequest};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> watch_cache::Result<()> {
+//! let source = Arc::new(MemorySource::new());
+//! let by_node = Index::new("node", |pod: &Object| Some(pod.value.clone()));
+//! let (cache, driver) = Cache::open(source.clone(), vec![by_node], Config::default())?;
+//! tokio::spawn(driver);
+//! cache.ready().await?;
+//!
+//! let request = WatchRequest::new("/pods/").index("node", "n1").from(Start::Initial);
+//! let mut watcher = cache.watch(request)?;
+//! let end = watcher.next().await.unwrap()?;
+//! assert!(matches!(end, WatchEvent::Bookmark { initial_end: true, .. }));
+//!
+//! source.put("/pods/a", "n2"); // of no interest to this watcher
+//! let revision = source.put("/pods/b", "n1");
+//! let added = watcher.next().await.unwrap()?;
+//! assert!(matches!(&added, WatchEvent::Added { object, .. } if object.key == "/pods/b"));
+//! assert_eq!(added.revision(), revision);
+//!
+//! let pods = cache.list(ListRequest::new("/pods/")).await?;
+//! assert_eq!((pods.revision, pods.objects.len()), (revision, 2));
+//! # Ok(())
+//! # }
+//! ```
 #![forbid(unsafe_code)]
 
-mod error;
+mod cache;
+mod config;
 
+mod core;
+mod error;
+mod object;
+
+mod source;
+
+pub use cache::{
+    At, Cache, Driver, ListRequest, ListResponse, Selector, Snapshot, Start, Stats, WatchRequest,
+    Watcher,
+};
+pub use config::{Config, Limit};
+pub use core::event::WatchEvent;
+pub use core::index::Index;
+pub use core::token::ContinueToken;
 pub use error::{Error, ErrorKind, Result};
+pub use object::{Change, Object, Revision};
+pub use source::{
+    CurrentRevision, Events, FaultSource, Freshness, Listing, MemorySource, ProgressMode,
+    RequestProgress, Source, SourceEvent, Write,
+};

@@ -1,0 +1,225 @@
+//! Lists and watches the source, and starts again after failures.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_util::stream::{self, BoxStream, SelectAll, StreamExt, TryStreamExt};
+use tokio::time::sleep;
+
+use super::shared::Shared;
+use super::stats::add;
+use crate::core::backoff::Backoff;
+use crate::core::frontier::{Advance, Breach, Frontier};
+use crate::error::{Error, ErrorKind, Result};
+use crate::object::Object;
+use crate::source::{Source, SourceEvent};
+
+/// What the driver is to apply next.
+#[derive(Debug)]
+pub(super) enum Fed {
+    /// A listing. It is not `trusted` to continue what was said before if that proved wrong.
+    Listed {
+        revision: u64,
+        objects: Vec<Arc<Object>>,
+        trusted: bool,
+    },
+    /// What the watches have reached.
+    Advanced(Advance),
+    /// The source cannot be followed.
+    Failed(Error),
+}
+
+/// Why following stopped for a moment.
+enum Trouble {
+    Source(Error),
+    Breach(Breach),
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Self::Source(error)
+    }
+}
+
+struct Watches {
+    frontier: Frontier,
+    lanes: SelectAll<BoxStream<'static, (usize, Result<SourceEvent>)>>,
+}
+
+struct Feed {
+    source: Arc<dyn Source>,
+    shared: Arc<Shared>,
+    backoff: Backoff,
+    /// The revision reached; none before the first listing.
+    reached: Option<u64>,
+    /// Whether to list before watching again.
+    list: bool,
+    trusted: bool,
+    watches: Option<Watches>,
+}
+
+/// Everything that happens under the cache's prefixes, beginning with a listing.
+pub(super) fn feed(
+    source: Arc<dyn Source>,
+    shared: Arc<Shared>,
+) -> impl Stream<Item = Fed> + Send + 'static {
+    let config = &shared.config;
+    let backoff = Backoff::new(config.backoff, config.backoff_cap, config.seed);
+    let feed = Feed {
+        source,
+        shared,
+        backoff,
+        reached: None,
+        list: true,
+        trusted: true,
+        watches: None,
+    };
+    stream::unfold(feed, Feed::next)
+}
+
+impl Feed {
+    async fn next(mut self) -> Option<(Fed, Self)> {
+        loop {
+            let trouble = match self.step().await {
+                Ok(Some(fed)) => return Some((fed, self)),
+                Ok(None) => continue,
+                Err(trouble) => trouble,
+            };
+            self.watches = None;
+            if let Some(fatal) = self.judge(trouble) {
+                return Some((Fed::Failed(fatal), self));
+            }
+            sleep(self.backoff.failed()).await;
+        }
+    }
+
+    async fn step(&mut self) -> Result<Option<Fed>, Trouble> {
+        if self.list {
+            return Ok(Some(self.list().await?));
+        }
+        let Some(watches) = &mut self.watches else {
+            let position = self.reached.unwrap_or(0);
+            self.watches = Some(open(&*self.source, &self.shared, position).await?);
+            return Ok(None);
+        };
+        // Every lane ends with an error, and an error ends them all.
+        let Some((lane, event)) = watches.lanes.next().await else {
+            return Ok(None);
+        };
+        let taken = match event? {
+            SourceEvent::Revision(revision) => watches.frontier.revision(lane, revision),
+            SourceEvent::Progress(revision) => watches.frontier.progress(lane, revision),
+        };
+        taken.map_err(Trouble::Breach)?;
+        let Some(advance) = watches.frontier.advance() else {
+            return Ok(None);
+        };
+        self.backoff.succeeded();
+        self.reached = Some(advance.reached);
+        Ok(Some(Fed::Advanced(advance)))
+    }
+
+    async fn list(&mut self) -> Result<Fed> {
+        let (revision, objects) = list_all(&*self.source, &self.shared.config.prefixes).await?;
+        if self.trusted && self.reached.is_some_and(|reached| revision < reached) {
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("the source lists revision {revision}, older than it said before: retry"),
+            ));
+        }
+        self.reached = Some(revision);
+        self.list = false;
+        add(&self.shared.counters.lists, 1);
+        let trusted = std::mem::replace(&mut self.trusted, true);
+        Ok(Fed::Listed {
+            revision,
+            objects,
+            trusted,
+        })
+    }
+
+    /// Decides how to go on; returns the error that no retry can help.
+    fn judge(&mut self, trouble: Trouble) -> Option<Error> {
+        let counters = &self.shared.counters;
+        match trouble {
+            Trouble::Breach(breach) => {
+                counters.breach(breach);
+                self.trusted &= breach != Breach::Early;
+                self.list |= breach == Breach::Early;
+            }
+            Trouble::Source(error) => {
+                add(&counters.source_errors, 1);
+                match error.kind() {
+                    ErrorKind::Invalid | ErrorKind::Closed => return Some(error),
+                    ErrorKind::Corrupt => add(&counters.malformed, 1),
+                    ErrorKind::Expired { .. } => self.list = true,
+                    _ => {}
+                }
+            }
+        }
+        None
+    }
+}
+
+async fn open(source: &dyn Source, shared: &Shared, position: u64) -> Result<Watches> {
+    let prefixes = &shared.config.prefixes;
+    let mut lanes = SelectAll::new();
+    for (lane, prefix) in prefixes.iter().enumerate() {
+        let events = source.watch(prefix, position).await?;
+        let ended = Error::new(
+            ErrorKind::Unavailable,
+            "the source's watch ended: watch again",
+        );
+        let events = events.chain(stream::once(async { Err(ended) }));
+        lanes.push(events.map(move |event| (lane, event)).boxed());
+        add(&shared.counters.watches, 1);
+    }
+    Ok(Watches {
+        frontier: Frontier::new(prefixes, position),
+        lanes,
+    })
+}
+
+/// All objects of all prefixes, at one revision.
+pub(super) async fn list_all(
+    source: &dyn Source,
+    prefixes: &[Bytes],
+) -> Result<(u64, Vec<Arc<Object>>)> {
+    let mut objects = Vec::new();
+    let mut at = None;
+    for prefix in prefixes {
+        let mut listing = source.list(prefix, at).await?;
+        if listing.revision == 0 || at.is_some_and(|at| at != listing.revision) {
+            return Err(malformed(prefix, "it is not at the revision asked for"));
+        }
+        at = Some(listing.revision);
+        while let Some(batch) = listing.objects.try_next().await? {
+            for object in batch {
+                check_listed(&object, objects.last(), prefix, listing.revision)?;
+                objects.push(object);
+            }
+        }
+    }
+    Ok((at.unwrap_or(0), objects))
+}
+
+fn check_listed(
+    object: &Object,
+    last: Option<&Arc<Object>>,
+    prefix: &Bytes,
+    revision: u64,
+) -> Result<()> {
+    if !object.key.starts_with(prefix) || last.is_some_and(|last| last.key >= object.key) {
+        return Err(malformed(prefix, "keys are out of order or outside"));
+    }
+    if object.mod_revision > revision {
+        return Err(malformed(prefix, "an object is newer than the listing"));
+    }
+    Ok(())
+}
+
+fn malformed(prefix: &Bytes, what: &str) -> Error {
+    let message = format!("the source's listing of {prefix:?} is malformed: {what}: list again");
+    Error::new(ErrorKind::Corrupt, message)
+}

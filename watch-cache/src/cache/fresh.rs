@@ -1,0 +1,90 @@
+//! Asks the source how new its state is.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::time::{Duration, timeout};
+
+use super::feed::list_all;
+use super::wait::Reply;
+use crate::core::view::View;
+use crate::error::{Error, ErrorKind, Result};
+use crate::object::Object;
+use crate::source::{Freshness, Source};
+
+/// What the source said to a question.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// Its current revision.
+    Revision(u64),
+    /// Its current state, from a source that can only list.
+    State(Held),
+}
+
+/// A listing that some wait for: until the cache has reached its revision, or holds the same. The
+/// second is for sources that do not say that they are done: the listing is never applied, so that
+/// watchers still get every step from the watch.
+#[derive(Debug)]
+pub(super) struct Held {
+    revision: u64,
+    objects: Vec<Arc<Object>>,
+    pub(super) waiters: Vec<Reply>,
+}
+
+impl Held {
+    pub(super) fn is_reached(&self, view: &View) -> bool {
+        view.ready && (view.revision >= self.revision || self.is_same(view))
+    }
+
+    fn is_same(&self, view: &View) -> bool {
+        let same = |(ours, theirs): (&Arc<_>, &Arc<Object>)| {
+            let ours: &crate::core::index::Indexed = ours;
+            ours.object.key == theirs.key && ours.object.mod_revision == theirs.mod_revision
+        };
+        view.root.len() == self.objects.len() && view.root.objects().zip(&self.objects).all(same)
+    }
+}
+
+/// What an outstanding call to the source came to.
+#[derive(Debug)]
+pub(super) enum Asked {
+    Answer(u64, Result<Answer>),
+    Progress(Result<()>),
+}
+
+pub(super) async fn ask(
+    source: Arc<dyn Source>,
+    prefixes: Vec<Bytes>,
+    question: u64,
+    patience: Duration,
+) -> Asked {
+    let answer = timeout(patience, answer(&*source, &prefixes)).await;
+    let late = || {
+        let message = "the source did not say its current revision in time: retry later";
+        Err(Error::new(ErrorKind::Unavailable, message))
+    };
+    Asked::Answer(question, answer.unwrap_or_else(|_| late()))
+}
+
+async fn answer(source: &dyn Source, prefixes: &[Bytes]) -> Result<Answer> {
+    let revision = match source.freshness() {
+        Freshness::Pushed(current) => current.current_revision().await?,
+        Freshness::OnRequest(current) => current.current_revision().await?,
+        Freshness::ListOnly => {
+            let (revision, objects) = list_all(source, prefixes).await?;
+            return Ok(Answer::State(Held {
+                revision,
+                objects,
+                waiters: Vec::new(),
+            }));
+        }
+    };
+    Ok(Answer::Revision(revision))
+}
+
+pub(super) async fn request_progress(source: Arc<dyn Source>) -> Asked {
+    Asked::Progress(match source.freshness() {
+        Freshness::OnRequest(source) => source.request_progress().await,
+        Freshness::Pushed(_) | Freshness::ListOnly => Ok(()),
+    })
+}

@@ -1,0 +1,201 @@
+//! The shell: a cloneable handle, and the driver that follows the source.
+
+mod driver;
+mod feed;
+mod fresh;
+mod list;
+mod run;
+mod shared;
+mod snapshot;
+mod stats;
+mod wait;
+mod watch;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use crate::config::Config;
+use crate::core::index::Index;
+use crate::core::predicate::Predicate;
+use crate::error::{Error, ErrorKind, Result};
+use crate::object::Object;
+use crate::source::{Freshness, Source};
+
+use run::{Closing, Command};
+use shared::Shared;
+
+pub use driver::Driver;
+pub use list::{At, ListRequest, ListResponse};
+pub use snapshot::Snapshot;
+pub use stats::Stats;
+pub use watch::{Start, WatchRequest, Watcher};
+
+/// What a reader selects within its prefix.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Selector {
+    /// Every object.
+    #[default]
+    All,
+    /// The objects that have a value in an index.
+    Index {
+        /// The index's name.
+        name: String,
+        /// The value.
+        value: Bytes,
+    },
+}
+
+/// A revision-consistent copy of a source's prefixes. Cloning the handle is cheap.
+///
+/// ```
+/// use std::sync::Arc;
+/// use watch_cache::{Cache, Config, ListRequest, MemorySource};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> watch_cache::Result<()> {
+/// let source = Arc::new(MemorySource::new());
+/// let (cache, driver) = Cache::open(source.clone(), vec![], Config::default())?;
+/// let driver = tokio::spawn(driver);
+///
+/// source.put("/pods/a", "running");
+/// let pods = cache.list(ListRequest::new("/pods/")).await?; // consistent: sees the put
+/// assert_eq!(pods.objects[0].value, "running");
+///
+/// drop(cache);
+/// driver.await.unwrap()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Cache {
+    shared: Arc<Shared>,
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+impl Cache {
+    /// A cache of the prefixes in `config` that follows `source`, and the driver to spawn.
+    ///
+    /// Nothing is read before the driver runs.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if a setting is out of its range, two indexes have one name, or several prefixes
+    /// are asked of a source that can only list.
+    pub fn open(
+        source: Arc<dyn Source>,
+        indexes: Vec<Index>,
+        mut config: Config,
+    ) -> Result<(Self, Driver)> {
+        config.check()?;
+        check_indexes(&indexes)?;
+        if config.prefixes.len() > 1 && matches!(source.freshness(), Freshness::ListOnly) {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "config: prefixes: a source that can only list has no revision common to \
+                 several: open one cache for each",
+            ));
+        }
+        config.prefixes.sort();
+        let shared = Arc::new(Shared::new(indexes.into(), config));
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let closing = Closing {
+            shared: Arc::clone(&shared),
+            commands: inbox,
+        };
+        Ok((
+            Self { shared, commands },
+            Driver::new(run::run(source, closing)),
+        ))
+    }
+
+    /// The object at `key`, as last published.
+    #[must_use]
+    pub fn get(&self, key: &[u8]) -> Option<Arc<Object>> {
+        self.shared
+            .view()
+            .root
+            .get(key)
+            .map(|indexed| Arc::clone(&indexed.object))
+    }
+
+    /// The state as last published. It stays as it is, whatever happens to the cache.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let view = self.shared.view();
+        Snapshot::new(
+            Arc::clone(&view.root),
+            view.revision,
+            Arc::clone(&self.shared.indexes),
+        )
+    }
+
+    /// The revision of the state as last published; 0 until the first listing is in.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.shared.view().revision
+    }
+
+    /// Counters and sizes, for people and metrics.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let view = self.shared.view();
+        let watchers = self.shared.watchers.load(Ordering::Relaxed);
+        let waiters = self.shared.waiters.load(Ordering::Relaxed);
+        self.shared.counters.stats(&view, watchers, waiters)
+    }
+
+    /// The predicate of a request, if the cache can answer it.
+    fn predicate(&self, prefix: &Bytes, selector: &Selector) -> Result<Predicate> {
+        let held = &self.shared.config.prefixes;
+        if !held.iter().any(|held| prefix.starts_with(held)) {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!("prefix {prefix:?} is not held: ask within {held:?}"),
+            ));
+        }
+        let index = match selector {
+            Selector::All => None,
+            Selector::Index { name, value } => {
+                Some((find_index(&self.shared.indexes, name)?, value.clone()))
+            }
+        };
+        Ok(Predicate {
+            prefix: prefix.clone(),
+            index,
+        })
+    }
+}
+
+fn check_indexes(indexes: &[Index]) -> Result<()> {
+    for (position, index) in indexes.iter().enumerate() {
+        if indexes
+            .iter()
+            .take(position)
+            .any(|other| other.name() == index.name())
+        {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!(
+                    "index {:?} is given twice: give each its own name",
+                    index.name()
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn find_index(indexes: &[Index], name: &str) -> Result<usize> {
+    indexes
+        .iter()
+        .position(|index| index.name() == name)
+        .ok_or_else(|| {
+            Error::new(
+                ErrorKind::Invalid,
+                format!("there is no index {name:?}: name one of {indexes:?}"),
+            )
+        })
+}

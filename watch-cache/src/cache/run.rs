@@ -1,0 +1,404 @@
+//! The driver's loop: one writer of the state.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::{BoxStream, FuturesUnordered, StreamExt};
+use tokio::sync::mpsc;
+use tokio::time::{
+    Duration, Instant, Interval, MissedTickBehavior, Sleep, interval_at, sleep_until,
+};
+
+use super::feed::{Fed, feed};
+use super::fresh::{Answer, Asked, Held, ask, request_progress};
+use super::shared::Shared;
+use super::stats::add;
+use super::wait::{Reply, Waits};
+use super::watch::Slot;
+use crate::core::predicate::Predicate;
+use crate::core::questions::Questions;
+use crate::core::state::{Retention, State};
+use crate::error::{Error, ErrorKind, Result};
+use crate::source::{Freshness, Source};
+
+/// How many commands are taken before the source is looked at again.
+const COMMANDS: usize = 256;
+
+/// What handles ask of the driver.
+#[derive(Debug)]
+pub(super) enum Command {
+    Register {
+        id: u64,
+        predicate: Predicate,
+        slot: Arc<Slot>,
+    },
+    Unregister {
+        id: u64,
+    },
+    Wait {
+        revision: u64,
+        reply: Reply,
+    },
+    Fresh {
+        reply: Reply,
+    },
+}
+
+/// What woke the driver; at least one of it.
+#[derive(Debug, Default)]
+struct Inbox {
+    commands: Vec<Command>,
+    asked: Vec<Asked>,
+    fed: Vec<Fed>,
+    bookmarks: bool,
+    progress: bool,
+    question: bool,
+    ended: bool,
+}
+
+pub(super) struct Run {
+    source: Arc<dyn Source>,
+    closing: Closing,
+    feed: BoxStream<'static, Vec<Fed>>,
+    state: State<Arc<Slot>>,
+    waits: Waits,
+    held: Vec<Held>,
+    questions: Questions<Reply>,
+    asking: FuturesUnordered<BoxFuture<'static, Asked>>,
+    started: Instant,
+    question_due: Pin<Box<Sleep>>,
+    bookmarks: Interval,
+    progress: Interval,
+    on_request: bool,
+}
+
+impl Run {
+    /// Timers belong to the runtime that polls the driver, so this is called from within it.
+    fn new(source: Arc<dyn Source>, closing: Closing) -> Self {
+        let shared = &closing.shared;
+        let config = &shared.config;
+        let retention = Retention {
+            log_revisions: config.log_revisions,
+            log_bytes: config.log_bytes,
+            snapshot_revisions: config.snapshot_revisions,
+            snapshot_bytes: config.snapshot_bytes,
+        };
+        let started = Instant::now();
+        let list_only = matches!(source.freshness(), Freshness::ListOnly);
+        Self {
+            on_request: matches!(source.freshness(), Freshness::OnRequest(_)),
+            feed: feed(Arc::clone(&source), Arc::clone(shared))
+                .ready_chunks(config.batch_revisions)
+                .boxed(),
+            state: State::new(&config.prefixes, Arc::clone(&shared.indexes), retention),
+            waits: Waits::default(),
+            held: Vec::new(),
+            questions: Questions::new(config.question_interval, list_only),
+            asking: FuturesUnordered::new(),
+            started,
+            question_due: Box::pin(sleep_until(started)),
+            bookmarks: every(config.bookmark_interval),
+            progress: every(config.progress_interval),
+            source,
+            closing,
+        }
+    }
+
+    async fn run(&mut self) -> Result<()> {
+        loop {
+            let inbox = poll_fn(|cx| self.poll_inbox(cx)).await;
+            if inbox.ended {
+                return Ok(());
+            }
+            for command in inbox.commands {
+                self.obey(command);
+            }
+            for asked in inbox.asked {
+                self.hear(asked);
+            }
+            self.apply(inbox.fed)?;
+            if inbox.bookmarks {
+                self.wake_for_bookmarks();
+            }
+            if inbox.progress {
+                self.request_progress();
+            }
+            self.ask();
+        }
+    }
+
+    /// Looks at everything at each wake, so that nothing starves the rest.
+    fn poll_inbox(&mut self, cx: &mut Context<'_>) -> Poll<Inbox> {
+        let mut inbox = Inbox::default();
+        let taken = self
+            .closing
+            .commands
+            .poll_recv_many(cx, &mut inbox.commands, COMMANDS);
+        inbox.ended = taken == Poll::Ready(0);
+        while let Poll::Ready(Some(asked)) = self.asking.poll_next_unpin(cx) {
+            inbox.asked.push(asked);
+        }
+        if let Poll::Ready(Some(fed)) = self.feed.poll_next_unpin(cx) {
+            inbox.fed = fed;
+        }
+        inbox.bookmarks = self.bookmarks.poll_tick(cx).is_ready();
+        inbox.progress = self.wants_progress() && self.progress.poll_tick(cx).is_ready();
+        inbox.question = self.poll_question(cx);
+        if inbox.is_empty() {
+            Poll::Pending
+        } else {
+            Poll::Ready(inbox)
+        }
+    }
+
+    /// Whether a question that was not sent because of the interval is due now.
+    fn poll_question(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(due) = self.questions.due_at() else {
+            return false;
+        };
+        let due = self.started + due;
+        if self.question_due.deadline() != due {
+            self.question_due.as_mut().reset(due);
+        }
+        self.question_due.as_mut().poll(cx).is_ready()
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Register {
+                id,
+                predicate,
+                slot,
+            } => {
+                let mark = self.state.add_watcher(id, &predicate, Arc::clone(&slot));
+                // A slot is registered once.
+                let _ = slot.mark.set(mark);
+                slot.waker.wake();
+            }
+            Command::Unregister { id } => self.state.remove_watcher(id),
+            Command::Wait { revision, reply } => self.wait(revision, reply),
+            Command::Fresh { reply } => self.questions.arrive(reply),
+        }
+    }
+
+    fn wait(&mut self, revision: u64, reply: Reply) {
+        let view = self.state.view();
+        if view.ready && view.revision >= revision {
+            // A caller that gave up does not need the answer.
+            let _ = reply.send(Ok(()));
+        } else {
+            self.waits.add(revision, reply);
+        }
+    }
+
+    /// Sends the next question if one is due.
+    fn ask(&mut self) {
+        let now = self.started.elapsed();
+        let Some(question) = self.questions.send(now) else {
+            return;
+        };
+        add(&self.closing.shared.counters.questions, 1);
+        let config = &self.closing.shared.config;
+        let source = Arc::clone(&self.source);
+        let asked = ask(
+            source,
+            config.prefixes.clone(),
+            question,
+            config.wait_timeout,
+        );
+        self.asking.push(Box::pin(asked));
+    }
+
+    fn hear(&mut self, asked: Asked) {
+        match asked {
+            Asked::Progress(Ok(())) => {}
+            Asked::Progress(Err(_)) => add(&self.closing.shared.counters.source_errors, 1),
+            Asked::Answer(question, Ok(answer)) => {
+                let waiters = self.questions.answered(question);
+                self.serve(waiters, answer);
+            }
+            Asked::Answer(question, Err(error)) => {
+                add(&self.closing.shared.counters.source_errors, 1);
+                for waiter in self.questions.failed(question) {
+                    let _ = waiter.send(Err(not_answered(&error)));
+                }
+            }
+        }
+    }
+
+    fn serve(&mut self, waiters: Vec<Reply>, answer: Answer) {
+        match answer {
+            Answer::Revision(revision) => {
+                let behind = !waiters.is_empty() && self.state.view().revision < revision;
+                for waiter in waiters {
+                    self.wait(revision, waiter);
+                }
+                if behind && self.on_request {
+                    self.request_progress();
+                }
+            }
+            Answer::State(held) => {
+                self.held.push(Held { waiters, ..held });
+                self.end_waits();
+            }
+        }
+    }
+
+    fn apply(&mut self, fed: Vec<Fed>) -> Result<()> {
+        if fed.is_empty() {
+            return Ok(());
+        }
+        let mut failed = None;
+        for fed in fed {
+            match fed {
+                Fed::Listed {
+                    revision,
+                    objects,
+                    trusted,
+                } => {
+                    self.state.relist(revision, objects, trusted);
+                }
+                Fed::Advanced(advance) => {
+                    add(
+                        &self.closing.shared.counters.applied,
+                        advance.revisions.len() as u64,
+                    );
+                    for revision in advance.revisions {
+                        self.state.apply(revision);
+                    }
+                    self.state.progress(advance.reached);
+                }
+                Fed::Failed(error) => failed = Some(error),
+            }
+        }
+        self.publish();
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn publish(&mut self) {
+        let counters = &self.closing.shared.counters;
+        let (log, snapshots) = self.state.pinned_bytes();
+        counters.log_bytes.store(log as u64, Ordering::Relaxed);
+        counters
+            .snapshot_bytes
+            .store(snapshots as u64, Ordering::Relaxed);
+        add(&counters.published, 1);
+        let view = self.state.view().clone();
+        let restarted = self.closing.shared.view().epoch != view.epoch;
+        self.closing.shared.publish(view);
+        let mut wakes = 0;
+        for group in self.state.take_touched() {
+            for slot in self.state.interests.watchers(group) {
+                slot.waker.wake();
+                wakes += 1;
+            }
+        }
+        add(&counters.wakes, wakes);
+        if restarted {
+            self.state
+                .interests
+                .all()
+                .for_each(|slot| slot.waker.wake());
+        }
+        self.end_waits();
+    }
+
+    fn end_waits(&mut self) {
+        let view = self.state.view();
+        if !view.ready {
+            return;
+        }
+        self.waits.reached(view.revision);
+        for held in self.held.extract_if(.., |held| held.is_reached(view)) {
+            for waiter in held.waiters {
+                let _ = waiter.send(Ok(()));
+            }
+        }
+        self.held
+            .retain(|held| held.waiters.iter().any(|waiter| !waiter.is_closed()));
+    }
+
+    fn wake_for_bookmarks(&self) {
+        for slot in self.state.interests.all().filter(|slot| slot.bookmarks) {
+            slot.bookmark_due.store(true, Ordering::Release);
+            slot.waker.wake();
+        }
+    }
+
+    /// Watches of several prefixes are joined by their progress, so those always need it.
+    fn wants_progress(&mut self) -> bool {
+        self.on_request && (self.closing.shared.config.prefixes.len() > 1 || self.waits.wanted())
+    }
+
+    fn request_progress(&mut self) {
+        add(&self.closing.shared.counters.progress_requests, 1);
+        self.asking
+            .push(Box::pin(request_progress(Arc::clone(&self.source))));
+    }
+}
+
+impl Inbox {
+    fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+            && self.asked.is_empty()
+            && self.fed.is_empty()
+            && !(self.bookmarks || self.progress || self.question || self.ended)
+    }
+}
+
+/// Follows the source until all handles are gone.
+pub(super) async fn run(source: Arc<dyn Source>, closing: Closing) -> Result<()> {
+    let mut run = Run::new(source, closing);
+    let done = run.run().await;
+    if let Err(error) = &done {
+        run.closing.shared.close(error.clone());
+    }
+    done
+}
+
+/// The receiving end. Dropping it, in whatever state of the driver, leaves nobody waiting.
+#[derive(Debug)]
+pub(super) struct Closing {
+    pub(super) shared: Arc<Shared>,
+    pub(super) commands: mpsc::UnboundedReceiver<Command>,
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.shared
+            .close(Error::new(ErrorKind::Closed, "the driver was dropped"));
+        self.commands.close();
+        while let Ok(command) = self.commands.try_recv() {
+            if let Command::Register { slot, .. } = command {
+                slot.waker.wake();
+            }
+        }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.closing
+            .shared
+            .close(Error::new(ErrorKind::Closed, "the driver was dropped"));
+        self.state
+            .interests
+            .all()
+            .for_each(|slot| slot.waker.wake());
+    }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut interval = interval_at(Instant::now() + period, period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
+
+fn not_answered(error: &Error) -> Error {
+    let message = "the source did not say its current revision: retry later";
+    Error::new(ErrorKind::Unavailable, message).with_source(error.clone())
+}

@@ -1,0 +1,103 @@
+//! What handles, watchers and the driver share.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::{ArcSwap, Guard};
+
+use super::stats::Counters;
+use crate::config::Config;
+use crate::core::index::Index;
+use crate::core::view::View;
+use crate::error::{Error, ErrorKind, Result};
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) config: Config,
+    pub(super) indexes: Arc<[Index]>,
+    pub(super) counters: Counters,
+    pub(super) watchers: AtomicUsize,
+    pub(super) waiters: AtomicUsize,
+    pub(super) next_watcher: AtomicU64,
+    view: ArcSwap<View>,
+    closed: OnceLock<Error>,
+}
+
+impl Shared {
+    pub(super) fn new(indexes: Arc<[Index]>, config: Config) -> Self {
+        Self {
+            view: ArcSwap::from_pointee(View::new(indexes.len())),
+            config,
+            indexes,
+            counters: Counters::default(),
+            watchers: AtomicUsize::new(0),
+            waiters: AtomicUsize::new(0),
+            next_watcher: AtomicU64::new(0),
+            closed: OnceLock::new(),
+        }
+    }
+
+    /// The published state. Loading it waits for nobody, and nobody waits for who has it.
+    pub(super) fn view(&self) -> Guard<Arc<View>> {
+        self.view.load()
+    }
+
+    pub(super) fn publish(&self, view: View) {
+        self.view.store(Arc::new(view));
+    }
+
+    /// Says why every later call fails; the first reason stays.
+    pub(super) fn close(&self, reason: Error) {
+        // A second reason is a consequence of the first.
+        let _ = self.closed.set(reason);
+    }
+
+    pub(super) fn check_open(&self) -> Result<()> {
+        match self.closed.get() {
+            Some(_) => Err(self.closed()),
+            None => Ok(()),
+        }
+    }
+
+    /// The error of a call whose driver is gone.
+    pub(super) fn closed(&self) -> Error {
+        let error = Error::new(
+            ErrorKind::Closed,
+            "the cache's driver is gone: open it again",
+        );
+        match self.closed.get() {
+            Some(reason) if reason.kind() != ErrorKind::Closed => error.with_source(reason.clone()),
+            _ => error,
+        }
+    }
+}
+
+/// One of a limited number of places, given back when dropped.
+#[derive(Debug)]
+pub(super) struct Place<F: Fn(&Shared) -> &AtomicUsize> {
+    shared: Arc<Shared>,
+    of: F,
+}
+
+impl<F: Fn(&Shared) -> &AtomicUsize> Place<F> {
+    pub(super) fn take(shared: &Arc<Shared>, limit: usize, what: &str, of: F) -> Result<Self> {
+        let before = of(shared).fetch_add(1, Ordering::Relaxed);
+        let place = Self {
+            shared: Arc::clone(shared),
+            of,
+        };
+        if before < limit {
+            return Ok(place);
+        }
+        Err(Error::new(
+            ErrorKind::Exhausted,
+            format!("{what}: all {limit} are taken: retry later, or raise the limit"),
+        ))
+    }
+}
+
+impl<F: Fn(&Shared) -> &AtomicUsize> Drop for Place<F> {
+    fn drop(&mut self) {
+        (self.of)(&self.shared).fetch_sub(1, Ordering::Relaxed);
+    }
+}

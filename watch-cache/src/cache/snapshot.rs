@@ -1,0 +1,115 @@
+//! A state to read from without waiting.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::find_index;
+use crate::core::index::Index;
+use crate::core::predicate::Predicate;
+use crate::core::root::Root;
+use crate::error::Result;
+use crate::object::Object;
+
+/// The whole state of a cache at one revision. It never changes; holding it keeps the versions of
+/// its objects in memory and costs the cache nothing else.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use watch_cache::{Cache, Config, MemorySource};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> watch_cache::Result<()> {
+/// # let source = Arc::new(MemorySource::new());
+/// # source.put("/pods/a", "running");
+/// # let (cache, driver) = Cache::open(source, vec![], Config::default())?;
+/// # tokio::spawn(driver);
+/// cache.ready().await?;
+/// let snapshot = cache.snapshot();
+/// let keys: Vec<_> = snapshot.range(b"/pods/").map(|pod| &pod.key).collect();
+/// assert_eq!((keys.len(), snapshot.count(b"/nodes/")), (1, 0));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Snapshot {
+    root: Arc<Root>,
+    revision: u64,
+    indexes: Arc<[Index]>,
+}
+
+impl Snapshot {
+    pub(super) fn new(root: Arc<Root>, revision: u64, indexes: Arc<[Index]>) -> Self {
+        Self {
+            root,
+            revision,
+            indexes,
+        }
+    }
+
+    /// The revision that this is the state of.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The object at `key`.
+    #[must_use]
+    pub fn get(&self, key: &[u8]) -> Option<&Arc<Object>> {
+        self.root.get(key).map(|indexed| &indexed.object)
+    }
+
+    /// The objects whose keys start with `prefix`, in the order of their keys.
+    pub fn range(&self, prefix: &[u8]) -> impl Iterator<Item = &Arc<Object>> + '_ {
+        self.root.select(&under(prefix), None).iter()
+    }
+
+    /// How many keys start with `prefix`, in `O(log n)`.
+    #[must_use]
+    pub fn count(&self, prefix: &[u8]) -> usize {
+        self.root.select(&under(prefix), None).count()
+    }
+
+    /// The objects that have `value` in the index `name`, in the order of their keys.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if there is no such index.
+    pub fn by_index(
+        &self,
+        name: &str,
+        value: &[u8],
+    ) -> Result<impl Iterator<Item = &Arc<Object>> + '_> {
+        let index = Some((
+            find_index(&self.indexes, name)?,
+            Bytes::copy_from_slice(value),
+        ));
+        Ok(self
+            .root
+            .select(
+                &Predicate {
+                    prefix: Bytes::new(),
+                    index,
+                },
+                None,
+            )
+            .iter())
+    }
+}
+
+fn under(prefix: &[u8]) -> Predicate {
+    Predicate {
+        prefix: Bytes::copy_from_slice(prefix),
+        index: None,
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let objects = self.root.len();
+        f.debug_struct("Snapshot")
+            .field("revision", &self.revision)
+            .field("objects", &objects)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,124 @@
+//! Counters and sizes.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::core::frontier::Breach;
+use crate::core::view::View;
+
+/// What a cache holds and has done, at about one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Whether the first listing is in.
+    pub ready: bool,
+    /// The published revision.
+    pub revision: u64,
+    /// The oldest revision that can be listed exactly.
+    pub oldest_revision: u64,
+    /// The oldest revision that a watch can start after.
+    pub oldest_watch_revision: u64,
+    /// Objects held.
+    pub objects: usize,
+    /// Revisions that can be listed exactly and changed something.
+    pub snapshots: usize,
+    /// Revisions in the event log.
+    pub log_revisions: usize,
+    /// What the versions in the log take, in bytes.
+    pub log_bytes: u64,
+    /// What older snapshots pin, in bytes, as estimated.
+    pub snapshot_bytes: u64,
+    /// Open watchers.
+    pub watchers: usize,
+    /// Reads that wait for a revision.
+    pub waiters: usize,
+    /// Revisions applied.
+    pub applied: u64,
+    /// Batches published.
+    pub published: u64,
+    /// Watchers woken by events.
+    pub wakes: u64,
+    /// Questions for the current revision sent.
+    pub questions: u64,
+    /// Requests for progress sent.
+    pub progress_requests: u64,
+    /// Listings applied.
+    pub lists: u64,
+    /// Watches opened, one for each prefix.
+    pub watches: u64,
+    /// Failures of the source.
+    pub source_errors: u64,
+    /// Revisions that the source delivered twice or out of order.
+    pub replayed: u64,
+    /// Progress of 0, or back.
+    pub backward_progress: u64,
+    /// Revisions that came after progress had said that there are no more: the cache started anew.
+    pub early_progress: u64,
+    /// Events and listings that break the source's contract otherwise.
+    pub malformed: u64,
+}
+
+/// The counters behind [`Stats`].
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) log_bytes: AtomicU64,
+    pub(super) snapshot_bytes: AtomicU64,
+    pub(super) applied: AtomicU64,
+    pub(super) published: AtomicU64,
+    pub(super) wakes: AtomicU64,
+    pub(super) questions: AtomicU64,
+    pub(super) progress_requests: AtomicU64,
+    pub(super) lists: AtomicU64,
+    pub(super) watches: AtomicU64,
+    pub(super) source_errors: AtomicU64,
+    pub(super) malformed: AtomicU64,
+    replayed: AtomicU64,
+    backward: AtomicU64,
+    early: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn breach(&self, breach: Breach) {
+        add(
+            match breach {
+                Breach::Replayed => &self.replayed,
+                Breach::Backward => &self.backward,
+                Breach::Malformed => &self.malformed,
+                Breach::Early => &self.early,
+            },
+            1,
+        );
+    }
+
+    pub(super) fn stats(&self, view: &View, watchers: usize, waiters: usize) -> Stats {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Stats {
+            ready: view.ready,
+            revision: view.revision,
+            oldest_revision: view.oldest(),
+            oldest_watch_revision: view.log_floor,
+            objects: view.root.len(),
+            snapshots: view.roots.len(),
+            log_revisions: view.log.len(),
+            log_bytes: get(&self.log_bytes),
+            snapshot_bytes: get(&self.snapshot_bytes),
+            watchers,
+            waiters,
+            applied: get(&self.applied),
+            published: get(&self.published),
+            wakes: get(&self.wakes),
+            questions: get(&self.questions),
+            progress_requests: get(&self.progress_requests),
+            lists: get(&self.lists),
+            watches: get(&self.watches),
+            source_errors: get(&self.source_errors),
+            replayed: get(&self.replayed),
+            backward_progress: get(&self.backward),
+            early_progress: get(&self.early),
+            malformed: get(&self.malformed),
+        }
+    }
+}
+
+pub(super) fn add(counter: &AtomicU64, count: u64) {
+    counter.fetch_add(count, Ordering::Relaxed);
+}

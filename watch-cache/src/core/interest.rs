@@ -1,0 +1,208 @@
+//! Who watches what: finds the watchers that a change concerns without asking the others.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+
+use super::predicate::Predicate;
+use super::view::Applied;
+
+/// A group's place in the log, shared with its watchers.
+#[derive(Debug)]
+pub(crate) struct Mark {
+    pub(crate) id: u64,
+    /// The group's postings are complete above this revision.
+    pub(crate) since: u64,
+    /// False where the group is concerned by everything and reads the log itself.
+    pub(crate) posted: bool,
+    /// The newest revision whose posting left the log.
+    trimmed: AtomicU64,
+}
+
+impl Mark {
+    fn new(id: u64, since: u64, posted: bool) -> Self {
+        Self {
+            id,
+            since,
+            posted,
+            trimmed: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn trimmed(&self) -> u64 {
+        self.trimmed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn trim(&self, revision: u64) {
+        self.trimmed.fetch_max(revision, Ordering::Release);
+    }
+}
+
+/// All watchers of one predicate.
+#[derive(Debug)]
+struct Group<W> {
+    predicate: Predicate,
+    mark: Arc<Mark>,
+    watchers: HashMap<u64, W>,
+}
+
+/// The predicate index. A change costs a look-up for each distinct length of a watched prefix and
+/// for each index, and then what it finds.
+#[derive(Debug)]
+pub(crate) struct Interests<W> {
+    /// Predicates that every change of the cache matches.
+    everything: Option<Bytes>,
+    groups: HashMap<u64, Group<W>>,
+    by_predicate: HashMap<Predicate, u64>,
+    by_watcher: HashMap<u64, u64>,
+    by_prefix: HashMap<Bytes, u64>,
+    /// How many groups watch a prefix of each length.
+    lengths: BTreeMap<usize, usize>,
+    by_value: HashMap<(usize, Bytes), Vec<u64>>,
+    next: u64,
+}
+
+impl<W> Interests<W> {
+    /// No watchers yet, of a cache that holds `prefixes`.
+    pub(crate) fn new(prefixes: &[Bytes]) -> Self {
+        let everything = match prefixes {
+            [one] => Some(one.clone()),
+            _ => None,
+        };
+        Self {
+            everything,
+            groups: HashMap::new(),
+            by_predicate: HashMap::new(),
+            by_watcher: HashMap::new(),
+            by_prefix: HashMap::new(),
+            lengths: BTreeMap::new(),
+            by_value: HashMap::new(),
+            next: 0,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_watcher.len()
+    }
+
+    /// Adds a watcher; its group's mark tells how to read the log.
+    pub(crate) fn add(
+        &mut self,
+        id: u64,
+        predicate: &Predicate,
+        watcher: W,
+        revision: u64,
+    ) -> Arc<Mark> {
+        let id_of_group = match self.by_predicate.get(predicate) {
+            Some(group) => *group,
+            None => self.link(predicate),
+        };
+        let everything = self.everything.as_ref() == Some(&predicate.prefix);
+        let posted = predicate.index.is_some() || !everything;
+        let group = self.groups.entry(id_of_group).or_insert_with(|| Group {
+            predicate: predicate.clone(),
+            mark: Arc::new(Mark::new(id_of_group, revision, posted)),
+            watchers: HashMap::new(),
+        });
+        self.by_watcher.insert(id, id_of_group);
+        group.watchers.insert(id, watcher);
+        Arc::clone(&group.mark)
+    }
+
+    /// Makes a new group findable.
+    fn link(&mut self, predicate: &Predicate) -> u64 {
+        self.next += 1;
+        let group = self.next;
+        self.by_predicate.insert(predicate.clone(), group);
+        match &predicate.index {
+            Some(value) => self.by_value.entry(value.clone()).or_default().push(group),
+            None => {
+                self.by_prefix.insert(predicate.prefix.clone(), group);
+                *self.lengths.entry(predicate.prefix.len()).or_default() += 1;
+            }
+        }
+        group
+    }
+
+    /// Removes a watcher; returns the group that went with it, if it was the last one.
+    pub(crate) fn remove(&mut self, id: u64) -> Option<u64> {
+        let group_id = self.by_watcher.remove(&id)?;
+        let group = self.groups.get_mut(&group_id)?;
+        group.watchers.remove(&id);
+        if !group.watchers.is_empty() {
+            return None;
+        }
+        let group = self.groups.remove(&group_id)?;
+        self.by_predicate.remove(&group.predicate);
+        self.unlink(group_id, group.predicate);
+        Some(group_id)
+    }
+
+    fn unlink(&mut self, group: u64, predicate: Predicate) {
+        if let Some(value) = predicate.index {
+            let groups = self.by_value.entry(value.clone()).or_default();
+            groups.retain(|other| *other != group);
+            if groups.is_empty() {
+                self.by_value.remove(&value);
+            }
+            return;
+        }
+        let length = predicate.prefix.len();
+        self.by_prefix.remove(&predicate.prefix);
+        let count = self.lengths.entry(length).or_default();
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            self.lengths.remove(&length);
+        }
+    }
+
+    /// Puts the groups that a change concerns into `found`, which may then name one twice.
+    pub(crate) fn concerned(&self, change: &Applied, found: &mut Vec<u64>) {
+        let Some(any) = change.new.as_ref().or(change.old.as_ref()) else {
+            return;
+        };
+        let key = &any.object.key;
+        for length in self.lengths.range(..=key.len()).map(|(length, _)| *length) {
+            found.extend(
+                key.get(..length)
+                    .and_then(|prefix| self.by_prefix.get(prefix)),
+            );
+        }
+        if self.by_value.is_empty() {
+            return;
+        }
+        for side in [&change.old, &change.new].into_iter().flatten() {
+            for (index, value) in side.values.iter().enumerate() {
+                let Some(value) = value else { continue };
+                let groups = self.by_value.get(&(index, value.clone()));
+                let under = |group: &&u64| self.watches_key(**group, key);
+                found.extend(groups.into_iter().flatten().filter(under));
+            }
+        }
+    }
+
+    fn watches_key(&self, group: u64, key: &Bytes) -> bool {
+        self.groups
+            .get(&group)
+            .is_some_and(|group| key.starts_with(&group.predicate.prefix))
+    }
+
+    pub(crate) fn mark(&self, group: u64) -> Option<&Arc<Mark>> {
+        self.groups.get(&group).map(|group| &group.mark)
+    }
+
+    pub(crate) fn watchers(&self, group: u64) -> impl Iterator<Item = &W> {
+        self.groups
+            .get(&group)
+            .into_iter()
+            .flat_map(|group| group.watchers.values())
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &W> {
+        self.groups
+            .values()
+            .flat_map(|group| group.watchers.values())
+    }
+}

@@ -1,0 +1,13 @@
+//! The cache's state, free of IO: whole revisions go in, snapshots and events come out.
+
+pub(crate) mod backoff;
+pub(crate) mod event;
+pub(crate) mod frontier;
+pub(crate) mod index;
+pub(crate) mod interest;
+pub(crate) mod predicate;
+pub(crate) mod questions;
+pub(crate) mod root;
+pub(crate) mod state;
+pub(crate) mod token;
+pub(crate) mod view;
