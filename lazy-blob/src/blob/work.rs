@@ -1,0 +1,256 @@
+//! What the driver does: fetch, verify, decode, answer.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::{mpsc, oneshot};
+
+use super::Shared;
+use super::stats::add;
+use crate::error::{Error, ErrorKind, Result};
+use crate::source::Source;
+
+/// A handle's request for adjacent spans, with one reply for each.
+#[derive(Debug)]
+pub(super) struct Want {
+    pub(super) first: usize,
+    pub(super) replies: Vec<Reply>,
+}
+
+pub(super) type Reply = oneshot::Sender<Result<Bytes>>;
+
+/// The driver's state. A span is at most once in `flights`, and while it is there it is in
+/// exactly one of `queued`, `running` and `decoding`: that is the single flight.
+pub(super) struct Work {
+    shared: Arc<Shared>,
+    source: Arc<dyn Source>,
+    wants: mpsc::Receiver<Want>,
+    /// Who waits for which span.
+    flights: HashMap<usize, Vec<Reply>>,
+    /// Runs of adjacent spans to fetch.
+    queued: VecDeque<Range<usize>>,
+    running: FuturesUnordered<Pin<Box<dyn Future<Output = Fetched> + Send>>>,
+    /// Spans whose bytes are here.
+    decoding: VecDeque<Compressed>,
+}
+
+struct Fetched {
+    run: Range<usize>,
+    attempt: u32,
+    answer: Result<Bytes>,
+}
+
+struct Compressed {
+    number: usize,
+    attempt: u32,
+    bytes: Bytes,
+}
+
+impl Work {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        source: Arc<dyn Source>,
+        wants: mpsc::Receiver<Want>,
+    ) -> Self {
+        Self {
+            shared,
+            source,
+            wants,
+            flights: HashMap::new(),
+            queued: VecDeque::new(),
+            running: FuturesUnordered::new(),
+            decoding: VecDeque::new(),
+        }
+    }
+
+    /// Works until every handle is gone and what they asked for is done.
+    pub(super) async fn run(mut self) -> Result<()> {
+        let mut open = true;
+        while open || !self.flights.is_empty() {
+            self.start_fetches();
+            // Held back here, callers wait in the channel, which is bounded.
+            let accepting = open && self.queued.len() < self.shared.config.queue;
+            tokio::select! {
+                biased;
+                want = self.wants.recv(), if accepting => match want {
+                    Some(want) => self.accept(want),
+                    None => open = false,
+                },
+                Some(fetched) = self.running.next() => self.receive(fetched)?,
+                () = yield_once(), if !self.decoding.is_empty() => self.decode_one(),
+            }
+        }
+        Ok(())
+    }
+
+    /// Joins flights that are under way and queues runs for what is not.
+    fn accept(&mut self, want: Want) {
+        for (number, reply) in (want.first..).zip(want.replies) {
+            if let Some(waiters) = self.flights.get_mut(&number) {
+                waiters.push(reply);
+            } else if let Some(span) = self.shared.cache.lock().get(number) {
+                // Decoded since the handle looked; it may have given up, which is fine.
+                drop(reply.send(Ok(span)));
+            } else {
+                self.flights.insert(number, vec![reply]);
+                self.enqueue(number);
+            }
+        }
+    }
+
+    /// Adds a span to the last run if it is adjacent and the run stays within the limit.
+    fn enqueue(&mut self, number: usize) {
+        if let Some(last) = self.queued.back_mut()
+            && last.end == number
+            && self.shared.fetch_length(&(last.start..number + 1)) <= self.shared.config.fetch_bytes
+        {
+            last.end = number + 1;
+        } else {
+            self.queued.push_back(number..number + 1);
+        }
+    }
+
+    fn start_fetches(&mut self) {
+        while self.running.len() < self.shared.config.fetches
+            && let Some(run) = self.queued.pop_front()
+        {
+            if self.is_wanted(&run) {
+                self.start_fetch(run, 0);
+            } else {
+                run.for_each(|number| drop(self.flights.remove(&number)));
+            }
+        }
+    }
+
+    fn is_wanted(&self, run: &Range<usize>) -> bool {
+        run.clone()
+            .filter_map(|number| self.flights.get(&number))
+            .any(|waiters| waiters.iter().any(|reply| !reply.is_closed()))
+    }
+
+    fn start_fetch(&mut self, run: Range<usize>, attempt: u32) {
+        let (source, range) = (Arc::clone(&self.source), self.shared.fetch_range(&run));
+        add(&self.shared.counters.requests, 1);
+        self.running.push(Box::pin(async move {
+            Fetched {
+                run,
+                attempt,
+                answer: source.read(range).await,
+            }
+        }));
+    }
+
+    /// Cuts an answer into its spans.
+    ///
+    /// # Errors
+    ///
+    /// [`Changed`](ErrorKind::Changed), which no later read can mend: it ends the driver.
+    fn receive(
+        &mut self,
+        Fetched {
+            run,
+            attempt,
+            answer,
+        }: Fetched,
+    ) -> Result<()> {
+        let bytes = match answer {
+            Ok(bytes) => bytes,
+            Err(error) => return self.fail_run(run, error),
+        };
+        add(&self.shared.counters.bytes_fetched, bytes.len() as u64);
+        let range = self.shared.fetch_range(&run);
+        if bytes.len() as u64 != range.end - range.start {
+            let error = wrong_length(&range, bytes.len());
+            self.try_again(run, attempt, error);
+            return Ok(());
+        }
+        for number in run {
+            let span = self.shared.fetch_range(&(number..number + 1));
+            let at = |offset: u64| usize::try_from(offset - range.start).unwrap_or(usize::MAX);
+            // Within `bytes`, since the run's range covers each of its spans.
+            let bytes = bytes.slice(at(span.start)..at(span.end));
+            self.decoding.push_back(Compressed {
+                number,
+                attempt,
+                bytes,
+            });
+        }
+        Ok(())
+    }
+
+    fn fail_run(&mut self, run: Range<usize>, error: Error) -> Result<()> {
+        for number in run {
+            self.answer(number, &Err(error.clone()));
+        }
+        if error.kind() == ErrorKind::Changed {
+            // The first failure is the one to tell.
+            let _ = self.shared.failure.set(error.clone());
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// After wrong bytes: once more, or tell.
+    fn try_again(&mut self, run: Range<usize>, attempt: u32, error: Error) {
+        add(&self.shared.counters.digest_failures, 1);
+        if attempt < self.shared.config.retries {
+            self.start_fetch(run, attempt + 1);
+        } else {
+            run.for_each(|number| self.answer(number, &Err(error.clone())));
+        }
+    }
+
+    /// Verifies and decodes one span: about a millisecond for one of the default size.
+    fn decode_one(&mut self) {
+        let Some(Compressed {
+            number,
+            attempt,
+            bytes,
+        }) = self.decoding.pop_front()
+        else {
+            return;
+        };
+        match self.shared.index.decode_span(number, &bytes) {
+            Ok(span) => {
+                add(&self.shared.counters.spans_decoded, 1);
+                self.shared.cache.lock().insert(number, span.clone());
+                self.answer(number, &Ok(span));
+            }
+            Err(error) => self.try_again(number..number + 1, attempt, error),
+        }
+    }
+
+    fn answer(&mut self, number: usize, answer: &Result<Bytes>) {
+        for reply in self.flights.remove(&number).into_iter().flatten() {
+            // A reader that has gone needs no answer.
+            drop(reply.send(answer.clone()));
+        }
+    }
+}
+
+fn wrong_length(range: &Range<u64>, seen: usize) -> Error {
+    let Range { start, end } = range;
+    Error::new(
+        ErrorKind::Corrupt,
+        format!("range {start}..{end}: the source gave {seen} bytes: it breaks its contract"),
+    )
+}
+
+/// Lets the runtime's other tasks run before the next span is decoded.
+async fn yield_once() {
+    let mut yielded = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return std::task::Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
+}
