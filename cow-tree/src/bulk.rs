@@ -16,10 +16,7 @@ pub(crate) struct Builder<K, V, S> {
 
 impl<K: Ord + Clone, V: Clone, S: Summary<K, V>> Builder<K, V, S> {
     pub(crate) fn new() -> Self {
-        Self {
-            leaves: Vec::new(),
-            entries: Vec::new(),
-        }
+        Self { leaves: Vec::new(), entries: Vec::new() }
     }
 
     /// Adds an entry; gives it back if its key is less than the last one. An equal key replaces the
@@ -87,8 +84,7 @@ fn parents<K: Clone, V: Clone, S: Summary<K, V>>(
         let size = nodes / groups + usize::from(group < nodes % groups);
         let (keys, children): (Vec<K>, Vec<_>) = level.by_ref().take(size).unzip();
         let mut keys = keys.into_iter();
-        keys.next()
-            .map(|first| (first, Child::inner(keys.collect(), children)))
+        keys.next().map(|first| (first, Child::inner(keys.collect(), children)))
     };
     (0..groups).filter_map(&mut next_group).collect()
 }

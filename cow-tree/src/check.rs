@@ -34,16 +34,8 @@ where
             assert!(entries.len() <= LEAF_MAX);
             assert!(entries.len() >= if is_root { 1 } else { LEAF_MIN });
             assert!(entries.windows(2).all(|pair| pair[0].0 < pair[1].0));
-            assert!(
-                entries
-                    .iter()
-                    .all(|(key, _)| low.is_none_or(|low| low <= key))
-            );
-            assert!(
-                entries
-                    .iter()
-                    .all(|(key, _)| high.is_none_or(|high| key < high))
-            );
+            assert!(entries.iter().all(|(key, _)| low.is_none_or(|low| low <= key)));
+            assert!(entries.iter().all(|(key, _)| high.is_none_or(|high| key < high)));
             (entries.len(), 0)
         }
         Node::Inner(inner) => {
@@ -51,20 +43,14 @@ where
             assert!(children.len() <= INNER_MAX);
             assert!(children.len() >= if is_root { 2 } else { INNER_MIN });
             assert_eq!(keys.len() + 1, children.len());
-            let bounds: Vec<Option<&K>> = [low]
-                .into_iter()
-                .chain(keys.iter().map(Some))
-                .chain([high])
-                .collect();
+            let bounds: Vec<Option<&K>> =
+                [low].into_iter().chain(keys.iter().map(Some)).chain([high]).collect();
             let heights: Vec<usize> = children
                 .iter()
                 .zip(bounds.windows(2))
                 .map(|(child, bounds)| check_child(child, false, bounds[0], bounds[1]))
                 .collect();
-            assert!(
-                heights.windows(2).all(|pair| pair[0] == pair[1]),
-                "{heights:?}"
-            );
+            assert!(heights.windows(2).all(|pair| pair[0] == pair[1]), "{heights:?}");
             (children.iter().map(|child| child.len).sum(), heights[0] + 1)
         }
     };

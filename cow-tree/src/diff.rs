@@ -66,28 +66,16 @@ struct Walk<'a, K, V, S> {
 
 enum Level<'a, K, V, S> {
     /// The tree itself.
-    Root {
-        root: &'a Child<K, V, S>,
-        height: usize,
-    },
+    Root { root: &'a Child<K, V, S>, height: usize },
     /// Children of an inner node from `next` on; `bound` is the one to the left of the node.
-    Children {
-        inner: &'a Inner<K, V, S>,
-        next: usize,
-        bound: Option<&'a K>,
-        height: usize,
-    },
+    Children { inner: &'a Inner<K, V, S>, next: usize, bound: Option<&'a K>, height: usize },
     /// Entries of a leaf.
     Entries(&'a [(K, V)]),
 }
 
 /// The first thing that a walk has not yet compared.
 enum Head<'a, K, V, S> {
-    Tree {
-        node: &'a Node<K, V, S>,
-        bound: Option<&'a K>,
-        height: usize,
-    },
+    Tree { node: &'a Node<K, V, S>, bound: Option<&'a K>, height: usize },
     Entry(&'a (K, V)),
 }
 
@@ -97,11 +85,7 @@ impl<'a, K: Ord, V, S, E: FnMut(&V, &V) -> bool> Diff<'a, K, V, S, E> {
         newer: Option<&'a Child<K, V, S>>,
         equal: E,
     ) -> Self {
-        Self {
-            older: Walk::new(older),
-            newer: Walk::new(newer),
-            equal,
-        }
+        Self { older: Walk::new(older), newer: Walk::new(newer), equal }
     }
 
     /// Compares the heads of both walks; returns a change if that shows one.
@@ -125,16 +109,8 @@ impl<'a, K: Ord, V, S, E: FnMut(&V, &V) -> bool> Diff<'a, K, V, S, E> {
                 self.older.open(node, *bound);
             }
             (
-                Head::Tree {
-                    node: old,
-                    bound: old_bound,
-                    height: old_height,
-                },
-                Head::Tree {
-                    node: new,
-                    bound: new_bound,
-                    height: new_height,
-                },
+                Head::Tree { node: old, bound: old_bound, height: old_height },
+                Head::Tree { node: new, bound: new_bound, height: new_height },
             ) => {
                 if old.ptr_eq(new) {
                     self.older.advance();
@@ -162,11 +138,7 @@ impl<'a, K: Ord, V, S, E: FnMut(&V, &V) -> bool> Diff<'a, K, V, S, E> {
                 self.older.advance();
                 self.newer.advance();
                 let same = (self.equal)(&old.1, &new.1);
-                (!same).then_some(Change::Updated {
-                    key: &new.0,
-                    old: &old.1,
-                    new: &new.1,
-                })
+                (!same).then_some(Change::Updated { key: &new.0, old: &old.1, new: &new.1 })
             }
         }
     }
@@ -212,10 +184,7 @@ impl<K: Ord, V, S, E: FnMut(&V, &V) -> bool> FusedIterator for Diff<'_, K, V, S,
 
 impl<'a, K, V, S> Walk<'a, K, V, S> {
     fn new(root: Option<&'a Child<K, V, S>>) -> Self {
-        let level = root.map(|root| Level::Root {
-            root,
-            height: root.node.height(),
-        });
+        let level = root.map(|root| Level::Root { root, height: root.node.height() });
         Self {
             stack: level.into_iter().collect(),
             #[cfg(test)]
@@ -228,27 +197,12 @@ impl<'a, K, V, S> Walk<'a, K, V, S> {
         loop {
             match self.stack.last()? {
                 Level::Root { root, height } => {
-                    return Some(Head::Tree {
-                        node: &root.node,
-                        bound: None,
-                        height: *height,
-                    });
+                    return Some(Head::Tree { node: &root.node, bound: None, height: *height });
                 }
-                Level::Children {
-                    inner,
-                    next,
-                    bound,
-                    height,
-                } => {
+                Level::Children { inner, next, bound, height } => {
                     if let Some(child) = inner.children.get(*next) {
-                        let bound = next
-                            .checked_sub(1)
-                            .map_or(*bound, |left| inner.keys.get(left));
-                        return Some(Head::Tree {
-                            node: &child.node,
-                            bound,
-                            height: *height,
-                        });
+                        let bound = next.checked_sub(1).map_or(*bound, |left| inner.keys.get(left));
+                        return Some(Head::Tree { node: &child.node, bound, height: *height });
                     }
                 }
                 Level::Entries(entries) => {
@@ -278,12 +232,7 @@ impl<'a, K, V, S> Walk<'a, K, V, S> {
             Node::Leaf(leaf) => Level::Entries(&leaf.entries),
             Node::Inner(inner) => {
                 let height = inner.children[0].node.height();
-                Level::Children {
-                    inner,
-                    next: 0,
-                    bound,
-                    height,
-                }
+                Level::Children { inner, next: 0, bound, height }
             }
         };
         self.advance();
@@ -334,18 +283,13 @@ mod tests {
     fn addresses(child: &Child<u16, u8, ()>, into: &mut BTreeSet<usize>) {
         into.insert(child.node.address());
         if let Node::Inner(inner) = &child.node {
-            inner
-                .children
-                .iter()
-                .for_each(|child| addresses(child, into));
+            inner.children.iter().for_each(|child| addresses(child, into));
         }
     }
 
     fn nodes(tree: &Tree<u16, u8>) -> BTreeSet<usize> {
         let mut nodes = BTreeSet::new();
-        tree.root()
-            .into_iter()
-            .for_each(|root| addresses(root, &mut nodes));
+        tree.root().into_iter().for_each(|root| addresses(root, &mut nodes));
         nodes
     }
 
@@ -410,10 +354,7 @@ mod tests {
     fn cost_is_that_of_the_changes() {
         let old: Tree<u16, u8> = (0..40_000).map(|key| (key, 0)).collect();
         let height = old.root().map_or(0, |root| root.node.height());
-        assert!(
-            height >= 4,
-            "a deep tree is needed, not one of height {height}"
-        );
+        assert!(height >= 4, "a deep tree is needed, not one of height {height}");
         let mut new = old.clone();
         for key in (0..40_000).step_by(4_000) {
             new.insert(key, 1);
@@ -421,11 +362,7 @@ mod tests {
         let (changes, opened) = run(&old, &new);
         assert_eq!(changes.len(), 10);
         // No more than one path for each change on each side.
-        assert!(
-            opened.len() <= 10 * 2 * (height + 1),
-            "opened {} nodes",
-            opened.len()
-        );
+        assert!(opened.len() <= 10 * 2 * (height + 1), "opened {} nodes", opened.len());
     }
 
     #[test]

@@ -104,15 +104,12 @@ impl<K: Clone, V: Clone, S: Summary<K, V>> Child<K, V, S> {
     pub(crate) fn absorb(&mut self, separator: &K, right: Self) {
         match (&mut self.node, right.node) {
             (Node::Leaf(left), Node::Leaf(right)) => {
-                Arc::make_mut(left)
-                    .entries
-                    .append(&mut Arc::unwrap_or_clone(right).entries);
+                Arc::make_mut(left).entries.append(&mut Arc::unwrap_or_clone(right).entries);
             }
             (Node::Inner(left), Node::Inner(right)) => {
                 let (left, mut right) = (Arc::make_mut(left), Arc::unwrap_or_clone(right));
-                left.keys = [&left.keys, std::slice::from_ref(separator), &right.keys]
-                    .concat()
-                    .into();
+                left.keys =
+                    [&left.keys, std::slice::from_ref(separator), &right.keys].concat().into();
                 left.children.append(&mut right.children);
             }
             // Neighbours are at the same depth (invariant 1).
@@ -138,12 +135,8 @@ impl<K: Clone, V: Clone, S: Summary<K, V>> Inner<K, V, S> {
     /// Takes in what split off to the right of a child.
     fn adopt(&mut self, child: usize, separator: K, right: Child<K, V, S>) {
         let (before, after) = self.keys.split_at(child);
-        self.keys = before
-            .iter()
-            .cloned()
-            .chain([separator])
-            .chain(after.iter().cloned())
-            .collect();
+        self.keys =
+            before.iter().cloned().chain([separator]).chain(after.iter().cloned()).collect();
         insert_tight(&mut self.children, child + 1, right);
     }
 

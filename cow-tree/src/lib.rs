@@ -27,16 +27,14 @@
 //!
 //! let changed: Vec<&str> = snapshot.diff(&pods).map(|change| change.key().as_str()).collect();
 //! assert_eq!(changed, ["/pods/007", "/pods/123", "/pods/500/eph"]);
-//! assert!(matches!(
-//!     snapshot.diff(&pods).next(),
-//!     Some(Change::Removed { value: 7, .. })
-//! ));
+//! assert!(matches!(snapshot.diff(&pods).next(), Some(Change::Removed { value: 7, .. })));
 //! ```
 //!
 //! # Panics
 //!
-//! Nothing here panics by itself. A panic in the caller's code (`Ord`, `Clone`, [`Summary`], a
-//! closure) leaves other clones untouched.
+//! Nothing here panics by itself. Clones of a tree are never affected by a panic in the caller's
+//! code. The tree itself is in order after one in `Ord` or in the closure of [`Tree::update`]; after
+//! one in `Clone` or [`Summary`] during a write, what it holds is unspecified.
 #![forbid(unsafe_code)]
 
 mod bulk;

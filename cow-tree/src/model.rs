@@ -78,12 +78,7 @@ impl Run {
             }
             Op::Update(key, value) => {
                 let old = self.tree.update(&key, |old| std::mem::replace(old, value));
-                assert_eq!(
-                    old,
-                    self.map
-                        .get_mut(&key)
-                        .map(|old| std::mem::replace(old, value))
-                );
+                assert_eq!(old, self.map.get_mut(&key).map(|old| std::mem::replace(old, value)));
             }
             Op::Snapshot => self.snapshots.push((self.tree.clone(), self.map.clone())),
             Op::Restore(index) => {
@@ -231,12 +226,7 @@ fn bulk_loads_of_every_size_keep_the_invariants() {
     for size in 0..600_u16 {
         let tree: Tree<u16, u16> = Tree::from_sorted((0..size).map(|key| (key, key)));
         check(&tree);
-        assert!(
-            tree.iter().eq((0..size)
-                .map(|key| (key, key))
-                .collect::<BTreeMap<_, _>>()
-                .iter())
-        );
+        assert!(tree.iter().eq((0..size).map(|key| (key, key)).collect::<BTreeMap<_, _>>().iter()));
     }
 }
 

@@ -27,13 +27,7 @@ struct Edge<'a, K, V, S> {
 impl<'a, K, V, S> Range<'a, K, V, S> {
     /// The entries at positions `start..end` of the subtree.
     pub(crate) fn new(root: Option<&'a Child<K, V, S>>, start: usize, end: usize) -> Self {
-        Self {
-            root,
-            start,
-            end: end.max(start),
-            front: Edge::default(),
-            back: Edge::default(),
-        }
+        Self { root, start, end: end.max(start), front: Edge::default(), back: Edge::default() }
     }
 
     fn refill_front(&mut self, position: usize) -> Option<&'a (K, V)> {
@@ -68,11 +62,7 @@ impl<'a, K, V, S> Edge<'a, K, V, S> {
     fn from(root: &'a Child<K, V, S>, position: usize) -> Option<Self> {
         let place = Place::of(root, position)?;
         Some(Self {
-            siblings: place
-                .children
-                .get(place.slot + 1..)
-                .unwrap_or_default()
-                .iter(),
+            siblings: place.children.get(place.slot + 1..).unwrap_or_default().iter(),
             entries: place.entries[place.offset..].iter(),
         })
     }
@@ -97,12 +87,7 @@ struct Place<'a, K, V, S> {
 
 impl<'a, K, V, S> Place<'a, K, V, S> {
     fn of(root: &'a Child<K, V, S>, position: usize) -> Option<Self> {
-        let mut place = Self {
-            children: &[],
-            slot: 0,
-            entries: &[],
-            offset: position,
-        };
+        let mut place = Self { children: &[], slot: 0, entries: &[], offset: position };
         let mut node = &root.node;
         loop {
             match node {
@@ -122,10 +107,7 @@ impl<'a, K, V, S> Place<'a, K, V, S> {
 
 impl<K, V, S> Default for Edge<'_, K, V, S> {
     fn default() -> Self {
-        Self {
-            siblings: [].iter(),
-            entries: [].iter(),
-        }
+        Self { siblings: [].iter(), entries: [].iter() }
     }
 }
 
@@ -207,10 +189,7 @@ impl<K, V, S> Clone for Range<'_, K, V, S> {
 
 impl<K, V, S> Clone for Edge<'_, K, V, S> {
     fn clone(&self) -> Self {
-        Self {
-            siblings: self.siblings.clone(),
-            entries: self.entries.clone(),
-        }
+        Self { siblings: self.siblings.clone(), entries: self.entries.clone() }
     }
 }
 

@@ -9,8 +9,7 @@
 ///
 /// [`combine`](Self::combine) is associative and [`empty`](Self::empty) is its identity. It need
 /// not be commutative: the tree combines in key order, left to right. None of the functions may
-/// panic: after a panic in one of them the sums of the tree that was being changed are unspecified
-/// (its entries, and all other clones, are not affected).
+/// panic.
 ///
 /// # Examples
 ///

@@ -103,10 +103,7 @@ impl<K, V, S> Tree<K, V, S> {
     /// The entry at a position in key order, from 0, in `O(log n)`.
     #[must_use]
     pub fn nth(&self, position: usize) -> Option<(&K, &V)> {
-        self.root
-            .as_ref()?
-            .nth(position)
-            .map(|(key, value)| (key, value))
+        self.root.as_ref()?.nth(position).map(|(key, value)| (key, value))
     }
 }
 
@@ -125,10 +122,7 @@ impl<K: Ord, V, S> Tree<K, V, S> {
     where
         K: Borrow<Q>,
     {
-        self.root
-            .as_ref()?
-            .get(key)
-            .map(|(key, value)| (key, value))
+        self.root.as_ref()?.get(key).map(|(key, value)| (key, value))
     }
 
     /// Whether the key is present.
@@ -246,9 +240,7 @@ impl<K: Ord, V, S: Summary<K, V>> Tree<K, V, S> {
     /// What all entries add up to, in `O(1)`.
     #[must_use]
     pub fn summary(&self) -> S {
-        self.root
-            .as_ref()
-            .map_or_else(S::empty, |root| root.sum.clone())
+        self.root.as_ref().map_or_else(S::empty, |root| root.sum.clone())
     }
 
     /// What the entries between two bounds add up to, in `O(log n)`.
@@ -331,12 +323,8 @@ impl<K: Ord + Clone, V: Clone, S: Summary<K, V>> Tree<K, V, S> {
     pub fn from_sorted(entries: impl IntoIterator<Item = (K, V)>) -> Self {
         let mut entries = entries.into_iter();
         let mut builder = Builder::new();
-        let unsorted = entries
-            .by_ref()
-            .find_map(|(key, value)| builder.push(key, value).err());
-        let mut tree = Self {
-            root: builder.finish(),
-        };
+        let unsorted = entries.by_ref().find_map(|(key, value)| builder.push(key, value).err());
+        let mut tree = Self { root: builder.finish() };
         tree.extend(unsorted.into_iter().chain(entries));
         tree
     }
@@ -345,9 +333,7 @@ impl<K: Ord + Clone, V: Clone, S: Summary<K, V>> Tree<K, V, S> {
 /// `O(1)`: the clone shares all nodes.
 impl<K, V, S: Clone> Clone for Tree<K, V, S> {
     fn clone(&self) -> Self {
-        Self {
-            root: self.root.clone(),
-        }
+        Self { root: self.root.clone() }
     }
 }
 

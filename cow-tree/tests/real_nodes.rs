@@ -23,25 +23,15 @@ const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
 
 impl Summary<Bytes, Arc<str>> for Account {
     fn empty() -> Self {
-        Self {
-            bytes: 0,
-            hash: 0,
-            shift: 1,
-        }
+        Self { bytes: 0, hash: 0, shift: 1 }
     }
 
     fn of(key: &Bytes, value: &Arc<str>) -> Self {
         let hash = key
             .iter()
             .chain(value.as_bytes())
-            .fold(7, |hash: u64, byte| {
-                hash.wrapping_mul(31).wrapping_add(u64::from(*byte))
-            });
-        Self {
-            bytes: key.len() + value.len(),
-            hash,
-            shift: FACTOR,
-        }
+            .fold(7, |hash: u64, byte| hash.wrapping_mul(31).wrapping_add(u64::from(*byte)));
+        Self { bytes: key.len() + value.len(), hash, shift: FACTOR }
     }
 
     fn combine(&mut self, right: &Self) {
@@ -132,10 +122,7 @@ fn inverted_and_empty_ranges_are_empty() {
     assert_eq!(tree.range(700..300).next_back(), None);
     assert_eq!(tree.range(700..=300).len(), 0);
     assert_eq!(tree.count_of(700..300), 0);
-    assert_eq!(
-        tree.range((Bound::Excluded(5), Bound::Excluded(5))).next(),
-        None
-    );
+    assert_eq!(tree.range((Bound::Excluded(5), Bound::Excluded(5))).next(), None);
     assert_eq!(tree.range(5..5).next(), None);
     assert_eq!(tree.range(5..=5).collect::<Vec<_>>(), [(&5, &5)]);
     assert_eq!(Tree::<u32, u32>::new().range(..=5).next(), None);
@@ -181,30 +168,15 @@ fn writes_copy_nothing_unless_shared_and_then_one_leaf() {
     for i in 0..10_000 {
         tree.remove(&(i * 5));
     }
-    assert_eq!(
-        clones.load(Ordering::Relaxed),
-        0,
-        "an unshared tree is changed in place"
-    );
+    assert_eq!(clones.load(Ordering::Relaxed), 0, "an unshared tree is changed in place");
 
     let snapshot = tree.clone();
-    assert_eq!(
-        clones.load(Ordering::Relaxed),
-        0,
-        "a snapshot copies nothing"
-    );
+    assert_eq!(clones.load(Ordering::Relaxed), 0, "a snapshot copies nothing");
     tree.insert(12_345, Counted(&clones));
     let copied = clones.swap(0, Ordering::Relaxed);
-    assert!(
-        (1..=64).contains(&copied),
-        "one leaf is copied, not {copied} values"
-    );
+    assert!((1..=64).contains(&copied), "one leaf is copied, not {copied} values");
     tree.insert(12_345, Counted(&clones));
-    assert_eq!(
-        clones.load(Ordering::Relaxed),
-        0,
-        "the path is unshared now"
-    );
+    assert_eq!(clones.load(Ordering::Relaxed), 0, "the path is unshared now");
     assert_eq!(snapshot.len(), tree.len() - 1);
 }
 
