@@ -1,6 +1,7 @@
 //! Settings as plain data, each with its default, its range and the reason.
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -21,6 +22,111 @@ impl<T: PartialOrd + Display + Copy> Limit<T> {
             return Ok(());
         }
         let (min, max) = (self.min, self.max);
-        Err(Error::new(ErrorKind::Invalid, format!("config: {field} is {value}: set it to {min}..={max}")))
+        Err(Error::new(
+            ErrorKind::Invalid,
+            format!("config: {field} is {value}: set it to {min}..={max}"),
+        ))
+    }
+}
+
+/// Milliseconds without a new trigger after which a batch is planned. Karpenter's
+/// `BATCH_IDLE_DURATION` is 1 s; 0 plans at once.
+pub const BATCH_IDLE_MS: Limit<u64> = Limit { default: 1_000, min: 0, max: 600_000 };
+
+/// Milliseconds after which a batch is planned even while triggers keep coming. Karpenter's
+/// `BATCH_MAX_DURATION` is 10 s.
+pub const BATCH_MAX_MS: Limit<u64> = Limit { default: 10_000, min: 0, max: 3_600_000 };
+
+/// Milliseconds before the first repetition of a failed port call; each further one waits twice
+/// as long. 100 ms is short beside a launch and long beside a round trip.
+pub const RETRY_FIRST_MS: Limit<u64> = Limit { default: 100, min: 1, max: 60_000 };
+
+/// Milliseconds that a repetition waits at most. 10 s, as Karpenter's batch: an outage that ends
+/// is noticed within it.
+pub const RETRY_MAX_MS: Limit<u64> = Limit { default: 10_000, min: 1, max: 3_600_000 };
+
+/// How many times the packer packs anew with prices learnt from the last time; the cheapest
+/// result is kept. Four find most of what sixteen do on real traces (see the benches).
+pub const PACKING_ROUNDS: Limit<u32> = Limit { default: 4, min: 1, max: 1_000 };
+
+/// Which node that exists a pod goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Fit {
+    /// The first in the order of the input that has room, as Karpenter does.
+    First,
+    /// The one that is left with the least room, nodes without GPUs first for pods without.
+    #[default]
+    Best,
+}
+
+/// The settings of [`plan`](crate::plan) and of a [`Provisioner`](crate::Provisioner).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Config {
+    /// Which node that exists a pod goes to.
+    pub fit: Fit,
+    /// How many times new nodes are packed: [`PACKING_ROUNDS`].
+    pub packing_rounds: u32,
+    /// How long no trigger must come before a batch is planned: [`BATCH_IDLE_MS`].
+    pub batch_idle: Duration,
+    /// How long a batch may collect at most: [`BATCH_MAX_MS`].
+    pub batch_max: Duration,
+    /// How long the first repetition of a failed port call waits: [`RETRY_FIRST_MS`].
+    pub retry_first: Duration,
+    /// How long a repetition waits at most: [`RETRY_MAX_MS`].
+    pub retry_max: Duration,
+    /// Whether every plan is checked by [`validate`](crate::validate()) before it is applied. It
+    /// takes a small part of the planning time; a plan that fails ends the driver.
+    pub validate_plans: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            fit: Fit::default(),
+            packing_rounds: PACKING_ROUNDS.default,
+            batch_idle: Duration::from_millis(BATCH_IDLE_MS.default),
+            batch_max: Duration::from_millis(BATCH_MAX_MS.default),
+            retry_first: Duration::from_millis(RETRY_FIRST_MS.default),
+            retry_max: Duration::from_millis(RETRY_MAX_MS.default),
+            validate_plans: true,
+        }
+    }
+}
+
+impl Config {
+    /// Whether every setting is in its range.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] with the name of the setting that is not.
+    pub fn check(&self) -> Result<()> {
+        PACKING_ROUNDS.check("packing_rounds", self.packing_rounds)?;
+        BATCH_IDLE_MS.check("batch_idle in ms", millis(self.batch_idle))?;
+        BATCH_MAX_MS.check("batch_max in ms", millis(self.batch_max))?;
+        RETRY_FIRST_MS.check("retry_first in ms", millis(self.retry_first))?;
+        RETRY_MAX_MS.check("retry_max in ms", millis(self.retry_max))
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_in_range_and_what_is_not_is_named() {
+        Config::default().check().expect("the defaults are valid");
+        let config = Config { packing_rounds: 0, ..Config::default() };
+        assert_eq!(
+            config.check().unwrap_err().to_string(),
+            "config: packing_rounds is 0: set it to 1..=1000"
+        );
+        let config = Config { retry_max: Duration::MAX, ..Config::default() };
+        assert!(config.check().unwrap_err().to_string().starts_with("config: retry_max in ms is"));
     }
 }

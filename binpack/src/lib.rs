@@ -1,6 +1,52 @@
-//! Crate.
+//! A bin-packing node provisioner: given pods that wait, nodes that exist and a catalogue of
+//! instance types with prices, it decides where every pod goes and what to launch.
+//!
+//! [`plan`] is a plain function: the same question gets the same bytes. [`validate`] checks its
+//! answer by other means. A [`Provisioner`] runs both against a [`Cluster`] and a [`Catalogue`],
+//! batching triggers and repeating what fails.
+//!
+//! ```
+//! use binpack::{BuiltinCatalogue, Config, Input, NodePool, Pod, Resources, plan, validate};
+//!
+//! let input = Input {
+//!     pods: (0..20).map(|i| Pod::new(format!("web-{i}"), Resources::new(900, 1 << 30))).collect(),
+//!     pools: vec![NodePool::linux_amd64_on_demand("default")],
+//!     instance_types: BuiltinCatalogue::new().types(),
+//!     ..Input::default()
+//! };
+//! let plan = plan(&input, &Config::default())?;
+//! assert!(plan.unplaced.is_empty());
+//! assert!(plan.cost_per_hour() < 1.0, "{} launches", plan.launches.len());
+//! validate(&input, &plan)?;
+//! # Ok::<(), binpack::Error>(())
+//! ```
 #![forbid(unsafe_code)]
 
+mod catalogue;
+mod cluster;
+mod config;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod core;
 mod error;
+mod model;
+mod provisioner;
+mod table;
+mod validate;
+pub mod workload;
 
+pub use catalogue::{BuiltinCatalogue, Catalogue, CsvCatalogue, MemoryCatalogue};
+pub use cluster::{Cluster, ClusterState, MemoryCluster};
+pub use config::{
+    BATCH_IDLE_MS, BATCH_MAX_MS, Config, Fit, Limit, PACKING_ROUNDS, RETRY_FIRST_MS, RETRY_MAX_MS,
+};
+pub use core::{Domain, plan};
 pub use error::{Error, ErrorKind, Result};
+pub use model::{
+    Binding, CapacityType, Effect, GPU_MILLI, Input, InstanceType, Labels, Launch, MAX_GPUS,
+    MAX_PRICE_MICROS, MAX_QUANTITY, Node, NodePool, Offering, Operator, Plan, Pod, PoolLimits,
+    Reason, ReasonKind, Requirement, Resources, Taint, Target, Toleration, TolerationOperator,
+    Unplaced, key, labels,
+};
+pub use provisioner::{Driver, Provisioner, Stats};
+pub use validate::{Breach, Rule, breaches, validate};

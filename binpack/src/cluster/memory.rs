@@ -1,0 +1,115 @@
+//! A cluster in memory.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+
+use super::{Cluster, ClusterState};
+use crate::error::Result;
+use crate::model::{Binding, Launch, Node, Plan, Pod, Target};
+
+/// A cluster in memory: for simulations and tests, and the reference for other adapters.
+///
+/// A launch becomes a node at once, named `<pool>-<number>`.
+#[derive(Debug, Default)]
+pub struct MemoryCluster {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    state: ClusterState,
+    bound: BTreeMap<Arc<str>, Arc<str>>,
+    launched: u64,
+}
+
+impl MemoryCluster {
+    /// A cluster in this state.
+    #[must_use]
+    pub fn new(state: ClusterState) -> Self {
+        Self { inner: Mutex::new(Inner { state, ..Inner::default() }) }
+    }
+
+    /// Adds a pending pod; the caller then triggers the provisioner.
+    pub fn add_pod(&self, pod: Pod) {
+        self.inner.lock().state.pending.push(pod);
+    }
+
+    /// Which node each pod that was bound is on.
+    #[must_use]
+    pub fn bound(&self) -> BTreeMap<Arc<str>, Arc<str>> {
+        self.inner.lock().bound.clone()
+    }
+}
+
+#[async_trait]
+impl Cluster for MemoryCluster {
+    async fn state(&self) -> Result<ClusterState> {
+        Ok(self.inner.lock().state.clone())
+    }
+
+    async fn apply(&self, plan: &Plan) -> Result<()> {
+        self.inner.lock().apply(plan);
+        Ok(())
+    }
+}
+
+impl Inner {
+    fn apply(&mut self, plan: &Plan) {
+        let nodes = &self.state.nodes;
+        let by_name: BTreeMap<_, _> =
+            nodes.iter().enumerate().map(|(i, node)| (node.name.clone(), i)).collect();
+        let mut pending: BTreeMap<_, _> = self
+            .state
+            .pending
+            .drain(..)
+            .enumerate()
+            .map(|(i, pod)| (pod.name.clone(), (i, pod)))
+            .collect();
+        let mut launched: Vec<Option<usize>> = vec![None; plan.launches.len()];
+        for binding in &plan.bindings {
+            let Some((_, pod)) = pending.get(&binding.pod) else {
+                continue;
+            };
+            let node = match &binding.target {
+                Target::Existing(name) => by_name.get(name).copied(),
+                Target::Launch(index) => self.launch(plan, *index, &mut launched),
+            };
+            if node.is_some_and(|node| self.bind(node, pod, binding)) {
+                pending.remove(&binding.pod);
+            }
+        }
+        let mut left: Vec<(usize, Pod)> = pending.into_values().collect();
+        left.sort_by_key(|(i, _)| *i);
+        self.state.pending = left.into_iter().map(|(_, pod)| pod).collect();
+    }
+
+    fn launch(
+        &mut self,
+        plan: &Plan,
+        index: usize,
+        launched: &mut [Option<usize>],
+    ) -> Option<usize> {
+        let slot = launched.get_mut(index)?;
+        if slot.is_none() {
+            let launch: &Launch = plan.launches.get(index)?;
+            self.launched += 1;
+            self.state.nodes.push(launch.node(format!("{}-{}", launch.pool, self.launched)));
+            *slot = Some(self.state.nodes.len() - 1);
+        }
+        *slot
+    }
+
+    fn bind(&mut self, node: usize, pod: &Pod, binding: &Binding) -> bool {
+        let Some(node): Option<&mut Node> = self.state.nodes.get_mut(node) else {
+            return false;
+        };
+        let fits = node.take(&pod.requests, &binding.gpus);
+        if fits {
+            self.bound.insert(pod.name.clone(), node.name.clone());
+        }
+        fits
+    }
+}

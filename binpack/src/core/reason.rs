@@ -1,0 +1,164 @@
+//! Why a pod has no place, in words.
+
+use std::collections::HashMap;
+
+use super::offers::Offers;
+use super::problem::{Class, Problem};
+use super::room::{Demand, Gpu, Room};
+use crate::model::{Input, Reason, ReasonKind, Taint};
+
+/// Explains shapes, each once.
+pub(super) struct Explainer<'p, 'i> {
+    problem: &'p Problem<'i>,
+    offers: &'p Offers,
+    said: HashMap<usize, Reason>,
+}
+
+/// Something that could take a pod if it fitted: a node or an offer.
+struct Site<'s> {
+    taints: &'s [Taint],
+    room: Room,
+    new: bool,
+}
+
+impl<'p, 'i> Explainer<'p, 'i> {
+    pub(super) fn new(problem: &'p Problem<'i>, offers: &'p Offers) -> Self {
+        Self { problem, offers, said: HashMap::new() }
+    }
+
+    pub(super) fn explain(&mut self, shape: usize) -> Reason {
+        if let Some(reason) = self.said.get(&shape) {
+            return reason.clone();
+        }
+        let reason = self.reason(shape);
+        self.said.insert(shape, reason.clone());
+        reason
+    }
+
+    fn reason(&self, shape: usize) -> Reason {
+        let shape = &self.problem.shapes[shape];
+        let class = &self.problem.classes[shape.class];
+        if let Some((key, _)) = class.domains.iter().find(|(_, domain)| domain.is_empty()) {
+            let message = format!("its requirements on {key} contradict each other: remove one");
+            return Reason::new(ReasonKind::Contradiction, message);
+        }
+        let sites = self.sites(class);
+        if sites.is_empty() {
+            return Reason::new(ReasonKind::Requirements, self.unmatched(class));
+        }
+        let open: Vec<&Site<'_>> =
+            sites.iter().filter(|site| class.may_enter(site.taints)).collect();
+        if open.is_empty() {
+            return Reason::new(ReasonKind::Taints, untolerated(class, &sites));
+        }
+        if open.iter().any(|site| site.new && site.room.fits(&shape.demand)) {
+            let message = "it fits on an instance type that may be launched, but the node pools' limits are used up";
+            return Reason::new(ReasonKind::Limits, message);
+        }
+        Reason::new(ReasonKind::Resources, self.too_small(&shape.demand, &open))
+    }
+
+    /// Everything whose labels satisfy the class.
+    fn sites(&self, class: &Class<'_>) -> Vec<Site<'p>> {
+        let input: &'p Input = self.problem.input;
+        let nodes = input.nodes.iter().enumerate();
+        let nodes = nodes
+            .filter(|(_, node)| class.allows(|key| node.labels.get(key).map(|value| &**value)));
+        let nodes = nodes.map(|(i, node)| Site {
+            taints: &node.taints,
+            room: self.problem.node_room(i),
+            new: false,
+        });
+        let offers =
+            self.offers.all.iter().filter(|offer| class.allows(|key| offer.label(input, key)));
+        let offers = offers.map(|o| Site {
+            taints: &input.pools[o.pool].taints,
+            room: o.room.clone(),
+            new: true,
+        });
+        nodes.chain(offers).collect()
+    }
+
+    /// Names the requirement that nothing satisfies, or all of them if each alone is satisfied.
+    fn unmatched(&self, class: &Class<'_>) -> String {
+        let input = self.problem.input;
+        if input.nodes.is_empty() && self.offers.all.is_empty() {
+            return "there is no node, and no node pool may launch anything: add a pool or an instance type".into();
+        }
+        let alone = class.domains.iter().find(|(key, domain)| {
+            let node =
+                input.nodes.iter().any(|n| domain.allows(n.labels.get(*key).map(|value| &**value)));
+            !node && !self.offers.all.iter().any(|offer| domain.allows(offer.label(input, key)))
+        });
+        let keys = || class.domains.keys().map(|key| &**key).collect::<Vec<_>>().join(", ");
+        match alone {
+            Some((key, _)) => format!(
+                "no node and nothing that may be launched satisfies its requirement on {key}"
+            ),
+            None => format!(
+                "no node and nothing that may be launched satisfies its requirements on {} together",
+                keys()
+            ),
+        }
+    }
+
+    /// Names the resource of which even the largest has too little, or says that nothing has
+    /// enough of all.
+    fn too_small(&self, demand: &Demand, sites: &[&Site<'_>]) -> String {
+        let new = sites.iter().any(|site| site.new);
+        let what = if new {
+            "the largest that may be launched or is free"
+        } else {
+            "the most that is free on a node"
+        };
+        for (dim, need) in demand.amounts.iter().enumerate() {
+            let most = sites.iter().map(|site| site.room.free[dim]).max().unwrap_or(0);
+            if *need > most {
+                return format!(
+                    "it needs {} {need}, and {what} has {most}",
+                    self.problem.dims.name(dim)
+                );
+            }
+        }
+        match demand.gpu {
+            Gpu::None => {}
+            Gpu::Share(milli) => {
+                let most =
+                    sites.iter().flat_map(|site| site.room.gpus.iter()).max().copied().unwrap_or(0);
+                if milli > most {
+                    return format!(
+                        "it needs {milli} thousandths of one GPU, and the most that is free of one is {most}"
+                    );
+                }
+            }
+            Gpu::Whole(devices) => {
+                let most =
+                    sites.iter().map(|site| site.room.count(&gpu_only(demand))).max().unwrap_or(0);
+                if most == 0 {
+                    return format!(
+                        "it needs {devices} whole GPUs, and nothing that it may use has as many free"
+                    );
+                }
+            }
+        }
+        "no node that it may use has enough of all that it needs free, and nothing that may be launched has".into()
+    }
+}
+
+/// The same pod without its other needs.
+fn gpu_only(demand: &Demand) -> Demand {
+    Demand { amounts: demand.amounts.iter().map(|_| 0).collect(), gpu: demand.gpu }
+}
+
+fn untolerated(class: &Class<'_>, sites: &[Site<'_>]) -> String {
+    let taints = sites.iter().flat_map(|site| site.taints);
+    match taints
+        .into_iter()
+        .find(|taint| !class.tolerates(taint) && !class.may_enter(std::slice::from_ref(taint)))
+    {
+        Some(taint) => format!(
+            "all that has the labels it requires is tainted, such as with {taint}: tolerate it"
+        ),
+        None => "all that has the labels it requires is tainted: tolerate the taints".into(),
+    }
+}

@@ -1,0 +1,198 @@
+//! What a shape of pod needs and what a node has left, as vectors that are quick to compare.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::model::{GPU_MILLI, Resources};
+
+/// CPU, memory, pods and ephemeral storage; extended resources follow.
+const FIXED: usize = 4;
+
+/// The resources that a problem knows, GPUs apart: they are devices, not an amount.
+#[derive(Debug)]
+pub(super) struct Dims {
+    extended: Vec<Arc<str>>,
+}
+
+impl Dims {
+    /// The dimensions that some request uses: what nobody asks for needn't be compared.
+    pub(super) fn of<'a>(requests: impl Iterator<Item = &'a Resources>) -> Self {
+        let names: BTreeSet<&Arc<str>> = requests.flat_map(|r| r.extended.keys()).collect();
+        Self { extended: names.into_iter().cloned().collect() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        FIXED + self.extended.len()
+    }
+
+    /// The name of a dimension, for people.
+    pub(super) fn name(&self, dim: usize) -> &str {
+        let fixed = ["cpu_milli", "memory_bytes", "pods", "ephemeral_bytes"];
+        fixed
+            .get(dim)
+            .copied()
+            .unwrap_or_else(|| self.extended.get(dim - FIXED).map_or("", |name| name))
+    }
+
+    pub(super) fn amounts(&self, r: &Resources) -> Box<[u64]> {
+        let extended = self.extended.iter().map(|name| r.extended.get(name).copied().unwrap_or(0));
+        [r.cpu_milli, r.memory_bytes, r.pods, r.ephemeral_bytes]
+            .into_iter()
+            .chain(extended)
+            .collect()
+    }
+}
+
+/// GPUs that one pod needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Gpu {
+    None,
+    /// Thousandths of one device, less than all of it.
+    Share(u64),
+    /// Whole devices.
+    Whole(u64),
+}
+
+/// What one pod needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Demand {
+    pub(super) amounts: Box<[u64]>,
+    pub(super) gpu: Gpu,
+}
+
+impl Demand {
+    pub(super) fn new(dims: &Dims, requests: &Resources) -> Self {
+        let mut amounts = dims.amounts(requests);
+        amounts[2] = 1;
+        let gpu = match requests.gpu_milli {
+            0 => Gpu::None,
+            milli if milli < GPU_MILLI => Gpu::Share(milli),
+            milli => Gpu::Whole(milli / GPU_MILLI),
+        };
+        Self { amounts, gpu }
+    }
+
+    pub(super) fn gpu_milli(&self) -> u64 {
+        match self.gpu {
+            Gpu::None => 0,
+            Gpu::Share(milli) => milli,
+            Gpu::Whole(devices) => devices * GPU_MILLI,
+        }
+    }
+}
+
+/// What a node has left.
+#[derive(Debug, Clone)]
+pub(super) struct Room {
+    pub(super) free: Box<[u64]>,
+    /// Thousandths free of each GPU.
+    pub(super) gpus: Box<[u64]>,
+}
+
+impl Room {
+    /// `allocatable` less `used`, of which `gpu_used` says where on the devices.
+    pub(super) fn new(
+        dims: &Dims,
+        allocatable: &Resources,
+        used: &Resources,
+        gpu_used: &[u64],
+    ) -> Self {
+        let used = dims.amounts(used);
+        let free = dims
+            .amounts(allocatable)
+            .iter()
+            .zip(&used)
+            .map(|(all, used)| all.saturating_sub(*used))
+            .collect();
+        let devices = usize::try_from(allocatable.gpu_milli / GPU_MILLI).unwrap_or(0);
+        let of =
+            |device: usize| GPU_MILLI.saturating_sub(gpu_used.get(device).copied().unwrap_or(0));
+        Self { free, gpus: (0..devices).map(of).collect() }
+    }
+
+    pub(super) fn fits(&self, demand: &Demand) -> bool {
+        self.free.iter().zip(&demand.amounts).all(|(free, need)| need <= free)
+            && self.gpu_count(demand) > 0
+    }
+
+    /// How many such pods fit together.
+    pub(super) fn count(&self, demand: &Demand) -> u64 {
+        let per_dim =
+            self.free.iter().zip(&demand.amounts).map(|(free, need)| free.checked_div(*need));
+        per_dim.flatten().min().unwrap_or(u64::MAX).min(self.gpu_count(demand))
+    }
+
+    fn gpu_count(&self, demand: &Demand) -> u64 {
+        match demand.gpu {
+            Gpu::None => u64::MAX,
+            Gpu::Share(milli) => self.gpus.iter().map(|free| free / milli).sum(),
+            Gpu::Whole(devices) => {
+                self.gpus.iter().filter(|free| **free == GPU_MILLI).count() as u64 / devices
+            }
+        }
+    }
+
+    /// Takes `n` pods, which must fit, and hands over each one's devices.
+    pub(super) fn take(&mut self, demand: &Demand, n: u64, mut each: impl FnMut(Vec<u32>)) {
+        for (free, need) in self.free.iter_mut().zip(&demand.amounts) {
+            *free = free.saturating_sub(need.saturating_mul(n));
+        }
+        for _ in 0..n {
+            each(self.take_gpus(demand.gpu));
+        }
+    }
+
+    /// A share goes to the fullest device that has room, so that whole ones stay whole.
+    fn take_gpus(&mut self, gpu: Gpu) -> Vec<u32> {
+        let index = |device: usize| u32::try_from(device).unwrap_or(u32::MAX);
+        match gpu {
+            Gpu::None => Vec::new(),
+            Gpu::Share(milli) => {
+                let devices = self.gpus.iter_mut().enumerate().filter(|(_, free)| **free >= milli);
+                let fullest = devices.min_by_key(|(device, free)| (**free, *device));
+                fullest
+                    .map(|(device, free)| (*free -= milli, index(device)).1)
+                    .into_iter()
+                    .collect()
+            }
+            Gpu::Whole(devices) => {
+                let whole =
+                    self.gpus.iter_mut().enumerate().filter(|(_, free)| **free == GPU_MILLI);
+                let taken = whole.take(usize::try_from(devices).unwrap_or(usize::MAX));
+                taken.map(|(device, free)| (*free = 0, index(device)).1).collect()
+            }
+        }
+    }
+
+    pub(super) fn gpu_free(&self) -> u64 {
+        self.gpus.iter().sum()
+    }
+
+    /// Whether everything of `other` is here too.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        self.gpus.len() >= other.gpus.len()
+            && self.free.iter().zip(&other.free).all(|(mine, theirs)| mine >= theirs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_agree_with_taking_one_by_one() {
+        let dims = Dims::of(std::iter::empty());
+        let node = Resources::new(10_000, 100).with_pods(20).with_gpu_milli(3_000);
+        for milli in [0, 1, 333, 460, 500, 501, 999, 1_000, 2_000, 3_000, 4_000] {
+            let demand = Demand::new(&dims, &Resources::new(300, 7).with_gpu_milli(milli));
+            let mut room = Room::new(&dims, &node, &Resources::default(), &[0, 460]);
+            let count = room.count(&demand);
+            let mut taken = 0;
+            while room.fits(&demand) {
+                room.take(&demand, 1, |gpus| assert_eq!(gpus.is_empty(), milli == 0));
+                taken += 1;
+            }
+            assert_eq!(count, taken, "of {milli} thousandths");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! A node that exists.
+
+use std::sync::Arc;
+
+use super::{GPU_MILLI, Labels, Resources, Taint};
+
+/// A node that exists or is on its way, and what is used of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Node {
+    /// The name, unique among nodes.
+    pub name: Arc<str>,
+    /// Its labels.
+    pub labels: Labels,
+    /// Its taints.
+    pub taints: Vec<Taint>,
+    /// What pods and daemons may use in all.
+    pub allocatable: Resources,
+    /// What they use. Where it is more than `allocatable`, nothing is free.
+    pub used: Resources,
+    /// Thousandths used of each GPU, by its index; a GPU beyond the end is free. The sum must be
+    /// `used.gpu_milli`.
+    pub gpu_used_milli: Vec<u64>,
+}
+
+impl Node {
+    /// An empty node without labels and taints.
+    pub fn new(name: impl Into<Arc<str>>, allocatable: Resources) -> Self {
+        Self {
+            name: name.into(),
+            labels: Labels::new(),
+            taints: Vec::new(),
+            allocatable,
+            used: Resources::default(),
+            gpu_used_milli: Vec::new(),
+        }
+    }
+
+    /// With one more label.
+    #[must_use]
+    pub fn with_label(mut self, key: impl Into<Arc<str>>, value: impl Into<Arc<str>>) -> Self {
+        self.labels.insert(key.into(), value.into());
+        self
+    }
+
+    /// With one more taint.
+    #[must_use]
+    pub fn with_taint(mut self, taint: Taint) -> Self {
+        self.taints.push(taint);
+        self
+    }
+
+    /// Takes what a pod requests, one of `pods`, and the GPUs of its
+    /// [`Binding`](super::Binding), by index. Returns whether it fits; where it doesn't, the node
+    /// is unchanged.
+    pub fn take(&mut self, requests: &Resources, gpus: &[u32]) -> bool {
+        let Some((used, gpu_used)) = self.after(requests, gpus) else {
+            return false;
+        };
+        self.used = used;
+        self.gpu_used_milli = gpu_used;
+        true
+    }
+
+    /// Gives back what [`take`](Self::take) took.
+    pub fn release(&mut self, requests: &Resources, gpus: &[u32]) {
+        self.used = self.used.saturating_sub(&requests.clone().with_pods(1));
+        let each = requests.gpu_milli.min(GPU_MILLI);
+        for gpu in gpus {
+            if let Some(used) = self.gpu_used_milli.get_mut(*gpu as usize) {
+                *used = used.saturating_sub(each);
+            }
+        }
+    }
+
+    fn after(&self, requests: &Resources, gpus: &[u32]) -> Option<(Resources, Vec<u64>)> {
+        let used = self.used.checked_add(&requests.clone().with_pods(1))?;
+        let devices = usize::try_from(self.allocatable.gpu_milli / GPU_MILLI).ok()?;
+        let each = requests.gpu_milli.min(GPU_MILLI);
+        let mut gpu_used = self.gpu_used_milli.clone();
+        gpu_used.resize(devices.max(gpu_used.len()), 0);
+        for gpu in gpus {
+            let device = gpu_used.get_mut(*gpu as usize)?;
+            *device = device.checked_add(each).filter(|used| *used <= GPU_MILLI)?;
+        }
+        let sums = gpus.len() as u64 * each == requests.gpu_milli;
+        (sums && used.fits_within(&self.allocatable)).then_some((used, gpu_used))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_of_a_gpu_fit_on_one_device_or_not_at_all() {
+        let mut node =
+            Node::new("n", Resources::new(8_000, 1 << 34).with_pods(10).with_gpu_milli(2_000));
+        let share = |milli| Resources::new(100, 1).with_gpu_milli(milli);
+        assert!(node.take(&share(460), &[0]));
+        assert!(!node.take(&share(600), &[0]), "460 and 600 don't share one GPU");
+        assert!(!node.take(&share(600), &[2]), "there is no third GPU");
+        assert!(!node.take(&share(600), &[]), "a share needs its GPU");
+        assert!(node.take(&share(600), &[1]));
+        assert_eq!(node.used.pods, 2);
+        node.release(&share(460), &[0]);
+        assert_eq!((node.used.gpu_milli, node.gpu_used_milli.clone()), (600, vec![0, 600]));
+    }
+}

@@ -1,0 +1,99 @@
+//! What may be launched, and for whom.
+
+use std::sync::Arc;
+
+use super::{CapacityType, Labels, Requirement, Resources, Taint, key};
+
+/// The most that a pool's nodes may have together; `None` is no limit.
+///
+/// Nodes that exist count with their allocatable, new ones with their type's capacity.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolLimits {
+    /// CPU in thousandths of a core.
+    pub cpu_milli: Option<u64>,
+    /// Memory in bytes.
+    pub memory_bytes: Option<u64>,
+    /// GPUs in thousandths.
+    pub gpu_milli: Option<u64>,
+    /// Nodes.
+    pub nodes: Option<u64>,
+}
+
+/// A rule for launching nodes: which types, with what labels and taints, up to which limits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NodePool {
+    /// The name, unique among pools.
+    pub name: Arc<str>,
+    /// Pools of higher weight are used first; within one weight the price decides.
+    pub weight: u32,
+    /// Conditions on the labels of what is launched; all must hold.
+    pub requirements: Vec<Requirement>,
+    /// Taints of its nodes.
+    pub taints: Vec<Taint>,
+    /// Labels of its nodes, which replace the instance type's.
+    pub labels: Labels,
+    /// The most that its nodes may have together.
+    pub limits: PoolLimits,
+    /// What daemons take of every node.
+    pub daemon_overhead: Resources,
+}
+
+impl NodePool {
+    /// A pool that may launch everything.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self {
+            name: name.into(),
+            weight: 0,
+            requirements: Vec::new(),
+            taints: Vec::new(),
+            labels: Labels::new(),
+            limits: PoolLimits::default(),
+            daemon_overhead: Resources::default(),
+        }
+    }
+
+    /// A pool for ordinary Linux containers: amd64 machines at the list price.
+    pub fn linux_amd64_on_demand(name: impl Into<Arc<str>>) -> Self {
+        Self::new(name)
+            .require(Requirement::is_in(key::OS, ["linux"]))
+            .require(Requirement::is_in(key::ARCH, ["amd64"]))
+            .require(Requirement::is_in(key::CAPACITY_TYPE, [CapacityType::OnDemand.as_str()]))
+    }
+
+    /// With one more condition on what is launched.
+    #[must_use]
+    pub fn require(mut self, requirement: Requirement) -> Self {
+        self.requirements.push(requirement);
+        self
+    }
+
+    /// With this weight.
+    #[must_use]
+    pub fn with_weight(mut self, weight: u32) -> Self {
+        self.weight = weight;
+        self
+    }
+
+    /// With one more taint on its nodes.
+    #[must_use]
+    pub fn with_taint(mut self, taint: Taint) -> Self {
+        self.taints.push(taint);
+        self
+    }
+
+    /// With one more label on its nodes.
+    #[must_use]
+    pub fn with_label(mut self, key: impl Into<Arc<str>>, value: impl Into<Arc<str>>) -> Self {
+        self.labels.insert(key.into(), value.into());
+        self
+    }
+
+    /// With this much taken by daemons on every node.
+    #[must_use]
+    pub fn with_daemon_overhead(mut self, overhead: Resources) -> Self {
+        self.daemon_overhead = overhead;
+        self
+    }
+}

@@ -1,0 +1,182 @@
+//! The driver's rounds: wait for a batch, read the state, plan, check, apply.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::{Answer, Shared};
+use crate::catalogue::Catalogue;
+use crate::cluster::Cluster;
+use crate::config::Config;
+use crate::core::plan;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Input, Plan, Target};
+use crate::validate::validate;
+
+pub(super) struct Rounds {
+    catalogue: Arc<dyn Catalogue>,
+    cluster: Arc<dyn Cluster>,
+    config: Config,
+    shared: Closer,
+}
+
+/// Closes the handles when the driver ends or is dropped.
+struct Closer(Arc<Shared>);
+
+impl Drop for Closer {
+    fn drop(&mut self) {
+        self.0.close(None);
+    }
+}
+
+/// What the handles want now.
+struct Want {
+    triggers: u64,
+    at_once: bool,
+    last: bool,
+}
+
+impl Rounds {
+    pub(super) fn new(
+        catalogue: Arc<dyn Catalogue>,
+        cluster: Arc<dyn Cluster>,
+        config: Config,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self { catalogue, cluster, config, shared: Closer(shared) }
+    }
+
+    pub(super) async fn run(self) -> Result<()> {
+        loop {
+            let want = self.want();
+            if want.triggers == 0 && !want.at_once {
+                if want.last {
+                    return Ok(());
+                }
+                self.shared.0.wake.notified().await;
+                continue;
+            }
+            self.collect().await;
+            let waiting = self.begin();
+            match self.round().await {
+                Ok(plan) => answer(waiting, &Ok(plan)),
+                Err(error) => self.failed(waiting, error)?,
+            }
+        }
+    }
+
+    fn want(&self) -> Want {
+        let state = self.shared.0.state.lock();
+        let at_once = !state.waiting.is_empty();
+        Want { triggers: state.asked.triggers, at_once, last: state.asked.handles_gone }
+    }
+
+    /// Waits until no trigger has come for `batch_idle`, `batch_max` is over, or somebody wants a
+    /// plan at once.
+    async fn collect(&self) {
+        let latest = Instant::now() + self.config.batch_max;
+        let mut idle = Instant::now() + self.config.batch_idle;
+        let mut seen = self.want().triggers;
+        loop {
+            let want = self.want();
+            if want.at_once || want.last {
+                return;
+            }
+            if want.triggers != seen {
+                seen = want.triggers;
+                idle = Instant::now() + self.config.batch_idle;
+            }
+            if timeout_at(idle.min(latest), self.shared.0.wake.notified()).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// From here on, whoever asks is answered by a later round: this one may have read the state
+    /// before.
+    fn begin(&self) -> Vec<Answer> {
+        let mut state = self.shared.0.state.lock();
+        state.asked.triggers = 0;
+        std::mem::take(&mut state.waiting)
+    }
+
+    /// One plan, applied. Ports that are unavailable are asked again, each time from the state on.
+    async fn round(&self) -> Result<Arc<Plan>> {
+        let mut wait = self.config.retry_first;
+        loop {
+            match self.attempt().await {
+                Err(error) if error.kind() == ErrorKind::Unavailable => self.note_retry(&error),
+                done => return done,
+            }
+            sleep(wait.min(self.config.retry_max)).await;
+            wait = wait.saturating_mul(2).min(self.config.retry_max);
+        }
+    }
+
+    async fn attempt(&self) -> Result<Arc<Plan>> {
+        let instance_types = self.catalogue.instance_types().await?;
+        let state = self.cluster.state().await?;
+        let input =
+            Input { pods: state.pending, nodes: state.nodes, pools: state.pools, instance_types };
+        let began = Instant::now();
+        let plan = plan(&input, &self.config)?;
+        let took = began.elapsed();
+        if self.config.validate_plans {
+            validate(&input, &plan)
+                .map_err(|breach| Error::new(ErrorKind::Closed, refused()).with_source(breach))?;
+        }
+        self.cluster.apply(&plan).await?;
+        self.note_plan(&plan, took);
+        Ok(Arc::new(plan))
+    }
+
+    fn note_retry(&self, error: &Error) {
+        let mut state = self.shared.0.state.lock();
+        state.stats.retries += 1;
+        state.stats.last_error = Some(error.to_string());
+    }
+
+    fn note_plan(&self, plan: &Plan, took: Duration) {
+        let existing =
+            plan.bindings.iter().filter(|b| matches!(b.target, Target::Existing(_))).count();
+        let mut state = self.shared.0.state.lock();
+        let stats = &mut state.stats;
+        stats.plans += 1;
+        stats.pods_on_existing += existing as u64;
+        stats.pods_on_launches += (plan.bindings.len() - existing) as u64;
+        stats.launches += plan.launches.len() as u64;
+        stats.unplaced = plan.unplaced.len() as u64;
+        stats.cost_per_hour_micros =
+            stats.cost_per_hour_micros.saturating_add(plan.cost_per_hour_micros);
+        stats.planning += took;
+        stats.planning_max = stats.planning_max.max(took);
+    }
+
+    /// A closed port or a refused plan ends the driver; anything else ends the round.
+    fn failed(&self, waiting: Vec<Answer>, error: Error) -> Result<()> {
+        if error.kind() == ErrorKind::Closed {
+            self.shared.0.close(Some(error.clone()));
+            let closed = self.shared.0.closed();
+            answer(waiting, &Err(closed));
+            return Err(error);
+        }
+        let mut state = self.shared.0.state.lock();
+        state.stats.failed_rounds += 1;
+        state.stats.last_error = Some(error.to_string());
+        drop(state);
+        answer(waiting, &Err(error));
+        Ok(())
+    }
+}
+
+fn refused() -> &'static str {
+    "the planner made a plan that the validator refuses, and nothing was applied: report it"
+}
+
+fn answer(waiting: Vec<Answer>, result: &Result<Arc<Plan>>) {
+    for answer in waiting {
+        // Whoever dropped the call doesn't want the answer.
+        let _ = answer.send(result.clone());
+    }
+}

@@ -1,0 +1,226 @@
+//! CSV with a header, read strictly: every error names the line and the column.
+
+use std::fmt::Display;
+use std::io::{self, Read};
+use std::str::FromStr;
+
+use csv::{ReaderBuilder, StringRecord};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The most bytes that are read of one file: a thousand times the largest trace known, and a
+/// bound on what a wrong file can make the reader hold.
+pub(crate) const MAX_FILE_BYTES: u64 = 1 << 30;
+
+/// The longest line: all known ones are below a kilobyte.
+const MAX_LINE_BYTES: usize = 64 << 10;
+
+/// A table with named columns.
+pub(crate) struct Table<R> {
+    reader: csv::Reader<LineBound<io::Take<R>>>,
+    columns: Vec<(&'static str, usize)>,
+}
+
+/// One line of a [`Table`].
+pub(crate) struct Row<'a> {
+    columns: &'a [(&'static str, usize)],
+    record: &'a StringRecord,
+    line: u64,
+}
+
+impl<R: Read> Table<R> {
+    /// Reads the header, which must have all of `columns`, in any order and among others.
+    pub(crate) fn open(input: R, columns: &[&'static str]) -> Result<Self> {
+        let bound = LineBound { inner: input.take(MAX_FILE_BYTES), line_bytes: 0 };
+        let mut reader = ReaderBuilder::new().from_reader(bound);
+        let header = reader.headers().map_err(unreadable)?.clone();
+        let columns = columns.iter().map(|name| find(&header, name).map(|at| (*name, at)));
+        Ok(Self { columns: columns.collect::<Result<_>>()?, reader })
+    }
+
+    /// Calls `each` with every row.
+    pub(crate) fn for_each(mut self, mut each: impl FnMut(&Row<'_>) -> Result<()>) -> Result<()> {
+        let mut record = StringRecord::new();
+        while self.reader.read_record(&mut record).map_err(unreadable)? {
+            let line = record.position().map_or(0, csv::Position::line);
+            each(&Row { columns: &self.columns, record: &record, line })?;
+        }
+        Ok(())
+    }
+}
+
+impl Row<'_> {
+    /// The text of a column.
+    pub(crate) fn text(&self, column: &str) -> Result<&str> {
+        let at = self.columns.iter().find(|(name, _)| *name == column).map(|(_, at)| *at);
+        at.and_then(|at| self.record.get(at)).ok_or_else(|| self.wrong(column, "is missing"))
+    }
+
+    /// A column that must not be empty.
+    pub(crate) fn name(&self, column: &str) -> Result<&str> {
+        match self.text(column)? {
+            "" => Err(self.wrong(column, "is empty: give a name")),
+            name => Ok(name),
+        }
+    }
+
+    /// A column's number, at most `max`.
+    pub(crate) fn number(&self, column: &str, max: u64) -> Result<u64> {
+        let text = self.text(column)?;
+        match u64::from_str(text) {
+            Ok(number) if number <= max => Ok(number),
+            Ok(_) => Err(self.wrong(column, format!("is {text}, above {max}: check its unit"))),
+            Err(_) => {
+                Err(self.wrong(column, format!("is {text:?}: write a whole number from 0 on")))
+            }
+        }
+    }
+
+    /// A column's dollars, which may have a fraction, as millionths; `None` if it is empty.
+    /// Digits beyond the sixth are rounded up, so that no price becomes less.
+    pub(crate) fn micros(&self, column: &str, max: u64) -> Result<Option<u64>> {
+        let text = self.text(column)?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        match micros(text) {
+            Some(price) if price <= max => Ok(Some(price)),
+            Some(_) => {
+                Err(self
+                    .wrong(column, format!("is {text}, above {max} millionths: check its unit")))
+            }
+            None => Err(self.wrong(column, format!("is {text:?}: write dollars, such as 0.0416"))),
+        }
+    }
+
+    /// An error about this column.
+    pub(crate) fn wrong(&self, column: &str, problem: impl Display) -> Error {
+        Error::new(ErrorKind::Invalid, format!("line {}, column {column}: {problem}", self.line))
+    }
+}
+
+fn micros(text: &str) -> Option<u64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+    if whole.is_empty() || !digits(whole) || !digits(fraction) || text.ends_with('.') {
+        return None;
+    }
+    let mut value = u64::from_str(whole).ok()?.checked_mul(1_000_000)?;
+    let mut unit = 100_000;
+    for digit in fraction.bytes().take(6) {
+        value = value.checked_add(u64::from(digit - b'0') * unit)?;
+        unit /= 10;
+    }
+    let rest = fraction.bytes().skip(6).any(|b| b != b'0');
+    value.checked_add(u64::from(rest))
+}
+
+fn find(header: &StringRecord, name: &str) -> Result<usize> {
+    let mut places = header.iter().enumerate().filter(|(_, cell)| *cell == name);
+    match (places.next(), places.next()) {
+        (Some((at, _)), None) => Ok(at),
+        (None, _) => Err(Error::new(
+            ErrorKind::Invalid,
+            format!("line 1: the header has no column {name}: add it"),
+        )),
+        _ => Err(Error::new(
+            ErrorKind::Invalid,
+            format!("line 1: the header has column {name} twice: rename one"),
+        )),
+    }
+}
+
+fn unreadable(error: csv::Error) -> Error {
+    let line = error.position().map_or(1, csv::Position::line);
+    let (kind, problem) = match error.kind() {
+        csv::ErrorKind::Io(io) if io.kind() == io::ErrorKind::NotFound => {
+            (ErrorKind::NotFound, "not found")
+        }
+        csv::ErrorKind::Io(io) if io.kind() == io::ErrorKind::InvalidData => {
+            (ErrorKind::Invalid, "a line is too long")
+        }
+        csv::ErrorKind::Io(_) => (ErrorKind::Unavailable, "the file can't be read"),
+        csv::ErrorKind::Utf8 { .. } => (ErrorKind::Invalid, "not UTF-8"),
+        csv::ErrorKind::UnequalLengths { .. } => {
+            (ErrorKind::Invalid, "not as many columns as the header")
+        }
+        _ => (ErrorKind::Invalid, "not CSV"),
+    };
+    Error::new(kind, format!("line {line}: {problem}: correct it")).with_source(error)
+}
+
+/// Refuses a line without an end before it is held in memory.
+struct LineBound<R> {
+    inner: R,
+    line_bytes: usize,
+}
+
+impl<R: Read> Read for LineBound<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        for byte in buffer.iter().take(read) {
+            self.line_bytes = if *byte == b'\n' { 0 } else { self.line_bytes + 1 };
+            if self.line_bytes > MAX_LINE_BYTES {
+                let problem = format!("a line is longer than {MAX_LINE_BYTES} bytes");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+            }
+        }
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(text: &str) -> Result<Vec<u64>> {
+        let mut out = Vec::new();
+        let table = Table::open(text.as_bytes(), &["a", "b"])?;
+        table.for_each(|row| {
+            out.push(row.number("b", 10)?);
+            Ok(())
+        })?;
+        Ok(out)
+    }
+
+    #[test]
+    fn errors_name_line_and_column() {
+        assert_eq!(rows("b,x,a\n1,2,3\n").unwrap(), [1]);
+        let said = |text: &str| rows(text).unwrap_err().to_string();
+        assert_eq!(said("a\n1\n"), "line 1: the header has no column b: add it");
+        assert_eq!(said("a,b,b\n"), "line 1: the header has column b twice: rename one");
+        assert_eq!(
+            said("a,b\n1,2\n1,x\n"),
+            "line 3, column b: is \"x\": write a whole number from 0 on"
+        );
+        assert_eq!(
+            said("a,b\n1,-2\n"),
+            "line 2, column b: is \"-2\": write a whole number from 0 on"
+        );
+        assert_eq!(said("a,b\n1,11\n"), "line 2, column b: is 11, above 10: check its unit");
+        assert_eq!(said("a,b\n1,2\n1\n"), "line 3: not as many columns as the header: correct it");
+        assert!(
+            said(&format!("a,b\n1,{}", "2".repeat(MAX_LINE_BYTES + 1)))
+                .contains("a line is too long")
+        );
+    }
+
+    #[test]
+    fn dollars_are_exact_and_rounded_up() {
+        let cases = [
+            ("0.0416", 41_600),
+            ("55.04", 55_040_000),
+            ("7", 7_000_000),
+            ("0.0320001", 32_001),
+            ("0", 0),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(micros(text), Some(expected), "{text}");
+        }
+        for text in
+            ["", ".5", "5.", "-1", "1e3", "NaN", "1.2.3", "99999999999999999999", "+1", "1,5"]
+        {
+            assert_eq!(micros(text), None, "{text}");
+        }
+    }
+}
