@@ -54,47 +54,20 @@ pub struct Config {
 
 impl Config {
     /// 13,000 writes a second for 8 s; the Kubernetes API server's cacher keeps at most 102,400.
-    pub const LOG_REVISIONS: Limit<usize> = Limit {
-        default: 102_400,
-        min: 1,
-        max: 1 << 24,
-    };
+    pub const LOG_REVISIONS: Limit<usize> = Limit { default: 102_400, min: 1, max: 1 << 24 };
     /// Holds the default number of revisions with objects of 1 KB.
-    pub const LOG_BYTES: Limit<usize> = Limit {
-        default: 256 << 20,
-        min: 1 << 10,
-        max: 1 << 40,
-    };
+    pub const LOG_BYTES: Limit<usize> = Limit { default: 256 << 20, min: 1 << 10, max: 1 << 40 };
     /// A paged list of some minutes finds its revision at a few writes a second.
-    pub const SNAPSHOT_REVISIONS: Limit<usize> = Limit {
-        default: 1_024,
-        min: 1,
-        max: 1 << 24,
-    };
+    pub const SNAPSHOT_REVISIONS: Limit<usize> = Limit { default: 1_024, min: 1, max: 1 << 24 };
     /// A retained revision pins some KB of copied paths.
-    pub const SNAPSHOT_BYTES: Limit<usize> = Limit {
-        default: 64 << 20,
-        min: 1 << 10,
-        max: 1 << 40,
-    };
+    pub const SNAPSHOT_BYTES: Limit<usize> =
+        Limit { default: 64 << 20, min: 1 << 10, max: 1 << 40 };
     /// Enough to share a publication, few enough that readers see news within milliseconds.
-    pub const BATCH_REVISIONS: Limit<usize> = Limit {
-        default: 512,
-        min: 1,
-        max: 1 << 16,
-    };
+    pub const BATCH_REVISIONS: Limit<usize> = Limit { default: 512, min: 1, max: 1 << 16 };
     /// Node agents of the largest published clusters (130,000), several watches each.
-    pub const WATCHERS: Limit<usize> = Limit {
-        default: 1 << 20,
-        min: 1,
-        max: 1 << 28,
-    };
+    pub const WATCHERS: Limit<usize> = Limit { default: 1 << 20, min: 1, max: 1 << 28 };
     /// An overloaded cache rejects rather than queues without bound.
-    pub const WAITERS: Limit<usize> = Limit {
-        default: 1 << 17,
-        min: 1,
-        max: 1 << 28,
-    };
+    pub const WAITERS: Limit<usize> = Limit { default: 1 << 17, min: 1, max: 1 << 28 };
     /// The Kubernetes API server's cacher waits as long (KEP-2340).
     pub const WAIT_TIMEOUT: Limit<Duration> = Limit {
         default: Duration::from_secs(3),
@@ -152,9 +125,7 @@ impl Config {
     fn check_prefixes(&self) -> Result<()> {
         let mut sorted: Vec<&Bytes> = self.prefixes.iter().collect();
         sorted.sort();
-        let nested = sorted
-            .windows(2)
-            .any(|two| matches!(two, [a, b] if b.starts_with(a)));
+        let nested = sorted.windows(2).any(|two| matches!(two, [a, b] if b.starts_with(a)));
         if sorted.is_empty() || nested {
             return Err(Error::new(
                 ErrorKind::Invalid,
@@ -231,38 +202,17 @@ mod tests {
     #[test]
     fn the_default_is_valid_and_what_is_out_of_range_is_named() {
         Config::default().check().unwrap();
-        let low = Config {
-            log_revisions: 0,
-            ..Config::default()
-        };
-        assert!(
-            low.check()
-                .unwrap_err()
-                .to_string()
-                .contains("log_revisions is 0")
-        );
-        let long = Config {
-            wait_timeout: Duration::from_secs(4000),
-            ..Config::default()
-        };
-        assert!(
-            long.check()
-                .unwrap_err()
-                .to_string()
-                .contains("wait_timeout is 4000s")
-        );
+        let low = Config { log_revisions: 0, ..Config::default() };
+        assert!(low.check().unwrap_err().to_string().contains("log_revisions is 0"));
+        let long = Config { wait_timeout: Duration::from_secs(4000), ..Config::default() };
+        assert!(long.check().unwrap_err().to_string().contains("wait_timeout is 4000s"));
     }
 
     #[test]
     fn nested_prefixes_are_refused() {
         for prefixes in [vec![], vec!["/a", "/a/b"], vec!["/b", "/b"], vec!["", "/x"]] {
             let prefixes = prefixes.into_iter().map(Bytes::from).collect();
-            let error = Config {
-                prefixes,
-                ..Config::default()
-            }
-            .check()
-            .unwrap_err();
+            let error = Config { prefixes, ..Config::default() }.check().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Invalid);
         }
     }

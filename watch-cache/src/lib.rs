@@ -39,11 +39,12 @@
 
 mod cache;
 mod config;
-
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod core;
 mod error;
 mod object;
-
+pub mod oracle;
 mod source;
 
 pub use cache::{

@@ -19,11 +19,7 @@ use crate::source::{Source, SourceEvent};
 #[derive(Debug)]
 pub(super) enum Fed {
     /// A listing. It is not `trusted` to continue what was said before if that proved wrong.
-    Listed {
-        revision: u64,
-        objects: Vec<Arc<Object>>,
-        trusted: bool,
-    },
+    Listed { revision: u64, objects: Vec<Arc<Object>>, trusted: bool },
     /// What the watches have reached.
     Advanced(Advance),
     /// The source cannot be followed.
@@ -66,15 +62,8 @@ pub(super) fn feed(
 ) -> impl Stream<Item = Fed> + Send + 'static {
     let config = &shared.config;
     let backoff = Backoff::new(config.backoff, config.backoff_cap, config.seed);
-    let feed = Feed {
-        source,
-        shared,
-        backoff,
-        reached: None,
-        list: true,
-        trusted: true,
-        watches: None,
-    };
+    let feed =
+        Feed { source, shared, backoff, reached: None, list: true, trusted: true, watches: None };
     stream::unfold(feed, Feed::next)
 }
 
@@ -132,11 +121,7 @@ impl Feed {
         self.list = false;
         add(&self.shared.counters.lists, 1);
         let trusted = std::mem::replace(&mut self.trusted, true);
-        Ok(Fed::Listed {
-            revision,
-            objects,
-            trusted,
-        })
+        Ok(Fed::Listed { revision, objects, trusted })
     }
 
     /// Decides how to go on; returns the error that no retry can help.
@@ -167,18 +152,12 @@ async fn open(source: &dyn Source, shared: &Shared, position: u64) -> Result<Wat
     let mut lanes = SelectAll::new();
     for (lane, prefix) in prefixes.iter().enumerate() {
         let events = source.watch(prefix, position).await?;
-        let ended = Error::new(
-            ErrorKind::Unavailable,
-            "the source's watch ended: watch again",
-        );
+        let ended = Error::new(ErrorKind::Unavailable, "the source's watch ended: watch again");
         let events = events.chain(stream::once(async { Err(ended) }));
         lanes.push(events.map(move |event| (lane, event)).boxed());
         add(&shared.counters.watches, 1);
     }
-    Ok(Watches {
-        frontier: Frontier::new(prefixes, position),
-        lanes,
-    })
+    Ok(Watches { frontier: Frontier::new(prefixes, position), lanes })
 }
 
 /// All objects of all prefixes, at one revision.

@@ -72,11 +72,7 @@ async fn answer(source: &dyn Source, prefixes: &[Bytes]) -> Result<Answer> {
         Freshness::OnRequest(current) => current.current_revision().await?,
         Freshness::ListOnly => {
             let (revision, objects) = list_all(source, prefixes).await?;
-            return Ok(Answer::State(Held {
-                revision,
-                objects,
-                waiters: Vec::new(),
-            }));
+            return Ok(Answer::State(Held { revision, objects, waiters: Vec::new() }));
         }
     };
     Ok(Answer::Revision(revision))

@@ -51,19 +51,13 @@ pub struct ListRequest {
 impl ListRequest {
     /// A consistent list of all under `prefix`.
     pub fn new(prefix: impl Into<Bytes>) -> Self {
-        Self {
-            prefix: prefix.into(),
-            ..Self::default()
-        }
+        Self { prefix: prefix.into(), ..Self::default() }
     }
 
     /// Only objects with `value` in the index `name`.
     #[must_use]
     pub fn index(mut self, name: impl Into<String>, value: impl Into<Bytes>) -> Self {
-        self.selector = Selector::Index {
-            name: name.into(),
-            value: value.into(),
-        };
+        self.selector = Selector::Index { name: name.into(), value: value.into() };
         self
     }
 
@@ -122,28 +116,18 @@ impl Cache {
         self.shared.check_open()?;
         let predicate = self.predicate(&request.prefix, &request.selector)?;
         if request.limit == Some(0) {
-            return Err(invalid(
-                "list: a limit of 0 shows nothing: leave it out for all",
-            ));
+            return Err(invalid("list: a limit of 0 shows nothing: leave it out for all"));
         }
         let Some(token) = request.continue_token else {
             let (revision, root) = self.root(request.at).await?;
             return Ok(page(&root, revision, &predicate, None, request.limit));
         };
         if request.at != At::default() {
-            return Err(invalid(
-                "list: a continue token has its revision: leave `at` out",
-            ));
+            return Err(invalid("list: a continue token has its revision: leave `at` out"));
         }
         let after = token.after(&predicate)?;
         let (revision, root) = self.root(At::Exactly(token.revision())).await?;
-        Ok(page(
-            &root,
-            revision,
-            &predicate,
-            Some(after),
-            request.limit,
-        ))
+        Ok(page(&root, revision, &predicate, Some(after), request.limit))
     }
 
     /// The state to list from, and the revision that it is listed as.
@@ -176,12 +160,7 @@ fn page(
     let remaining = count - objects.len();
     let last = objects.last().filter(|_| remaining > 0);
     let continue_token = last.map(|last| ContinueToken::new(revision, predicate, last.key.clone()));
-    ListResponse {
-        revision,
-        objects,
-        continue_token,
-        remaining,
-    }
+    ListResponse { revision, objects, continue_token, remaining }
 }
 
 fn invalid(message: &'static str) -> Error {

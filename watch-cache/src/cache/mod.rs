@@ -101,35 +101,21 @@ impl Cache {
         config.prefixes.sort();
         let shared = Arc::new(Shared::new(indexes.into(), config));
         let (commands, inbox) = mpsc::unbounded_channel();
-        let closing = Closing {
-            shared: Arc::clone(&shared),
-            commands: inbox,
-        };
-        Ok((
-            Self { shared, commands },
-            Driver::new(run::run(source, closing)),
-        ))
+        let closing = Closing { shared: Arc::clone(&shared), commands: inbox };
+        Ok((Self { shared, commands }, Driver::new(run::run(source, closing))))
     }
 
     /// The object at `key`, as last published.
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<Arc<Object>> {
-        self.shared
-            .view()
-            .root
-            .get(key)
-            .map(|indexed| Arc::clone(&indexed.object))
+        self.shared.view().root.get(key).map(|indexed| Arc::clone(&indexed.object))
     }
 
     /// The state as last published. It stays as it is, whatever happens to the cache.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let view = self.shared.view();
-        Snapshot::new(
-            Arc::clone(&view.root),
-            view.revision,
-            Arc::clone(&self.shared.indexes),
-        )
+        Snapshot::new(Arc::clone(&view.root), view.revision, Arc::clone(&self.shared.indexes))
     }
 
     /// The revision of the state as last published; 0 until the first listing is in.
@@ -162,26 +148,16 @@ impl Cache {
                 Some((find_index(&self.shared.indexes, name)?, value.clone()))
             }
         };
-        Ok(Predicate {
-            prefix: prefix.clone(),
-            index,
-        })
+        Ok(Predicate { prefix: prefix.clone(), index })
     }
 }
 
 fn check_indexes(indexes: &[Index]) -> Result<()> {
     for (position, index) in indexes.iter().enumerate() {
-        if indexes
-            .iter()
-            .take(position)
-            .any(|other| other.name() == index.name())
-        {
+        if indexes.iter().take(position).any(|other| other.name() == index.name()) {
             return Err(Error::new(
                 ErrorKind::Invalid,
-                format!(
-                    "index {:?} is given twice: give each its own name",
-                    index.name()
-                ),
+                format!("index {:?} is given twice: give each its own name", index.name()),
             ));
         }
     }
@@ -189,13 +165,10 @@ fn check_indexes(indexes: &[Index]) -> Result<()> {
 }
 
 fn find_index(indexes: &[Index], name: &str) -> Result<usize> {
-    indexes
-        .iter()
-        .position(|index| index.name() == name)
-        .ok_or_else(|| {
-            Error::new(
-                ErrorKind::Invalid,
-                format!("there is no index {name:?}: name one of {indexes:?}"),
-            )
-        })
+    indexes.iter().position(|index| index.name() == name).ok_or_else(|| {
+        Error::new(
+            ErrorKind::Invalid,
+            format!("there is no index {name:?}: name one of {indexes:?}"),
+        )
+    })
 }

@@ -31,21 +31,10 @@ const COMMANDS: usize = 256;
 /// What handles ask of the driver.
 #[derive(Debug)]
 pub(super) enum Command {
-    Register {
-        id: u64,
-        predicate: Predicate,
-        slot: Arc<Slot>,
-    },
-    Unregister {
-        id: u64,
-    },
-    Wait {
-        revision: u64,
-        reply: Reply,
-    },
-    Fresh {
-        reply: Reply,
-    },
+    Register { id: u64, predicate: Predicate, slot: Arc<Slot> },
+    Unregister { id: u64 },
+    Wait { revision: u64, reply: Reply },
+    Fresh { reply: Reply },
 }
 
 /// What woke the driver; at least one of it.
@@ -134,10 +123,7 @@ impl Run {
     /// Looks at everything at each wake, so that nothing starves the rest.
     fn poll_inbox(&mut self, cx: &mut Context<'_>) -> Poll<Inbox> {
         let mut inbox = Inbox::default();
-        let taken = self
-            .closing
-            .commands
-            .poll_recv_many(cx, &mut inbox.commands, COMMANDS);
+        let taken = self.closing.commands.poll_recv_many(cx, &mut inbox.commands, COMMANDS);
         inbox.ended = taken == Poll::Ready(0);
         while let Poll::Ready(Some(asked)) = self.asking.poll_next_unpin(cx) {
             inbox.asked.push(asked);
@@ -148,11 +134,7 @@ impl Run {
         inbox.bookmarks = self.bookmarks.poll_tick(cx).is_ready();
         inbox.progress = self.wants_progress() && self.progress.poll_tick(cx).is_ready();
         inbox.question = self.poll_question(cx);
-        if inbox.is_empty() {
-            Poll::Pending
-        } else {
-            Poll::Ready(inbox)
-        }
+        if inbox.is_empty() { Poll::Pending } else { Poll::Ready(inbox) }
     }
 
     /// Whether a question that was not sent because of the interval is due now.
@@ -169,11 +151,7 @@ impl Run {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Register {
-                id,
-                predicate,
-                slot,
-            } => {
+            Command::Register { id, predicate, slot } => {
                 let mark = self.state.add_watcher(id, &predicate, Arc::clone(&slot));
                 // A slot is registered once.
                 let _ = slot.mark.set(mark);
@@ -204,12 +182,7 @@ impl Run {
         add(&self.closing.shared.counters.questions, 1);
         let config = &self.closing.shared.config;
         let source = Arc::clone(&self.source);
-        let asked = ask(
-            source,
-            config.prefixes.clone(),
-            question,
-            config.wait_timeout,
-        );
+        let asked = ask(source, config.prefixes.clone(), question, config.wait_timeout);
         self.asking.push(Box::pin(asked));
     }
 
@@ -241,8 +214,9 @@ impl Run {
                     self.request_progress();
                 }
             }
-            Answer::State(held) => {
-                self.held.push(Held { waiters, ..held });
+            Answer::State(mut held) => {
+                held.waiters = waiters;
+                self.held.push(held);
                 self.end_waits();
             }
         }
@@ -255,18 +229,11 @@ impl Run {
         let mut failed = None;
         for fed in fed {
             match fed {
-                Fed::Listed {
-                    revision,
-                    objects,
-                    trusted,
-                } => {
+                Fed::Listed { revision, objects, trusted } => {
                     self.state.relist(revision, objects, trusted);
                 }
                 Fed::Advanced(advance) => {
-                    add(
-                        &self.closing.shared.counters.applied,
-                        advance.revisions.len() as u64,
-                    );
+                    add(&self.closing.shared.counters.applied, advance.revisions.len() as u64);
                     for revision in advance.revisions {
                         self.state.apply(revision);
                     }
@@ -283,9 +250,7 @@ impl Run {
         let counters = &self.closing.shared.counters;
         let (log, snapshots) = self.state.pinned_bytes();
         counters.log_bytes.store(log as u64, Ordering::Relaxed);
-        counters
-            .snapshot_bytes
-            .store(snapshots as u64, Ordering::Relaxed);
+        counters.snapshot_bytes.store(snapshots as u64, Ordering::Relaxed);
         add(&counters.published, 1);
         let view = self.state.view().clone();
         let restarted = self.closing.shared.view().epoch != view.epoch;
@@ -299,10 +264,7 @@ impl Run {
         }
         add(&counters.wakes, wakes);
         if restarted {
-            self.state
-                .interests
-                .all()
-                .for_each(|slot| slot.waker.wake());
+            self.state.interests.all().for_each(|slot| slot.waker.wake());
         }
         self.end_waits();
     }
@@ -318,8 +280,7 @@ impl Run {
                 let _ = waiter.send(Ok(()));
             }
         }
-        self.held
-            .retain(|held| held.waiters.iter().any(|waiter| !waiter.is_closed()));
+        self.held.retain(|held| held.waiters.iter().any(|waiter| !waiter.is_closed()));
     }
 
     fn wake_for_bookmarks(&self) {
@@ -336,8 +297,7 @@ impl Run {
 
     fn request_progress(&mut self) {
         add(&self.closing.shared.counters.progress_requests, 1);
-        self.asking
-            .push(Box::pin(request_progress(Arc::clone(&self.source))));
+        self.asking.push(Box::pin(request_progress(Arc::clone(&self.source))));
     }
 }
 
@@ -369,8 +329,7 @@ pub(super) struct Closing {
 
 impl Drop for Closing {
     fn drop(&mut self) {
-        self.shared
-            .close(Error::new(ErrorKind::Closed, "the driver was dropped"));
+        self.shared.close(Error::new(ErrorKind::Closed, "the driver was dropped"));
         self.commands.close();
         while let Ok(command) = self.commands.try_recv() {
             if let Command::Register { slot, .. } = command {
@@ -382,13 +341,8 @@ impl Drop for Closing {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        self.closing
-            .shared
-            .close(Error::new(ErrorKind::Closed, "the driver was dropped"));
-        self.state
-            .interests
-            .all()
-            .for_each(|slot| slot.waker.wake());
+        self.closing.shared.close(Error::new(ErrorKind::Closed, "the driver was dropped"));
+        self.state.interests.all().for_each(|slot| slot.waker.wake());
     }
 }
 

@@ -61,10 +61,7 @@ impl Shared {
 
     /// The error of a call whose driver is gone.
     pub(super) fn closed(&self) -> Error {
-        let error = Error::new(
-            ErrorKind::Closed,
-            "the cache's driver is gone: open it again",
-        );
+        let error = Error::new(ErrorKind::Closed, "the cache's driver is gone: open it again");
         match self.closed.get() {
             Some(reason) if reason.kind() != ErrorKind::Closed => error.with_source(reason.clone()),
             _ => error,
@@ -82,10 +79,7 @@ pub(super) struct Place<F: Fn(&Shared) -> &AtomicUsize> {
 impl<F: Fn(&Shared) -> &AtomicUsize> Place<F> {
     pub(super) fn take(shared: &Arc<Shared>, limit: usize, what: &str, of: F) -> Result<Self> {
         let before = of(shared).fetch_add(1, Ordering::Relaxed);
-        let place = Self {
-            shared: Arc::clone(shared),
-            of,
-        };
+        let place = Self { shared: Arc::clone(shared), of };
         if before < limit {
             return Ok(place);
         }

@@ -40,11 +40,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     pub(super) fn new(root: Arc<Root>, revision: u64, indexes: Arc<[Index]>) -> Self {
-        Self {
-            root,
-            revision,
-            indexes,
-        }
+        Self { root, revision, indexes }
     }
 
     /// The revision that this is the state of.
@@ -80,28 +76,13 @@ impl Snapshot {
         name: &str,
         value: &[u8],
     ) -> Result<impl Iterator<Item = &Arc<Object>> + '_> {
-        let index = Some((
-            find_index(&self.indexes, name)?,
-            Bytes::copy_from_slice(value),
-        ));
-        Ok(self
-            .root
-            .select(
-                &Predicate {
-                    prefix: Bytes::new(),
-                    index,
-                },
-                None,
-            )
-            .iter())
+        let index = Some((find_index(&self.indexes, name)?, Bytes::copy_from_slice(value)));
+        Ok(self.root.select(&Predicate { prefix: Bytes::new(), index }, None).iter())
     }
 }
 
 fn under(prefix: &[u8]) -> Predicate {
-    Predicate {
-        prefix: Bytes::copy_from_slice(prefix),
-        index: None,
-    }
+    Predicate { prefix: Bytes::copy_from_slice(prefix), index: None }
 }
 
 impl fmt::Debug for Snapshot {

@@ -117,10 +117,7 @@ impl Cache {
         if view.ready {
             return view.too_large(revision);
         }
-        Error::new(
-            ErrorKind::Unavailable,
-            "the first listing is not in yet: retry later",
-        )
+        Error::new(ErrorKind::Unavailable, "the first listing is not in yet: retry later")
     }
 
     /// The answer to a wait, or none in time.
@@ -131,14 +128,10 @@ impl Cache {
         let (reply, answer) = oneshot::channel();
         self.send(command(reply))?;
         let answer = timeout(self.shared.config.wait_timeout, answer).await;
-        Ok(answer
-            .ok()
-            .map(|answer| answer.unwrap_or_else(|_| Err(self.shared.closed()))))
+        Ok(answer.ok().map(|answer| answer.unwrap_or_else(|_| Err(self.shared.closed()))))
     }
 
     pub(super) fn send(&self, command: Command) -> Result<()> {
-        self.commands
-            .send(command)
-            .map_err(|_| self.shared.closed())
+        self.commands.send(command).map_err(|_| self.shared.closed())
     }
 }

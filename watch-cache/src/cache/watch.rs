@@ -61,19 +61,13 @@ pub struct WatchRequest {
 impl WatchRequest {
     /// A watch of all under `prefix` from now on, without bookmarks.
     pub fn new(prefix: impl Into<Bytes>) -> Self {
-        Self {
-            prefix: prefix.into(),
-            ..Self::default()
-        }
+        Self { prefix: prefix.into(), ..Self::default() }
     }
 
     /// Only objects with `value` in the index `name`.
     #[must_use]
     pub fn index(mut self, name: impl Into<String>, value: impl Into<Bytes>) -> Self {
-        self.selector = Selector::Index {
-            name: name.into(),
-            value: value.into(),
-        };
+        self.selector = Selector::Index { name: name.into(), value: value.into() };
         self
     }
 
@@ -103,10 +97,7 @@ pub(super) struct Slot {
 
 #[derive(Debug)]
 enum Phase {
-    Initial {
-        root: Arc<Root>,
-        after: Option<Bytes>,
-    },
+    Initial { root: Arc<Root>, after: Option<Bytes> },
     Following,
     Ended,
 }
@@ -199,18 +190,12 @@ impl Watcher {
         };
         let revision = self.position;
         let part = root.select(&self.predicate, after.as_ref());
-        let added = |object: &Arc<_>| WatchEvent::Added {
-            revision,
-            object: Arc::clone(object),
-        };
+        let added = |object: &Arc<_>| WatchEvent::Added { revision, object: Arc::clone(object) };
         self.taken.extend(part.iter().take(TAKE).map(added));
         let last = self.taken.back().and_then(WatchEvent::object);
         *after = last.map(|last| last.key.clone());
         if self.taken.len() < TAKE {
-            self.taken.push_back(WatchEvent::Bookmark {
-                revision,
-                initial_end: true,
-            });
+            self.taken.push_back(WatchEvent::Bookmark { revision, initial_end: true });
             self.phase = Phase::Following;
         }
     }
@@ -242,10 +227,7 @@ impl Watcher {
         if self.slot.bookmark_due.swap(false, Ordering::AcqRel) && self.position > self.bookmarked {
             self.bookmarked = self.position;
             let revision = self.position;
-            self.taken.push_back(WatchEvent::Bookmark {
-                revision,
-                initial_end: false,
-            });
+            self.taken.push_back(WatchEvent::Bookmark { revision, initial_end: false });
         }
     }
 }

@@ -14,12 +14,7 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     pub(crate) fn new(first: Duration, cap: Duration, seed: u64) -> Self {
-        Self {
-            first,
-            cap: cap.max(first),
-            failures: 0,
-            state: seed,
-        }
+        Self { first, cap: cap.max(first), failures: 0, state: seed }
     }
 
     pub(crate) fn succeeded(&mut self) {
@@ -56,10 +51,7 @@ mod tests {
         for failure in 0..40 {
             let step = first.saturating_mul(1_u32 << failure.min(20)).min(cap);
             let pause = backoff.failed();
-            assert!(
-                pause >= step / 2 && pause <= step,
-                "{failure}: {pause:?} of {step:?}"
-            );
+            assert!(pause >= step / 2 && pause <= step, "{failure}: {pause:?} of {step:?}");
         }
         backoff.succeeded();
         assert!(backoff.failed() <= first);

@@ -54,10 +54,7 @@ impl Frontier {
             reached: position,
             pending: VecDeque::new(),
         };
-        Self {
-            lanes: prefixes.iter().map(lane).collect(),
-            position,
-        }
+        Self { lanes: prefixes.iter().map(lane).collect(), position }
     }
 
     /// Takes a revision from the watch of the prefix at `lane`.
@@ -101,18 +98,13 @@ impl Frontier {
         self.position = reached;
         let mut parts: Vec<Revision> = Vec::new();
         for lane in &mut self.lanes {
-            let complete = lane
-                .pending
-                .partition_point(|revision| revision.revision <= reached);
+            let complete = lane.pending.partition_point(|revision| revision.revision <= reached);
             parts.extend(lane.pending.drain(..complete));
         }
         if self.lanes.len() > 1 {
             parts = join(parts);
         }
-        Some(Advance {
-            revisions: parts,
-            reached,
-        })
+        Some(Advance { revisions: parts, reached })
     }
 }
 
@@ -157,16 +149,8 @@ mod tests {
 
     fn put(key: &'static str, revision: u64) -> Revision {
         let (key, value) = (Bytes::from(key), Bytes::new());
-        let object = Object {
-            key,
-            value,
-            create_revision: revision,
-            mod_revision: revision,
-        };
-        Revision {
-            revision,
-            changes: vec![Change::Put(Arc::new(object))],
-        }
+        let object = Object { key, value, create_revision: revision, mod_revision: revision };
+        Revision { revision, changes: vec![Change::Put(Arc::new(object))] }
     }
 
     fn two() -> Frontier {
@@ -181,22 +165,13 @@ mod tests {
         assert_eq!(frontier.advance(), None);
         frontier.revision(1, put("/b/1", 7)).unwrap();
         let advance = frontier.advance().unwrap();
-        let shape: Vec<_> = advance
-            .revisions
-            .iter()
-            .map(|r| (r.revision, r.changes.len()))
-            .collect();
+        let shape: Vec<_> =
+            advance.revisions.iter().map(|r| (r.revision, r.changes.len())).collect();
         assert_eq!((shape, advance.reached), (vec![(6, 1), (7, 2)], 7));
         frontier.progress(0, 9).unwrap();
         assert_eq!(frontier.advance(), None);
         frontier.progress(1, 8).unwrap();
-        assert_eq!(
-            frontier.advance(),
-            Some(Advance {
-                revisions: vec![],
-                reached: 8
-            })
-        );
+        assert_eq!(frontier.advance(), Some(Advance { revisions: vec![], reached: 8 }));
     }
 
     #[test]
@@ -206,20 +181,11 @@ mod tests {
         frontier.progress(0, 9).unwrap();
         assert_eq!(frontier.revision(0, put("/a/1", 7)), Err(Breach::Replayed));
         assert_eq!(frontier.revision(0, put("/a/1", 9)), Err(Breach::Early));
-        assert_eq!(
-            frontier.revision(0, put("/b/1", 10)),
-            Err(Breach::Malformed)
-        );
-        let empty = Revision {
-            revision: 10,
-            changes: vec![],
-        };
+        assert_eq!(frontier.revision(0, put("/b/1", 10)), Err(Breach::Malformed));
+        let empty = Revision { revision: 10, changes: vec![] };
         assert_eq!(frontier.revision(0, empty), Err(Breach::Malformed));
         let twice = vec![Change::Delete("/a/1".into()), Change::Delete("/a/1".into())];
-        let twice = Revision {
-            revision: 10,
-            changes: twice,
-        };
+        let twice = Revision { revision: 10, changes: twice };
         assert_eq!(frontier.revision(0, twice), Err(Breach::Malformed));
         assert_eq!(frontier.progress(0, 0), Err(Breach::Backward));
         assert_eq!(frontier.progress(0, 8), Err(Breach::Backward));

@@ -36,10 +36,7 @@ impl Index {
         name: impl Into<Arc<str>>,
         extract: impl Fn(&Object) -> Option<Bytes> + Send + Sync + 'static,
     ) -> Self {
-        Self {
-            name: name.into(),
-            extract: Arc::new(extract),
-        }
+        Self { name: name.into(), extract: Arc::new(extract) }
     }
 
     /// The name that requests select by.
@@ -64,10 +61,7 @@ pub(crate) struct Indexed {
 
 impl Indexed {
     pub(crate) fn new(object: Arc<Object>, indexes: &[Index]) -> Arc<Self> {
-        let values = indexes
-            .iter()
-            .map(|index| (index.extract)(&object))
-            .collect();
+        let values = indexes.iter().map(|index| (index.extract)(&object)).collect();
         Arc::new(Self { object, values })
     }
 

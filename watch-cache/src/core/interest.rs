@@ -23,12 +23,7 @@ pub(crate) struct Mark {
 
 impl Mark {
     fn new(id: u64, since: u64, posted: bool) -> Self {
-        Self {
-            id,
-            since,
-            posted,
-            trimmed: AtomicU64::new(0),
-        }
+        Self { id, since, posted, trimmed: AtomicU64::new(0) }
     }
 
     pub(crate) fn trimmed(&self) -> u64 {
@@ -81,10 +76,6 @@ impl<W> Interests<W> {
             by_value: HashMap::new(),
             next: 0,
         }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.by_watcher.len()
     }
 
     /// Adds a watcher; its group's mark tells how to read the log.
@@ -165,10 +156,7 @@ impl<W> Interests<W> {
         };
         let key = &any.object.key;
         for length in self.lengths.range(..=key.len()).map(|(length, _)| *length) {
-            found.extend(
-                key.get(..length)
-                    .and_then(|prefix| self.by_prefix.get(prefix)),
-            );
+            found.extend(key.get(..length).and_then(|prefix| self.by_prefix.get(prefix)));
         }
         if self.by_value.is_empty() {
             return;
@@ -184,9 +172,7 @@ impl<W> Interests<W> {
     }
 
     fn watches_key(&self, group: u64, key: &Bytes) -> bool {
-        self.groups
-            .get(&group)
-            .is_some_and(|group| key.starts_with(&group.predicate.prefix))
+        self.groups.get(&group).is_some_and(|group| key.starts_with(&group.predicate.prefix))
     }
 
     pub(crate) fn mark(&self, group: u64) -> Option<&Arc<Mark>> {
@@ -194,15 +180,10 @@ impl<W> Interests<W> {
     }
 
     pub(crate) fn watchers(&self, group: u64) -> impl Iterator<Item = &W> {
-        self.groups
-            .get(&group)
-            .into_iter()
-            .flat_map(|group| group.watchers.values())
+        self.groups.get(&group).into_iter().flat_map(|group| group.watchers.values())
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &W> {
-        self.groups
-            .values()
-            .flat_map(|group| group.watchers.values())
+        self.groups.values().flat_map(|group| group.watchers.values())
     }
 }

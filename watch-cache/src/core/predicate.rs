@@ -33,11 +33,7 @@ impl Predicate {
         Some(match (previous, object) {
             (None, None) => return None,
             (None, Some(object)) => WatchEvent::Added { revision, object },
-            (Some(previous), Some(object)) => WatchEvent::Modified {
-                revision,
-                object,
-                previous,
-            },
+            (Some(previous), Some(object)) => WatchEvent::Modified { revision, object, previous },
             (Some(previous), None) => WatchEvent::Deleted { revision, previous },
         })
     }

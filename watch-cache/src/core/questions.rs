@@ -50,8 +50,7 @@ impl<W> Questions<W> {
         self.due_at().filter(|due| *due <= now)?;
         self.not_before = now + self.interval;
         self.next += 1;
-        self.sent
-            .insert(self.next, std::mem::take(&mut self.arrived));
+        self.sent.insert(self.next, std::mem::take(&mut self.arrived));
         Some(self.next)
     }
 

@@ -31,11 +31,7 @@ pub(crate) enum Part<'a> {
 impl Root {
     pub(crate) fn new(indexes: usize) -> Self {
         let indexes = (0..indexes).map(|_| Tree::new()).collect();
-        Self {
-            revision: 0,
-            objects: Tree::new(),
-            indexes,
-        }
+        Self { revision: 0, objects: Tree::new(), indexes }
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Option<&Arc<Indexed>> {
@@ -86,11 +82,7 @@ impl Root {
         };
         let end = prefix_end(prefix);
         let Some((index, value)) = &predicate.index else {
-            return Part::Key(
-                &self.objects,
-                start,
-                end.map_or(Bound::Unbounded, Bound::Excluded),
-            );
+            return Part::Key(&self.objects, start, end.map_or(Bound::Unbounded, Bound::Excluded));
         };
         let end = match end {
             Some(end) => (value.clone(), end),
@@ -98,16 +90,10 @@ impl Root {
         };
         // A predicate is only made of an index that is there.
         match self.indexes.get(*index) {
-            Some(tree) => Part::Value(
-                tree,
-                start.map(|key| (value.clone(), key)),
-                Bound::Excluded(end),
-            ),
-            None => Part::Key(
-                &self.objects,
-                Bound::Unbounded,
-                Bound::Excluded(Bytes::new()),
-            ),
+            Some(tree) => {
+                Part::Value(tree, start.map(|key| (value.clone(), key)), Bound::Excluded(end))
+            }
+            None => Part::Key(&self.objects, Bound::Unbounded, Bound::Excluded(Bytes::new())),
         }
     }
 }

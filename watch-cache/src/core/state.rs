@@ -82,8 +82,7 @@ impl<W> State<W> {
     }
 
     pub(crate) fn add_watcher(&mut self, id: u64, predicate: &Predicate, watcher: W) -> Arc<Mark> {
-        self.interests
-            .add(id, predicate, watcher, self.view.revision)
+        self.interests.add(id, predicate, watcher, self.view.revision)
     }
 
     pub(crate) fn remove_watcher(&mut self, id: u64) {
@@ -99,13 +98,10 @@ impl<W> State<W> {
 
     /// Applies one revision, which must be above the current one.
     pub(crate) fn apply(&mut self, revision: Revision) {
-        let changes = revision
-            .changes
-            .into_iter()
-            .filter_map(|change| match change {
-                Change::Put(object) => Some(self.put(object)),
-                Change::Delete(key) => self.delete(&key),
-            });
+        let changes = revision.changes.into_iter().filter_map(|change| match change {
+            Change::Put(object) => Some(self.put(object)),
+            Change::Delete(key) => self.delete(&key),
+        });
         let changes: Vec<Applied> = collect_by_key(changes);
         self.commit(revision.revision, changes);
     }
@@ -129,10 +125,7 @@ impl<W> State<W> {
             return self.restart(revision);
         }
         if revision > before + 1 {
-            let gap = Gap {
-                after: before,
-                until: revision,
-            };
+            let gap = Gap { after: before, until: revision };
             self.view.gaps = self.view.gaps.iter().copied().chain([gap]).collect();
         }
         self.commit(revision, changes);
@@ -176,19 +169,13 @@ impl<W> State<W> {
     fn put(&mut self, object: Arc<Object>) -> Applied {
         let new = Indexed::new(object, &self.indexes);
         let old = self.root.insert(&new);
-        Applied {
-            old,
-            new: Some(new),
-        }
+        Applied { old, new: Some(new) }
     }
 
     /// A delete of what is not there changes nothing.
     fn delete(&mut self, key: &Bytes) -> Option<Applied> {
         let old = self.root.remove(key)?;
-        Some(Applied {
-            old: Some(old),
-            new: None,
-        })
+        Some(Applied { old: Some(old), new: None })
     }
 
     fn commit(&mut self, revision: u64, changes: Vec<Applied>) {
@@ -201,16 +188,10 @@ impl<W> State<W> {
         let paths = changes.len() * PATH_BYTES * (1 + self.indexes.len());
         let entry = Arc::new(Entry { revision, changes });
         for group in &groups {
-            self.view
-                .postings
-                .insert((*group, revision), Arc::clone(&entry));
+            self.view.postings.insert((*group, revision), Arc::clone(&entry));
         }
         self.view.log.insert(revision, entry);
-        self.log.push_back(Kept {
-            revision,
-            bytes: versions,
-            groups,
-        });
+        self.log.push_back(Kept { revision, bytes: versions, groups });
         self.log_bytes += versions;
         self.keep_root(revision, versions + paths);
         self.trim_log();
@@ -233,23 +214,13 @@ impl<W> State<W> {
     fn keep_root(&mut self, revision: u64, bytes: usize) {
         self.root.revision = revision;
         self.view.root = Arc::new(self.root.clone());
-        self.view
-            .roots
-            .insert(revision, Arc::clone(&self.view.root));
-        self.roots.push_back(Kept {
-            revision,
-            bytes,
-            groups: Vec::new(),
-        });
+        self.view.roots.insert(revision, Arc::clone(&self.view.root));
+        self.roots.push_back(Kept { revision, bytes, groups: Vec::new() });
         self.roots_bytes += bytes;
     }
 
     fn trim_log(&mut self) {
-        let Retention {
-            log_revisions,
-            log_bytes,
-            ..
-        } = self.retention;
+        let Retention { log_revisions, log_bytes, .. } = self.retention;
         while self.log.len() > log_revisions || self.log_bytes > log_bytes {
             let Some(kept) = self.log.pop_front() else {
                 return;
@@ -269,11 +240,7 @@ impl<W> State<W> {
 
     /// The current root always stays.
     fn trim_roots(&mut self) {
-        let Retention {
-            snapshot_revisions,
-            snapshot_bytes,
-            ..
-        } = self.retention;
+        let Retention { snapshot_revisions, snapshot_bytes, .. } = self.retention;
         while self.roots.len() > 1
             && (self.roots.len() > snapshot_revisions || self.roots_bytes > snapshot_bytes)
         {
@@ -284,19 +251,9 @@ impl<W> State<W> {
             self.view.roots.remove(&kept.revision);
         }
         let oldest = self.view.oldest().min(self.view.log_floor);
-        if self
-            .view
-            .gaps
-            .first()
-            .is_some_and(|gap| gap.until <= oldest)
-        {
-            self.view.gaps = self
-                .view
-                .gaps
-                .iter()
-                .filter(|gap| gap.until > oldest)
-                .copied()
-                .collect();
+        if self.view.gaps.first().is_some_and(|gap| gap.until <= oldest) {
+            self.view.gaps =
+                self.view.gaps.iter().filter(|gap| gap.until > oldest).copied().collect();
         }
     }
 }
@@ -316,11 +273,7 @@ fn collect_by_key(changes: impl Iterator<Item = Applied>) -> Vec<Applied> {
 }
 
 fn key_of(change: &Applied) -> Option<&Bytes> {
-    change
-        .new
-        .as_ref()
-        .or(change.old.as_ref())
-        .map(|side| &side.object.key)
+    change.new.as_ref().or(change.old.as_ref()).map(|side| &side.object.key)
 }
 
 fn version_bytes(change: &Applied) -> usize {

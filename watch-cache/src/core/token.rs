@@ -33,11 +33,7 @@ pub struct ContinueToken {
 
 impl ContinueToken {
     pub(crate) fn new(revision: u64, predicate: &Predicate, after: Bytes) -> Self {
-        Self {
-            revision,
-            request: fingerprint(predicate),
-            after,
-        }
+        Self { revision, request: fingerprint(predicate), after }
     }
 
     /// The revision of every page.
@@ -130,9 +126,9 @@ fn fingerprint(predicate: &Predicate) -> u64 {
 const HASH_START: u64 = 0xcbf2_9ce4_8422_2325;
 
 fn hash(state: u64, bytes: &[u8]) -> u64 {
-    bytes.iter().fold(state, |state, byte| {
-        (state ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    bytes
+        .iter()
+        .fold(state, |state, byte| (state ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 #[cfg(test)]
@@ -143,10 +139,7 @@ mod tests {
 
     fn predicate(prefix: &str, index: Option<(usize, &str)>) -> Predicate {
         let index = index.map(|(index, value)| (index, Bytes::from(value.to_owned())));
-        Predicate {
-            prefix: Bytes::from(prefix.to_owned()),
-            index,
-        }
+        Predicate { prefix: Bytes::from(prefix.to_owned()), index }
     }
 
     #[test]
@@ -154,11 +147,7 @@ mod tests {
         let list = predicate("/a/", Some((0, "n1")));
         let token = ContinueToken::new(7, &list, Bytes::from("/a/x"));
         assert_eq!(token.after(&list).unwrap(), "/a/x");
-        let others = [
-            ("/a", Some((0, "n1"))),
-            ("/a/", None),
-            ("/a/", Some((1, "n1"))),
-        ];
+        let others = [("/a", Some((0, "n1"))), ("/a/", None), ("/a/", Some((1, "n1")))];
         for (prefix, index) in others {
             let error = token.after(&predicate(prefix, index)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Invalid);

@@ -70,9 +70,7 @@ impl View {
 
     /// The oldest revision that can be listed exactly.
     pub(crate) fn oldest(&self) -> u64 {
-        self.roots
-            .first_key_value()
-            .map_or(self.revision, |(revision, _)| *revision)
+        self.roots.first_key_value().map_or(self.revision, |(revision, _)| *revision)
     }
 
     /// The state at exactly `revision`.
@@ -82,8 +80,7 @@ impl View {
         }
         self.check_known(revision)?;
         let root = self.roots.range(..=revision).next_back();
-        root.map(|(_, root)| Arc::clone(root))
-            .ok_or_else(|| expired(revision, self.oldest()))
+        root.map(|(_, root)| Arc::clone(root)).ok_or_else(|| expired(revision, self.oldest()))
     }
 
     /// Whether a watch can go on after `revision`.
@@ -131,20 +128,12 @@ impl View {
         let entries: Vec<Arc<Entry>> = match posted {
             Some(mark) => {
                 let from = Bound::Excluded((mark.id, position));
-                let range = self
-                    .postings
-                    .range((from, Bound::Included((mark.id, u64::MAX))));
-                range
-                    .take(limit)
-                    .map(|(_, entry)| Arc::clone(entry))
-                    .collect()
+                let range = self.postings.range((from, Bound::Included((mark.id, u64::MAX))));
+                range.take(limit).map(|(_, entry)| Arc::clone(entry)).collect()
             }
             None => {
                 let range = self.log.range((above, Bound::Unbounded));
-                range
-                    .take(limit)
-                    .map(|(_, entry)| Arc::clone(entry))
-                    .collect()
+                range.take(limit).map(|(_, entry)| Arc::clone(entry)).collect()
             }
         };
         let reached = match entries.last() {

@@ -102,16 +102,11 @@ impl std::fmt::Debug for FaultSource {
 }
 
 fn unavailable(call: &str) -> Error {
-    Error::new(
-        ErrorKind::Unavailable,
-        format!("{call}: injected failure: retry"),
-    )
+    Error::new(ErrorKind::Unavailable, format!("{call}: injected failure: retry"))
 }
 
 fn take_fault(left: &AtomicU64, call: &str) -> Result<()> {
-    match left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |count| {
-        count.checked_sub(1)
-    }) {
+    match left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |count| count.checked_sub(1)) {
         Ok(_) => Err(unavailable(call)),
         Err(_) => Ok(()),
     }
@@ -120,10 +115,7 @@ fn take_fault(left: &AtomicU64, call: &str) -> Result<()> {
 /// Joins what is injected with what the source says, and ends after an error.
 async fn next_item(
     (mut events, mut injected, failed): (Events, broadcast::Receiver<Result<SourceEvent>>, bool),
-) -> Option<(
-    Result<SourceEvent>,
-    (Events, broadcast::Receiver<Result<SourceEvent>>, bool),
-)> {
+) -> Option<(Result<SourceEvent>, (Events, broadcast::Receiver<Result<SourceEvent>>, bool))> {
     if failed {
         return None;
     }
@@ -167,10 +159,9 @@ impl CurrentRevision for FaultSource {
         let answer = match self.inner.freshness() {
             Freshness::Pushed(ask) => ask.current_revision().await,
             Freshness::OnRequest(ask) => ask.current_revision().await,
-            Freshness::ListOnly => Err(Error::new(
-                ErrorKind::Invalid,
-                "the source can only list: list instead",
-            )),
+            Freshness::ListOnly => {
+                Err(Error::new(ErrorKind::Invalid, "the source can only list: list instead"))
+            }
         };
         // The sender lives as long as `self`, so waiting cannot fail.
         let _ = self.held.subscribe().wait_for(|held| !held).await;

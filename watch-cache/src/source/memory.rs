@@ -85,21 +85,10 @@ impl MemorySource {
     /// An empty store that speaks of progress as `mode` says.
     #[must_use]
     pub fn with_progress(mode: ProgressMode) -> Self {
-        let data = Data {
-            revision: 1,
-            compacted: 0,
-            versions: BTreeMap::new(),
-            log: BTreeMap::new(),
-        };
-        let (news, _) = watch::channel(News {
-            revision: 1,
-            requests: 0,
-        });
-        Self {
-            data: Arc::new(Mutex::new(data)),
-            news,
-            mode,
-        }
+        let data =
+            Data { revision: 1, compacted: 0, versions: BTreeMap::new(), log: BTreeMap::new() };
+        let (news, _) = watch::channel(News { revision: 1, requests: 0 });
+        Self { data: Arc::new(Mutex::new(data)), news, mode }
     }
 
     /// Creates or overwrites a key; returns the new revision.
@@ -156,10 +145,8 @@ impl Data {
                 Write::Delete(key) => last.insert(key, None),
             };
         }
-        let changes: Vec<Change> = last
-            .into_iter()
-            .filter_map(|(key, value)| self.change(revision, key, value))
-            .collect();
+        let changes: Vec<Change> =
+            last.into_iter().filter_map(|(key, value)| self.change(revision, key, value)).collect();
         if !changes.is_empty() {
             self.revision = revision;
             self.log.insert(revision, changes);
@@ -168,11 +155,8 @@ impl Data {
     }
 
     fn change(&mut self, revision: u64, key: Bytes, value: Option<Bytes>) -> Option<Change> {
-        let live = self
-            .versions
-            .get(&key)
-            .and_then(|all| all.last())
-            .and_then(|v| v.object.clone());
+        let live =
+            self.versions.get(&key).and_then(|all| all.last()).and_then(|v| v.object.clone());
         let object = match value {
             Some(value) => Some(Arc::new(Object {
                 key: key.clone(),
@@ -183,10 +167,7 @@ impl Data {
             None if live.is_none() => return None,
             None => None,
         };
-        let version = Version {
-            revision,
-            object: object.clone(),
-        };
+        let version = Version { revision, object: object.clone() };
         self.versions.entry(key.clone()).or_default().push(version);
         Some(object.map_or(Change::Delete(key), Change::Put))
     }
@@ -201,9 +182,7 @@ impl Data {
         self.versions.retain(|_, versions| {
             let seen = versions.partition_point(|version| version.revision <= floor);
             versions.drain(..seen.saturating_sub(1));
-            versions
-                .iter()
-                .any(|version| version.object.is_some() || version.revision > floor)
+            versions.iter().any(|version| version.object.is_some() || version.revision > floor)
         });
         Ok(())
     }
@@ -222,12 +201,7 @@ impl Data {
             .range::<Bytes, _>(from)
             .take_while(|(key, _)| key.starts_with(prefix))
             .filter_map(|(_, versions)| {
-                versions
-                    .iter()
-                    .rev()
-                    .find(|version| version.revision <= revision)?
-                    .object
-                    .clone()
+                versions.iter().rev().find(|version| version.revision <= revision)?.object.clone()
             })
             .collect();
         Ok((revision, objects))
@@ -293,10 +267,7 @@ impl Tail {
             let changes: Vec<Change> = changes.iter().filter(under).cloned().collect();
             if !changes.is_empty() {
                 self.said = *revision;
-                return Ok(Some(Revision {
-                    revision: *revision,
-                    changes,
-                }));
+                return Ok(Some(Revision { revision: *revision, changes }));
             }
         }
         self.scanned = self.scanned.max(data.revision);
@@ -319,14 +290,8 @@ impl Tail {
 impl Source for MemorySource {
     async fn list(&self, prefix: &Bytes, at: Option<u64>) -> Result<Listing> {
         let (revision, objects) = self.data.lock().list(prefix, at)?;
-        let batches: Vec<_> = objects
-            .chunks(BATCH)
-            .map(|batch| Ok(batch.to_vec()))
-            .collect();
-        Ok(Listing {
-            revision,
-            objects: stream::iter(batches).boxed(),
-        })
+        let batches: Vec<_> = objects.chunks(BATCH).map(|batch| Ok(batch.to_vec())).collect();
+        Ok(Listing { revision, objects: stream::iter(batches).boxed() })
     }
 
     async fn watch(&self, prefix: &Bytes, after: u64) -> Result<Events> {

@@ -26,9 +26,7 @@ pub struct Listing {
 
 impl fmt::Debug for Listing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Listing")
-            .field("revision", &self.revision)
-            .finish_non_exhaustive()
+        f.debug_struct("Listing").field("revision", &self.revision).finish_non_exhaustive()
     }
 }
 

@@ -1,0 +1,348 @@
+//! The guarantees of a watch, as one oracle over a recorded history.
+//!
+//! A test, or a drill in a running system, records what the source did and what a watcher was
+//! told. [`Oracle::check`] replays both and names the first guarantee that is broken.
+//!
+//! ```
+//! use watch_cache::oracle::{Begin, Oracle, Record};
+//! use watch_cache::{Change, Revision};
+//!
+//! let oracle = Oracle::new([Revision { revision: 2, changes: vec![Change::Delete("a".into())] }]);
+//! // Nothing was there to delete, so nothing is to be told.
+//! let record = Record { begin: Begin::After(1), events: vec![], complete_to: 2 };
+//! oracle.check(&record, |_| true).unwrap();
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::core::event::WatchEvent;
+use crate::object::{Change, Object, Revision};
+
+/// What a watcher may rely on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Guarantee {
+    /// Events come in the order of their revisions, those of a revision in the order of their keys.
+    Ordered,
+    /// No event comes twice.
+    Unique,
+    /// No event is missing.
+    Reliable,
+    /// The events of a revision are not split by another's, nor by a bookmark.
+    Atomic,
+    /// A watch that starts after a revision delivers exactly what comes after it.
+    Resumable,
+    /// What a bookmark covers has come before it, and nothing of it comes later.
+    Bookmarkable,
+    /// Each event is what the revision was to this watcher: its kind, the object as it is and as it
+    /// was.
+    Exact,
+}
+
+/// A broken guarantee.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Which one.
+    pub guarantee: Guarantee,
+    /// What was seen, and where.
+    pub seen: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is broken: {}", self.guarantee, self.seen)
+    }
+}
+
+impl std::error::Error for Violation {}
+
+/// How a recorded watch began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// After a revision.
+    After(u64),
+    /// With the objects that were there at a revision.
+    Initial(u64),
+}
+
+/// What a watcher was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// How it began.
+    pub begin: Begin,
+    /// Everything it was told, in order.
+    pub events: Vec<WatchEvent>,
+    /// The watcher had time to hear of everything up to this revision.
+    pub complete_to: u64,
+}
+
+type State = BTreeMap<Bytes, Arc<Object>>;
+
+/// What a source did.
+#[derive(Debug, Clone, Default)]
+pub struct Oracle {
+    history: Vec<Revision>,
+}
+
+impl Oracle {
+    /// A source that began empty and did this, in ascending order.
+    pub fn new(history: impl IntoIterator<Item = Revision>) -> Self {
+        Self { history: history.into_iter().collect() }
+    }
+
+    /// One more revision.
+    pub fn push(&mut self, revision: Revision) {
+        self.history.push(revision);
+    }
+
+    /// The objects at `revision` that `selects` takes, in the order of their keys.
+    pub fn state_at(&self, revision: u64, selects: impl Fn(&Object) -> bool) -> Vec<Arc<Object>> {
+        let mut state = State::new();
+        for revision in self.history.iter().take_while(|done| done.revision <= revision) {
+            step(&mut state, revision, &selects);
+        }
+        state.into_values().filter(|object| selects(object)).collect()
+    }
+
+    /// Whether a watcher of what `selects` takes was told what it was promised.
+    ///
+    /// # Errors
+    ///
+    /// The first guarantee that is broken.
+    pub fn check(
+        &self,
+        record: &Record,
+        selects: impl Fn(&Object) -> bool,
+    ) -> Result<(), Violation> {
+        let (start, initial) = match record.begin {
+            Begin::After(revision) => (revision, false),
+            Begin::Initial(revision) => (revision, true),
+        };
+        let events =
+            if initial { self.check_initial(record, start, &selects)? } else { &record.events[..] };
+        check_order(events)?;
+        check_bookmarks(events)?;
+        check_start(events, start)?;
+        self.check_events(events, start, record.complete_to, &selects)
+    }
+
+    /// The expected events of every revision above `start`.
+    fn expected(&self, start: u64, selects: &impl Fn(&Object) -> bool) -> Vec<WatchEvent> {
+        let mut state = State::new();
+        let mut expected = Vec::new();
+        for revision in &self.history {
+            let events = step(&mut state, revision, selects);
+            if revision.revision > start {
+                expected.extend(events);
+            }
+        }
+        expected
+    }
+
+    fn check_initial<'a>(
+        &self,
+        record: &'a Record,
+        start: u64,
+        selects: &impl Fn(&Object) -> bool,
+    ) -> Result<&'a [WatchEvent], Violation> {
+        let end = |event: &WatchEvent| matches!(event, WatchEvent::Bookmark { initial_end, .. } if *initial_end);
+        let Some(at) = record.events.iter().position(end) else {
+            return violated(Guarantee::Bookmarkable, "the initial events have no end");
+        };
+        let (initial, rest) = record.events.split_at(at);
+        let there = self.state_at(start, selects).into_iter();
+        let expected: Vec<WatchEvent> =
+            there.map(|object| WatchEvent::Added { revision: start, object }).collect();
+        if initial != expected {
+            return violated(
+                Guarantee::Exact,
+                format!("the initial events at {start} are {initial:?}, not {expected:?}"),
+            );
+        }
+        Ok(rest)
+    }
+
+    fn check_events(
+        &self,
+        events: &[WatchEvent],
+        start: u64,
+        complete_to: u64,
+        selects: &impl Fn(&Object) -> bool,
+    ) -> Result<(), Violation> {
+        let expected = self.expected(start, selects);
+        let covered = events.iter().map(WatchEvent::revision).max().unwrap_or(0).max(complete_to);
+        let mut told = events.iter().filter(|event| event.object().is_some());
+        for expected in expected.iter().filter(|event| event.revision() <= covered) {
+            match told.next() {
+                Some(event) if event == expected => {}
+                Some(event) if place(event) == place(expected) => {
+                    return violated(
+                        Guarantee::Exact,
+                        format!("{event:?} came instead of {expected:?}"),
+                    );
+                }
+                other => {
+                    return violated(
+                        guarantee_of_a_missing(events, expected),
+                        format!("{expected:?} did not come, but {other:?}"),
+                    );
+                }
+            }
+        }
+        match told.next() {
+            Some(event) => violated(Guarantee::Exact, format!("{event:?} came from nowhere")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A part of a revision is worse than none of it.
+fn guarantee_of_a_missing(events: &[WatchEvent], missing: &WatchEvent) -> Guarantee {
+    let part =
+        |event: &WatchEvent| event.object().is_some() && event.revision() == missing.revision();
+    if events.iter().any(part) { Guarantee::Atomic } else { Guarantee::Reliable }
+}
+
+fn violated<T>(guarantee: Guarantee, seen: impl Into<String>) -> Result<T, Violation> {
+    Err(Violation { guarantee, seen: seen.into() })
+}
+
+/// Where an event belongs in a stream.
+fn place(event: &WatchEvent) -> (u64, Option<&Bytes>) {
+    (event.revision(), event.object().map(|object| &object.key))
+}
+
+fn check_order(events: &[WatchEvent]) -> Result<(), Violation> {
+    let told = events.iter().filter(|event| event.object().is_some());
+    let mut seen = std::collections::BTreeSet::new();
+    let mut last = None;
+    for event in told {
+        let place = place(event);
+        if !seen.insert(place) {
+            return violated(Guarantee::Unique, format!("{event:?} came twice"));
+        }
+        if last.is_some_and(|last| last > place) {
+            return violated(Guarantee::Ordered, format!("{event:?} came after {last:?}"));
+        }
+        last = Some(place);
+    }
+    Ok(())
+}
+
+fn check_bookmarks(events: &[WatchEvent]) -> Result<(), Violation> {
+    let mut told = 0;
+    let mut bookmarked = 0;
+    for event in events {
+        let revision = event.revision();
+        if event.object().is_some() {
+            if revision <= bookmarked {
+                let seen = format!("{event:?} came after the bookmark {bookmarked}");
+                return violated(Guarantee::Bookmarkable, seen);
+            }
+            told = revision;
+        } else {
+            if revision < told.max(bookmarked) {
+                let seen = format!("the bookmark {revision} came after {told} and {bookmarked}");
+                return violated(Guarantee::Bookmarkable, seen);
+            }
+            bookmarked = revision;
+        }
+    }
+    Ok(())
+}
+
+fn check_start(events: &[WatchEvent], start: u64) -> Result<(), Violation> {
+    let told = events.iter().filter(|event| event.object().is_some());
+    match told.into_iter().find(|event| event.revision() <= start) {
+        Some(early) => violated(Guarantee::Resumable, format!("{early:?} came after {start}")),
+        None => Ok(()),
+    }
+}
+
+/// Applies a revision; returns what it is to one who watches what `selects` takes.
+fn step(
+    state: &mut State,
+    revision: &Revision,
+    selects: &impl Fn(&Object) -> bool,
+) -> Vec<WatchEvent> {
+    let mut changes: Vec<&Change> = revision.changes.iter().collect();
+    changes.sort_by(|a, b| a.key().cmp(b.key()));
+    let revision = revision.revision;
+    let mut events = Vec::new();
+    for change in changes {
+        let (old, new) = match change {
+            Change::Put(new) => (state.insert(new.key.clone(), new.clone()), Some(new.clone())),
+            Change::Delete(key) => (state.remove(key), None),
+        };
+        let old = old.filter(|old| selects(old));
+        events.extend(match (old, new.filter(|new| selects(new))) {
+            (None, None) => None,
+            (None, Some(object)) => Some(WatchEvent::Added { revision, object }),
+            (Some(previous), Some(object)) => {
+                Some(WatchEvent::Modified { revision, object, previous })
+            }
+            (Some(previous), None) => Some(WatchEvent::Deleted { revision, previous }),
+        });
+    }
+    events
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(key: &str, revision: u64) -> Arc<Object> {
+        Arc::new(Object {
+            key: Bytes::from(key.to_owned()),
+            value: Bytes::new(),
+            create_revision: revision,
+            mod_revision: revision,
+        })
+    }
+
+    fn added(key: &str, revision: u64) -> WatchEvent {
+        WatchEvent::Added { revision, object: object(key, revision) }
+    }
+
+    fn bookmark(revision: u64) -> WatchEvent {
+        WatchEvent::Bookmark { revision, initial_end: false }
+    }
+
+    /// Revision 2 puts `a`, revision 3 puts `b` and `c`, revision 4 puts `d`.
+    fn broken(begin: u64, events: Vec<WatchEvent>) -> Option<Guarantee> {
+        let put = |key, revision| Change::Put(object(key, revision));
+        let oracle = Oracle::new([
+            Revision { revision: 2, changes: vec![put("a", 2)] },
+            Revision { revision: 3, changes: vec![put("c", 3), put("b", 3)] },
+            Revision { revision: 4, changes: vec![put("d", 4)] },
+        ]);
+        let record = Record { begin: Begin::After(begin), events, complete_to: 4 };
+        oracle.check(&record, |_| true).err().map(|violation| violation.guarantee)
+    }
+
+    #[test]
+    fn each_broken_guarantee_is_named() {
+        let [a, b, c, d] = [added("a", 2), added("b", 3), added("c", 3), added("d", 4)];
+        let all = vec![a.clone(), b.clone(), c.clone(), d.clone()];
+        assert_eq!(broken(1, all.clone()), None);
+        assert_eq!(broken(2, all[1..].to_vec()), None);
+        assert_eq!(broken(2, all.clone()), Some(Guarantee::Resumable));
+        let swapped = vec![b.clone(), c.clone(), a.clone(), d.clone()];
+        assert_eq!(broken(1, swapped), Some(Guarantee::Ordered));
+        let twice = vec![a.clone(), b.clone(), c.clone(), c.clone(), d.clone()];
+        assert_eq!(broken(1, twice), Some(Guarantee::Unique));
+        assert_eq!(broken(1, vec![b.clone(), c.clone(), d.clone()]), Some(Guarantee::Reliable));
+        assert_eq!(broken(1, all[..3].to_vec()), Some(Guarantee::Reliable));
+        assert_eq!(broken(1, vec![a.clone(), b.clone(), d.clone()]), Some(Guarantee::Atomic));
+        let early = vec![a.clone(), bookmark(3), b.clone(), c.clone(), d.clone()];
+        assert_eq!(broken(1, early), Some(Guarantee::Bookmarkable));
+        let back = vec![a.clone(), b.clone(), c.clone(), bookmark(2), d.clone()];
+        assert_eq!(broken(1, back), Some(Guarantee::Bookmarkable));
+        let deleted = WatchEvent::Deleted { revision: 4, previous: object("d", 4) };
+        assert_eq!(broken(1, vec![a, b, c, deleted]), Some(Guarantee::Exact));
+    }
+}
