@@ -38,60 +38,24 @@ pub struct Config {
 impl Config {
     /// etcd's `--max-request-bytes`. The greatest value stays well below what a file journal
     /// takes as one record.
-    pub const REQUEST_BYTES: Limit<usize> = Limit {
-        default: 3 << 19,
-        min: 1 << 10,
-        max: 32 << 20,
-    };
+    pub const REQUEST_BYTES: Limit<usize> = Limit { default: 3 << 19, min: 1 << 10, max: 32 << 20 };
     /// etcd bounds a key by its request alone; so does the default.
-    pub const KEY_BYTES: Limit<usize> = Limit {
-        default: 3 << 19,
-        min: 1,
-        max: 32 << 20,
-    };
+    pub const KEY_BYTES: Limit<usize> = Limit { default: 3 << 19, min: 1, max: 32 << 20 };
     /// etcd bounds a value by its request alone; so does the default.
-    pub const VALUE_BYTES: Limit<usize> = Limit {
-        default: 3 << 19,
-        min: 0,
-        max: 32 << 20,
-    };
+    pub const VALUE_BYTES: Limit<usize> = Limit { default: 3 << 19, min: 0, max: 32 << 20 };
     /// etcd's `--max-txn-ops`.
-    pub const TXN_OPS: Limit<usize> = Limit {
-        default: 128,
-        min: 1,
-        max: 1 << 16,
-    };
+    pub const TXN_OPS: Limit<usize> = Limit { default: 128, min: 1, max: 1 << 16 };
     /// The state lives in memory, so the default is etcd's usual upper bound; the least value
     /// still holds one request of default size.
-    pub const QUOTA_BYTES: Limit<u64> = Limit {
-        default: 8 << 30,
-        min: 1 << 20,
-        max: 1 << 50,
-    };
+    pub const QUOTA_BYTES: Limit<u64> = Limit { default: 8 << 30, min: 1 << 20, max: 1 << 50 };
     /// Enough to fill a batch while one is syncing; each place holds at most one request.
-    pub const QUEUE_LEN: Limit<usize> = Limit {
-        default: 4096,
-        min: 1,
-        max: 1 << 20,
-    };
+    pub const QUEUE_LEN: Limit<usize> = Limit { default: 4096, min: 1, max: 1 << 20 };
     /// Beyond some thousands a sync is no longer what a batch waits for.
-    pub const BATCH_RECORDS: Limit<usize> = Limit {
-        default: 4096,
-        min: 1,
-        max: 1 << 16,
-    };
+    pub const BATCH_RECORDS: Limit<usize> = Limit { default: 4096, min: 1, max: 1 << 16 };
     /// Keeps the time of one append near that of its sync on a disk of some 100 MB/s.
-    pub const BATCH_BYTES: Limit<usize> = Limit {
-        default: 4 << 20,
-        min: 1,
-        max: 64 << 20,
-    };
+    pub const BATCH_BYTES: Limit<usize> = Limit { default: 4 << 20, min: 1, max: 64 << 20 };
     /// With pauses that double from 10 ms to at most 1 s, the default gives up after about 4 s.
-    pub const RESOLVE_ATTEMPTS: Limit<u32> = Limit {
-        default: 10,
-        min: 1,
-        max: 1000,
-    };
+    pub const RESOLVE_ATTEMPTS: Limit<u32> = Limit { default: 10, min: 1, max: 1000 };
 
     pub(crate) fn check(&self) -> Result<()> {
         Self::REQUEST_BYTES.check("request_bytes", self.request_bytes)?;

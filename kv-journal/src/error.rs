@@ -62,11 +62,7 @@ impl Error {
     ///
     /// Adapters outside this crate build their errors with it.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-            source: None,
-        }
+        Self { kind, message: message.into(), source: None }
     }
 
     /// The same error with the failure that caused it.
@@ -86,10 +82,8 @@ impl Error {
 impl Error {
     /// The error that callers get once this one has ended the driver.
     pub(crate) fn closed(cause: Option<&Self>) -> Self {
-        let closed = Self::new(
-            ErrorKind::Closed,
-            "the store's driver has ended: open the store again",
-        );
+        let closed =
+            Self::new(ErrorKind::Closed, "the store's driver has ended: open the store again");
         match cause {
             Some(cause) => closed.with_source(cause.clone()),
             None => closed,
@@ -110,8 +104,6 @@ impl fmt::Display for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source
-            .as_ref()
-            .map(|source| source.as_ref() as &(dyn StdError + 'static))
+        self.source.as_ref().map(|source| source.as_ref() as &(dyn StdError + 'static))
     }
 }

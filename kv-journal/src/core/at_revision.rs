@@ -30,11 +30,7 @@ impl State {
             let (from, to) = history_bounds(range);
             AtRevision {
                 revision,
-                live: self
-                    .live
-                    .range::<[u8], _>(range.bounds())
-                    .map(|(_, kv)| kv)
-                    .peekable(),
+                live: self.live.range::<[u8], _>(range.bounds()).map(|(_, kv)| kv).peekable(),
                 history: self.history.range((from.as_ref(), to.as_ref())).peekable(),
             }
         });
@@ -42,8 +38,10 @@ impl State {
     }
 }
 
+type HistoryBound = Bound<(Bytes, u64)>;
+
 /// The bounds of a range among `(key, revision)`. Revision 0 is below every version of a key.
-fn history_bounds(range: &KeyRange) -> (Bound<(Bytes, u64)>, Bound<(Bytes, u64)>) {
+fn history_bounds(range: &KeyRange) -> (HistoryBound, HistoryBound) {
     let from = Bound::Included((range.start().clone(), 0));
     let to = match range.end() {
         End::Single => Bound::Included((range.start().clone(), u64::MAX)),
@@ -93,14 +91,8 @@ where
         loop {
             let side = self.next_side()?;
             let live = if side.is_le() { self.live.next() } else { None };
-            let replaced = if side.is_ge() {
-                self.next_replaced()
-            } else {
-                None
-            };
-            let visible = live
-                .filter(|kv| kv.mod_revision <= self.revision)
-                .or(replaced);
+            let replaced = if side.is_ge() { self.next_replaced() } else { None };
+            let visible = live.filter(|kv| kv.mod_revision <= self.revision).or(replaced);
             if visible.is_some() {
                 return visible;
             }

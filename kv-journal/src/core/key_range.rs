@@ -32,10 +32,7 @@ pub(crate) enum End {
 impl KeyRange {
     /// One key.
     pub fn key(key: impl Into<Bytes>) -> Self {
-        Self {
-            start: key.into(),
-            end: End::Single,
-        }
+        Self { start: key.into(), end: End::Single }
     }
 
     /// Every key that begins with `prefix`; an empty prefix is every key.
@@ -50,27 +47,18 @@ impl KeyRange {
 
     /// Every key in `start..end`, without `end`; empty if `end <= start`.
     pub fn range(start: impl Into<Bytes>, end: impl Into<Bytes>) -> Self {
-        Self {
-            start: start.into(),
-            end: End::Before(end.into()),
-        }
+        Self { start: start.into(), end: End::Before(end.into()) }
     }
 
     /// Every key from `start` on.
     pub fn from(start: impl Into<Bytes>) -> Self {
-        Self {
-            start: start.into(),
-            end: End::Open,
-        }
+        Self { start: start.into(), end: End::Open }
     }
 
     /// Every key.
     #[must_use]
     pub fn all() -> Self {
-        Self {
-            start: Bytes::new(),
-            end: End::Open,
-        }
+        Self { start: Bytes::new(), end: End::Open }
     }
 
     /// Whether `key` lies in the range.

@@ -75,11 +75,7 @@ impl State {
     }
 
     pub(crate) fn count(&self, range: &KeyRange) -> u64 {
-        if range.is_empty() {
-            0
-        } else {
-            self.live.count_of::<[u8], _>(range.bounds()) as u64
-        }
+        if range.is_empty() { 0 } else { self.live.count_of::<[u8], _>(range.bounds()) as u64 }
     }
 
     /// The keys of `range` that exist now, in key order.
@@ -93,9 +89,7 @@ impl State {
 
     /// The retained revisions from `revision` on, each with its events.
     pub(crate) fn log(&self, revision: u64) -> impl Iterator<Item = (u64, &Arc<[Event]>)> {
-        self.log
-            .range(revision..)
-            .map(|(revision, events)| (*revision, events))
+        self.log.range(revision..).map(|(revision, events)| (*revision, events))
     }
 
     /// Whether `revision` can be read.
@@ -135,10 +129,7 @@ impl State {
     /// `Corrupt` if the record does not follow from this state.
     pub(crate) fn apply(&mut self, record: &Record) -> Result<()> {
         match record {
-            Record::Transaction {
-                revision,
-                mutations,
-            } => {
+            Record::Transaction { revision, mutations } => {
                 if Some(*revision) != self.revision.checked_add(1) {
                     return Err(self.does_not_follow(&format!("revision {revision}")));
                 }
@@ -221,33 +212,19 @@ impl State {
         self.bytes += version_bytes(&kv);
         self.live.insert(kv.key.clone(), Arc::clone(&kv));
         if let Some(prev) = &prev_kv {
-            self.history
-                .insert((kv.key.clone(), prev.mod_revision), Some(Arc::clone(prev)));
+            self.history.insert((kv.key.clone(), prev.mod_revision), Some(Arc::clone(prev)));
         }
-        Event {
-            kind: EventKind::Put,
-            kv,
-            prev_kv,
-        }
+        Event { kind: EventKind::Put, kv, prev_kv }
     }
 
     fn delete(&mut self, revision: u64, prev: Arc<KeyValue>) -> Event {
         let key = prev.key.clone();
-        let kv = KeyValue {
-            key: key.clone(),
-            mod_revision: revision,
-            ..KeyValue::default()
-        };
+        let kv = KeyValue { key: key.clone(), mod_revision: revision, ..KeyValue::default() };
         self.bytes += version_bytes(&kv);
         self.live.remove(&key);
-        self.history
-            .insert((key.clone(), prev.mod_revision), Some(Arc::clone(&prev)));
+        self.history.insert((key.clone(), prev.mod_revision), Some(Arc::clone(&prev)));
         self.history.insert((key, revision), None);
-        Event {
-            kind: EventKind::Delete,
-            kv: Arc::new(kv),
-            prev_kv: Some(prev),
-        }
+        Event { kind: EventKind::Delete, kv: Arc::new(kv), prev_kv: Some(prev) }
     }
 
     /// Makes revisions below `revision` unreadable; [`sweep`](Self::sweep) frees their memory.
@@ -286,8 +263,7 @@ impl State {
             self.bytes = self.bytes.saturating_sub(version_bytes(prev));
         }
         if event.kind == EventKind::Delete {
-            self.history
-                .remove(&(event.kv.key.clone(), event.kv.mod_revision));
+            self.history.remove(&(event.kv.key.clone(), event.kv.mod_revision));
             self.bytes = self.bytes.saturating_sub(version_bytes(&event.kv));
         }
     }
@@ -299,11 +275,5 @@ fn version_bytes(kv: &KeyValue) -> u64 {
 
 /// The same events without what was there before: at the compact revision that is gone.
 pub(crate) fn without_previous(events: &[Event]) -> Arc<[Event]> {
-    events
-        .iter()
-        .map(|event| Event {
-            prev_kv: None,
-            ..event.clone()
-        })
-        .collect()
+    events.iter().map(|event| Event { prev_kv: None, ..event.clone() }).collect()
 }

@@ -11,10 +11,7 @@ use crate::error::Result;
 impl State {
     /// Answers `request`.
     pub(crate) fn range(&self, request: &RangeRequest) -> Result<RangeResponse> {
-        let mut response = RangeResponse {
-            revision: self.revision(),
-            ..RangeResponse::default()
-        };
+        let mut response = RangeResponse { revision: self.revision(), ..RangeResponse::default() };
         let newest = request.revision == 0 || request.revision == self.revision();
         if newest {
             response.count = self.count(&request.range);
@@ -40,26 +37,17 @@ fn collect<'a>(
     request: &RangeRequest,
     response: &mut RangeResponse,
 ) {
-    let limit = if request.limit == 0 {
-        usize::MAX
-    } else {
-        request.limit
-    };
-    let early = if applies_limit_first(request) {
-        limit.saturating_add(1)
-    } else {
-        usize::MAX
-    };
-    let mut kvs: Vec<_> = keys
-        .take(early)
-        .filter(|kv| passes(kv, request))
-        .map(Arc::clone)
-        .collect();
+    let limit = if request.limit == 0 { usize::MAX } else { request.limit };
+    let early = if applies_limit_first(request) { limit.saturating_add(1) } else { usize::MAX };
+    let mut kvs: Vec<_> =
+        keys.take(early).filter(|kv| passes(kv, request)).map(Arc::clone).collect();
     sort(&mut kvs, request.sort);
     response.more = kvs.len() > limit;
     kvs.truncate(limit);
     if request.keys_only {
-        kvs.iter_mut().for_each(|kv| *kv = Arc::new(key_only(kv)));
+        for kv in &mut kvs {
+            *kv = Arc::new(key_only(kv));
+        }
     }
     response.kvs = kvs;
 }
@@ -72,15 +60,8 @@ fn applies_limit_first(request: &RangeRequest) -> bool {
 }
 
 fn passes(kv: &KeyValue, request: &RangeRequest) -> bool {
-    within(
-        kv.mod_revision,
-        request.min_mod_revision,
-        request.max_mod_revision,
-    ) && within(
-        kv.create_revision,
-        request.min_create_revision,
-        request.max_create_revision,
-    )
+    within(kv.mod_revision, request.min_mod_revision, request.max_mod_revision)
+        && within(kv.create_revision, request.min_create_revision, request.max_create_revision)
 }
 
 fn within(revision: u64, min: u64, max: u64) -> bool {
@@ -108,9 +89,5 @@ fn compare(target: SortTarget, a: &KeyValue, b: &KeyValue) -> Ordering {
 }
 
 fn key_only(kv: &KeyValue) -> KeyValue {
-    KeyValue {
-        value: bytes::Bytes::new(),
-        lease: 0,
-        ..kv.clone()
-    }
+    KeyValue { value: bytes::Bytes::new(), lease: 0, ..kv.clone() }
 }

@@ -79,16 +79,11 @@ impl Record {
         let mut out = BytesMut::with_capacity(self.encoded_len());
         out.put_u8(VERSION);
         match self {
-            Self::Transaction {
-                revision,
-                mutations,
-            } => {
+            Self::Transaction { revision, mutations } => {
                 out.put_u8(TRANSACTION);
                 out.put_u64_le(*revision);
                 out.put_u32_le(length(mutations.len())?);
-                mutations
-                    .iter()
-                    .try_for_each(|mutation| mutation.encode(&mut out))?;
+                mutations.iter().try_for_each(|mutation| mutation.encode(&mut out))?;
             }
             Self::Compaction { revision } => {
                 out.put_u8(COMPACTION);
@@ -114,18 +109,13 @@ impl Record {
         let kind = u8_of(&mut payload)?;
         let revision = u64_of(&mut payload)?;
         let record = match kind {
-            TRANSACTION => Self::Transaction {
-                revision,
-                mutations: decode_mutations(&mut payload)?,
-            },
+            TRANSACTION => {
+                Self::Transaction { revision, mutations: decode_mutations(&mut payload)? }
+            }
             COMPACTION => Self::Compaction { revision },
             _ => return Err(malformed("an unknown kind")),
         };
-        if payload.has_remaining() {
-            Err(malformed("bytes after its end"))
-        } else {
-            Ok(record)
-        }
+        if payload.has_remaining() { Err(malformed("bytes after its end")) } else { Ok(record) }
     }
 
     fn encoded_len(&self) -> usize {
@@ -184,10 +174,7 @@ impl Mutation {
                     (2, true) => End::Open,
                     _ => return Err(malformed("an unknown end of a range")),
                 };
-                Ok(Self::Delete {
-                    range: KeyRange::from_parts(start, end),
-                    deleted,
-                })
+                Ok(Self::Delete { range: KeyRange::from_parts(start, end), deleted })
             }
             _ => Err(malformed("an unknown mutation")),
         }
@@ -195,9 +182,7 @@ impl Mutation {
 }
 
 fn decode_mutations(input: &mut Bytes) -> Result<Vec<Mutation>> {
-    let count = input
-        .try_get_u32_le()
-        .map_err(|_| malformed("too few bytes"))? as usize;
+    let count = input.try_get_u32_le().map_err(|_| malformed("too few bytes"))? as usize;
     // The least mutation takes a put's header, so a hostile count cannot make a large list.
     if count == 0 || count > input.len() / PUT_HEADER_LEN {
         return Err(malformed("an impossible number of mutations"));
@@ -214,12 +199,8 @@ fn put_pair(out: &mut BytesMut, first: &[u8], second: &[u8]) -> Result<()> {
 }
 
 fn pair_of(input: &mut Bytes) -> Result<(Bytes, Bytes)> {
-    let first = input
-        .try_get_u32_le()
-        .map_err(|_| malformed("too few bytes"))? as usize;
-    let second = input
-        .try_get_u32_le()
-        .map_err(|_| malformed("too few bytes"))? as usize;
+    let first = input.try_get_u32_le().map_err(|_| malformed("too few bytes"))? as usize;
+    let second = input.try_get_u32_le().map_err(|_| malformed("too few bytes"))? as usize;
     if first > input.len() || second > input.len() - first {
         return Err(malformed("a length beyond its end"));
     }
@@ -231,18 +212,12 @@ fn u8_of(input: &mut Bytes) -> Result<u8> {
 }
 
 fn u64_of(input: &mut Bytes) -> Result<u64> {
-    input
-        .try_get_u64_le()
-        .map_err(|_| malformed("too few bytes"))
+    input.try_get_u64_le().map_err(|_| malformed("too few bytes"))
 }
 
 fn length(len: usize) -> Result<u32> {
-    u32::try_from(len).map_err(|_| {
-        Error::new(
-            ErrorKind::Invalid,
-            "a key, value or list exceeds 4 GiB: split it",
-        )
-    })
+    u32::try_from(len)
+        .map_err(|_| Error::new(ErrorKind::Invalid, "a key, value or list exceeds 4 GiB: split it"))
 }
 
 fn malformed(what: &str) -> Error {
@@ -282,12 +257,8 @@ mod tests {
 
     fn record() -> impl Strategy<Value = Record> {
         prop_oneof![
-            (any::<u64>(), prop::collection::vec(mutation(), 1..5)).prop_map(
-                |(revision, mutations)| Record::Transaction {
-                    revision,
-                    mutations
-                }
-            ),
+            (any::<u64>(), prop::collection::vec(mutation(), 1..5))
+                .prop_map(|(revision, mutations)| Record::Transaction { revision, mutations }),
             any::<u64>().prop_map(|revision| Record::Compaction { revision }),
         ]
     }

@@ -230,10 +230,7 @@ impl DeleteRequest {
     /// A delete of every key in `range`.
     #[must_use]
     pub fn new(range: KeyRange) -> Self {
-        Self {
-            range,
-            prev_kv: false,
-        }
+        Self { range, prev_kv: false }
     }
 
     /// The same delete, answered with what was there before.
@@ -307,20 +304,12 @@ pub enum CompareResult {
 impl Compare {
     /// The key's last change is `revision`; 0 says that it does not exist.
     pub fn mod_revision(key: impl Into<Bytes>, result: CompareResult, revision: u64) -> Self {
-        Self::new(
-            KeyRange::key(key),
-            result,
-            CompareTarget::ModRevision(revision),
-        )
+        Self::new(KeyRange::key(key), result, CompareTarget::ModRevision(revision))
     }
 
     /// The key was created at `revision`; 0 says that it does not exist.
     pub fn create_revision(key: impl Into<Bytes>, result: CompareResult, revision: u64) -> Self {
-        Self::new(
-            KeyRange::key(key),
-            result,
-            CompareTarget::CreateRevision(revision),
-        )
+        Self::new(KeyRange::key(key), result, CompareTarget::CreateRevision(revision))
     }
 
     /// The key's version compares so with `version`.
@@ -330,21 +319,13 @@ impl Compare {
 
     /// The key's value compares so with `value`.
     pub fn value(key: impl Into<Bytes>, result: CompareResult, value: impl Into<Bytes>) -> Self {
-        Self::new(
-            KeyRange::key(key),
-            result,
-            CompareTarget::Value(value.into()),
-        )
+        Self::new(KeyRange::key(key), result, CompareTarget::Value(value.into()))
     }
 
     /// Any target, over any range.
     #[must_use]
     pub fn new(range: KeyRange, result: CompareResult, target: CompareTarget) -> Self {
-        Self {
-            range,
-            target,
-            result,
-        }
+        Self { range, target, result }
     }
 }
 

@@ -23,34 +23,17 @@ pub(crate) struct Outcome {
 /// Of the operation that cannot run; then nothing of the transaction happens.
 pub(crate) fn evaluate(state: &State, txn: &Txn) -> Result<Outcome> {
     let succeeded = txn.compares.iter().all(|compare| holds(state, compare));
-    let ops = if succeeded {
-        &txn.success
-    } else {
-        &txn.failure
-    };
+    let ops = if succeeded { &txn.success } else { &txn.failure };
     check_reads(state, ops)?;
     let mut run = Run::new(state, ops);
-    let mut responses = ops
-        .iter()
-        .map(|op| run.op(op))
-        .collect::<Result<Vec<_>>>()?;
+    let mut responses = ops.iter().map(|op| run.op(op)).collect::<Result<Vec<_>>>()?;
     let revision = run.revision();
     for response in &mut responses {
         set_revision(response, revision);
     }
     let mutations = run.mutations;
-    let record = (!mutations.is_empty()).then_some(Record::Transaction {
-        revision,
-        mutations,
-    });
-    Ok(Outcome {
-        response: TxnResponse {
-            revision,
-            succeeded,
-            responses,
-        },
-        record,
-    })
+    let record = (!mutations.is_empty()).then_some(Record::Transaction { revision, mutations });
+    Ok(Outcome { response: TxnResponse { revision, succeeded, responses }, record })
 }
 
 /// A read of a revision that is not there fails the transaction before anything runs.
@@ -115,22 +98,10 @@ impl<'a> Run<'a> {
         } else {
             None
         };
-        let value = kept
-            .filter(|_| put.ignore_value)
-            .map_or(&put.value, |kv| &kv.value)
-            .clone();
-        let lease = kept
-            .filter(|_| put.ignore_lease)
-            .map_or(put.lease, |kv| kv.lease);
-        self.push(Mutation::Put {
-            key: put.key.clone(),
-            value,
-            lease,
-        })?;
-        Ok(PutResponse {
-            revision: 0,
-            prev_kv: prev.filter(|_| put.prev_kv),
-        })
+        let value = kept.filter(|_| put.ignore_value).map_or(&put.value, |kv| &kv.value).clone();
+        let lease = kept.filter(|_| put.ignore_lease).map_or(put.lease, |kv| kv.lease);
+        self.push(Mutation::Put { key: put.key.clone(), value, lease })?;
+        Ok(PutResponse { revision: 0, prev_kv: prev.filter(|_| put.prev_kv) })
     }
 
     fn delete(&mut self, delete: &DeleteRequest) -> Result<DeleteResponse> {
@@ -141,24 +112,15 @@ impl<'a> Run<'a> {
             Vec::new()
         };
         if deleted > 0 {
-            self.push(Mutation::Delete {
-                range: delete.range.clone(),
-                deleted,
-            })?;
+            self.push(Mutation::Delete { range: delete.range.clone(), deleted })?;
         }
-        Ok(DeleteResponse {
-            revision: 0,
-            deleted,
-            prev_kvs,
-        })
+        Ok(DeleteResponse { revision: 0, deleted, prev_kvs })
     }
 
     fn push(&mut self, mutation: Mutation) -> Result<()> {
         if self.sees_own_writes {
             let revision = self.base.revision() + 1;
-            self.state
-                .to_mut()
-                .apply_mutation(revision, &mutation, &mut Vec::new())?;
+            self.state.to_mut().apply_mutation(revision, &mutation, &mut Vec::new())?;
         }
         self.mutations.push(mutation);
         Ok(())
@@ -168,10 +130,7 @@ impl<'a> Run<'a> {
 fn key_missing(put: &PutRequest) -> Error {
     Error::new(
         ErrorKind::Invalid,
-        format!(
-            "key {:?} does not exist: ignore_value and ignore_lease need it",
-            put.key
-        ),
+        format!("key {:?} does not exist: ignore_value and ignore_lease need it", put.key),
     )
 }
 

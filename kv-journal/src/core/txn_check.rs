@@ -17,11 +17,7 @@ pub(crate) struct RequestLimits {
 
 pub(crate) fn check_put(put: &PutRequest, limits: &RequestLimits) -> Result<()> {
     check_put_shape(put, limits)?;
-    at_most(
-        "the request",
-        put.key.len() + put.value.len(),
-        limits.request_bytes,
-    )
+    at_most("the request", put.key.len() + put.value.len(), limits.request_bytes)
 }
 
 pub(crate) fn check_delete(delete: &DeleteRequest, limits: &RequestLimits) -> Result<()> {
@@ -38,15 +34,9 @@ pub(crate) fn check_range(range: &KeyRange) -> Result<()> {
 }
 
 pub(crate) fn check_txn(txn: &Txn, limits: &RequestLimits) -> Result<()> {
-    let ops = txn
-        .compares
-        .len()
-        .max(txn.success.len())
-        .max(txn.failure.len());
+    let ops = txn.compares.len().max(txn.success.len()).max(txn.failure.len());
     at_most("the number of operations", ops, limits.txn_ops)?;
-    txn.compares
-        .iter()
-        .try_for_each(|compare| check_range(&compare.range))?;
+    txn.compares.iter().try_for_each(|compare| check_range(&compare.range))?;
     for branch in [&txn.success, &txn.failure] {
         branch.iter().try_for_each(|op| check_op(op, limits))?;
         check_overlap(branch)?;
@@ -68,16 +58,10 @@ fn check_put_shape(put: &PutRequest, limits: &RequestLimits) -> Result<()> {
         return Err(Error::new(ErrorKind::Invalid, "the key is empty"));
     }
     if put.ignore_value && !put.value.is_empty() {
-        return Err(Error::new(
-            ErrorKind::Invalid,
-            "ignore_value: leave the value empty",
-        ));
+        return Err(Error::new(ErrorKind::Invalid, "ignore_value: leave the value empty"));
     }
     if put.ignore_lease && put.lease != 0 {
-        return Err(Error::new(
-            ErrorKind::Invalid,
-            "ignore_lease: leave the lease 0",
-        ));
+        return Err(Error::new(ErrorKind::Invalid, "ignore_lease: leave the lease 0"));
     }
     at_most("the key", put.key.len(), limits.key_bytes)?;
     at_most("the value", put.value.len(), limits.value_bytes)
@@ -135,8 +119,5 @@ fn at_most(what: &str, value: usize, limit: usize) -> Result<()> {
     if value <= limit {
         return Ok(());
     }
-    Err(Error::new(
-        ErrorKind::Invalid,
-        format!("{what} is {value}: the limit is {limit}"),
-    ))
+    Err(Error::new(ErrorKind::Invalid, format!("{what} is {value}: the limit is {limit}")))
 }

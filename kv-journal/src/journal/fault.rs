@@ -71,10 +71,7 @@ impl FaultJournal {
             reads: Mutex::default(),
             released: Semaphore::new(0),
         };
-        Self {
-            inner: Arc::new(inner),
-            faults: Arc::new(faults),
-        }
+        Self { inner: Arc::new(inner), faults: Arc::new(faults) }
     }
 
     /// What happens to the next appends, one each, after those already scripted.
@@ -134,12 +131,7 @@ impl Journal for FaultJournal {
     }
 
     async fn append(&self, epoch: u64, expected_seq: u64, batch: &[Bytes]) -> Result<()> {
-        let fault = self
-            .faults
-            .appends
-            .lock()
-            .pop_front()
-            .unwrap_or(Fault::Pass);
+        let fault = self.faults.appends.lock().pop_front().unwrap_or(Fault::Pass);
         match fault {
             Fault::Pass => self.inner.append(epoch, expected_seq, batch).await,
             Fault::Fail(kind) => Err(injected(kind)),
@@ -169,8 +161,6 @@ impl Journal for FaultJournal {
 
 impl fmt::Debug for FaultJournal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FaultJournal")
-            .field("remaining", &self.remaining())
-            .finish_non_exhaustive()
+        f.debug_struct("FaultJournal").field("remaining", &self.remaining()).finish_non_exhaustive()
     }
 }

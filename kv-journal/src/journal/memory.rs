@@ -39,11 +39,7 @@ struct Records {
 
 impl Default for Records {
     fn default() -> Self {
-        Self {
-            epoch: 0,
-            first_seq: 1,
-            payloads: VecDeque::new(),
-        }
+        Self { epoch: 0, first_seq: 1, payloads: VecDeque::new() }
     }
 }
 
@@ -58,11 +54,7 @@ impl MemoryJournal {
 impl Records {
     fn tail(&self) -> Tail {
         let next_seq = self.first_seq + self.payloads.len() as u64;
-        Tail {
-            epoch: self.epoch,
-            first_seq: self.first_seq,
-            next_seq,
-        }
+        Tail { epoch: self.epoch, first_seq: self.first_seq, next_seq }
     }
 
     fn fence(&mut self, epoch: u64) -> Result<Tail> {
@@ -82,12 +74,9 @@ impl Records {
         let skip = usize::try_from(from_seq - self.first_seq).unwrap_or(usize::MAX);
         let mut bytes = 0;
         let mut entries = Vec::new();
-        for (seq, payload) in (from_seq..).zip(self.payloads.iter().skip(skip)) {
+        for (payload, seq) in self.payloads.iter().skip(skip).zip(from_seq..) {
             bytes += payload.len();
-            entries.push(Entry {
-                seq,
-                payload: payload.clone(),
-            });
+            entries.push(Entry { seq, payload: payload.clone() });
             if entries.len() >= limits.records || bytes >= limits.bytes {
                 break;
             }
@@ -108,19 +97,13 @@ pub(super) fn check_append(epoch: u64, expected_seq: u64, tail: Tail) -> Result<
     if epoch != tail.epoch {
         return Err(Error::new(
             ErrorKind::Fenced,
-            format!(
-                "append of epoch {epoch}: the journal is at epoch {}: open again",
-                tail.epoch
-            ),
+            format!("append of epoch {epoch}: the journal is at epoch {}: open again", tail.epoch),
         ));
     }
     if expected_seq != tail.next_seq {
         return Err(Error::new(
             ErrorKind::Conflict,
-            format!(
-                "append at {expected_seq}: the next record is {}",
-                tail.next_seq
-            ),
+            format!("append at {expected_seq}: the next record is {}", tail.next_seq),
         ));
     }
     Ok(())

@@ -48,10 +48,7 @@ pub struct ReadLimits {
 
 impl Default for ReadLimits {
     fn default() -> Self {
-        Self {
-            records: 16 * 1024,
-            bytes: 4 << 20,
-        }
+        Self { records: 16 * 1024, bytes: 4 << 20 }
     }
 }
 

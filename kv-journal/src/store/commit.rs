@@ -31,20 +31,14 @@ pub(super) struct Committed {
 impl Commit {
     pub(super) async fn run(mut self, records: Vec<Bytes>) -> Committed {
         let result = self.append_all(&records).await;
-        Committed {
-            epoch: self.epoch,
-            result,
-        }
+        Committed { epoch: self.epoch, result }
     }
 
     async fn append_all(&mut self, records: &[Bytes]) -> Result<()> {
         let mut stored = 0;
         loop {
             let rest = records.get(stored..).unwrap_or_default();
-            let appended = self
-                .journal
-                .append(self.epoch, self.seq + stored as u64, rest)
-                .await;
+            let appended = self.journal.append(self.epoch, self.seq + stored as u64, rest).await;
             match appended {
                 Err(error) if error.kind() == ErrorKind::Unknown => {
                     stored = self.find_out(records, error).await?;
@@ -84,19 +78,12 @@ impl Commit {
         let tail = self.journal.fence(self.epoch).await?;
         let mut stored = 0;
         while self.seq + (stored as u64) < tail.next_seq {
-            let found = self
-                .journal
-                .read(self.seq + stored as u64, ReadLimits::default())
-                .await?;
+            let found = self.journal.read(self.seq + stored as u64, ReadLimits::default()).await?;
             let ours = records.get(stored..).unwrap_or_default();
             if found.is_empty() || found.len() > ours.len() {
                 return Err(not_ours(self.seq));
             }
-            if found
-                .iter()
-                .zip(ours)
-                .any(|(entry, record)| entry.payload != *record)
-            {
+            if found.iter().zip(ours).any(|(entry, record)| entry.payload != *record) {
                 return Err(not_ours(self.seq));
             }
             stored += found.len();
@@ -106,10 +93,7 @@ impl Commit {
 }
 
 fn may_pass(kind: ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::Unavailable | ErrorKind::Unknown | ErrorKind::Exhausted
-    )
+    matches!(kind, ErrorKind::Unavailable | ErrorKind::Unknown | ErrorKind::Exhausted)
 }
 
 fn never_found_out(cause: Error) -> Error {

@@ -81,10 +81,7 @@ impl Store {
         let recovered = recover(&*journal).await?;
         let (commands, queue) = mpsc::channel(config.queue_len);
         let state = Arc::new(recovered.state.clone());
-        let at = Watermark {
-            revision: state.revision(),
-            next_seq: recovered.tail.next_seq,
-        };
+        let at = Watermark { revision: state.revision(), next_seq: recovered.tail.next_seq };
         let shared = Arc::new(Shared::new(state, recovered.tail.epoch));
         let (publisher, moved) = Publisher::new(Arc::clone(&shared), at);
         let inner = Inner {
@@ -96,12 +93,7 @@ impl Store {
             quota_bytes: config.quota_bytes,
         };
         let sequencer = Sequencer::new(queue, publisher, journal, config, recovered);
-        Ok((
-            Self {
-                inner: Arc::new(inner),
-            },
-            Driver::new(sequencer.run()),
-        ))
+        Ok((Self { inner: Arc::new(inner) }, Driver::new(sequencer.run())))
     }
 }
 
@@ -169,9 +161,7 @@ impl Store {
     /// # Cancel safety
     /// Dropping the future leaves the compaction undone or done whole.
     pub async fn compact(&self, revision: u64) -> Result<u64> {
-        self.submit(Request::Compact(revision))
-            .await
-            .map(|response| response.revision)
+        self.submit(Request::Compact(revision)).await.map(|response| response.revision)
     }
 
     async fn run_op(&self, op: Op) -> Result<OpResponse> {
@@ -185,9 +175,7 @@ impl Store {
         let (reply, answer) = oneshot::channel();
         let sent = self.inner.commands.send(Command { request, reply }).await;
         sent.map_err(|_| self.inner.shared.closed_error())?;
-        answer
-            .await
-            .unwrap_or_else(|_| Err(self.inner.shared.closed_error()))
+        answer.await.unwrap_or_else(|_| Err(self.inner.shared.closed_error()))
     }
 }
 
@@ -199,10 +187,7 @@ impl Store {
     /// `Closed`.
     pub fn get(&self, key: &[u8]) -> Result<Option<Arc<KeyValue>>> {
         self.inner.shared.check_open()?;
-        Ok(self
-            .inner
-            .shared
-            .with_state(|state| state.get(key).cloned()))
+        Ok(self.inner.shared.with_state(|state| state.get(key).cloned()))
     }
 
     /// Reads a range, now or at any retained revision.
@@ -220,9 +205,7 @@ impl Store {
     /// A state to read from for as long as wanted. It goes on working when the store is closed.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            state: self.inner.shared.state(),
-        }
+        Snapshot { state: self.inner.shared.state() }
     }
 
     /// The newest published revision; the last one when the store is closed.
@@ -234,9 +217,7 @@ impl Store {
     /// The oldest revision that can be read; 0 if nothing was ever compacted.
     #[must_use]
     pub fn compact_revision(&self) -> u64 {
-        self.inner
-            .shared
-            .with_state(crate::core::State::compact_revision)
+        self.inner.shared.with_state(crate::core::State::compact_revision)
     }
 
     /// What the store holds and has done.
@@ -263,17 +244,12 @@ impl Store {
         if tail.epoch > self.inner.shared.epoch() {
             return Err(Error::new(
                 ErrorKind::Fenced,
-                format!(
-                    "another store took the journal over at epoch {}: open again",
-                    tail.epoch
-                ),
+                format!("another store took the journal over at epoch {}: open again", tail.epoch),
             ));
         }
         let mut moved = self.inner.moved.clone();
         let reached = moved.wait_for(|at| at.next_seq >= tail.next_seq).await;
-        reached
-            .map(|at| at.revision)
-            .map_err(|_| self.inner.shared.closed_error())
+        reached.map(|at| at.revision).map_err(|_| self.inner.shared.closed_error())
     }
 
     /// Events of a range, in order and without gaps, from any retained revision.
@@ -283,11 +259,7 @@ impl Store {
     /// the progress interval is zero; `Closed`.
     pub fn watch(&self, request: impl Into<WatchRequest>) -> Result<Watcher> {
         self.inner.shared.check_open()?;
-        Watcher::new(
-            &request.into(),
-            Arc::clone(&self.inner.shared),
-            self.inner.moved.clone(),
-        )
+        Watcher::new(&request.into(), Arc::clone(&self.inner.shared), self.inner.moved.clone())
     }
 
     /// Waits until the driver has ended.
@@ -301,10 +273,7 @@ impl Store {
 }
 
 fn mismatched() -> Error {
-    Error::new(
-        ErrorKind::Closed,
-        "the sequencer answered another request: open the store again",
-    )
+    Error::new(ErrorKind::Closed, "the sequencer answered another request: open the store again")
 }
 
 impl From<&Config> for RequestLimits {
@@ -320,8 +289,6 @@ impl From<&Config> for RequestLimits {
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store")
-            .field("revision", &self.revision())
-            .finish_non_exhaustive()
+        f.debug_struct("Store").field("revision", &self.revision()).finish_non_exhaustive()
     }
 }

@@ -16,9 +16,7 @@ pub(super) async fn recover(journal: &dyn Journal) -> Result<Recovered> {
     let tail = journal.fence(found.epoch + 1).await?;
     if tail.first_seq != 1 {
         return Err(Error::new(
-            ErrorKind::Trimmed {
-                first_seq: tail.first_seq,
-            },
+            ErrorKind::Trimmed { first_seq: tail.first_seq },
             format!(
                 "the journal begins at record {}: the start of the state is gone",
                 tail.first_seq
@@ -47,11 +45,7 @@ async fn replay_some(journal: &dyn Journal, state: &mut State, from: u64) -> Res
         state.sweep(SWEEP_PER_RECORD);
         next_seq += 1;
     }
-    if next_seq == from {
-        Err(out_of_order(from, from))
-    } else {
-        Ok(next_seq)
-    }
+    if next_seq == from { Err(out_of_order(from, from)) } else { Ok(next_seq) }
 }
 
 /// More than a record usually adds, so that a replayed compaction is swept soon.

@@ -151,10 +151,7 @@ impl Sequencer {
                 Request::Txn(txn) => self.accept_txn(&txn)?,
                 Request::Compact(revision) => self.accept_compaction(revision)?,
             };
-            self.batch.waiting.push(Waiting {
-                reply: command.reply,
-                answer,
-            });
+            self.batch.waiting.push(Waiting { reply: command.reply, answer });
         }
         Ok(())
     }
@@ -183,10 +180,7 @@ impl Sequencer {
             return Ok(Err(error));
         }
         self.apply(Record::Compaction { revision }.encode()?)?;
-        Ok(Ok(TxnResponse {
-            revision: self.state.revision(),
-            ..TxnResponse::default()
-        }))
+        Ok(Ok(TxnResponse { revision: self.state.revision(), ..TxnResponse::default() }))
     }
 
     /// From here on a request is its record: the state shares the record's bytes with the journal,
@@ -200,11 +194,7 @@ impl Sequencer {
 
     fn check_quota(&self, txn: &Txn) -> Result<()> {
         let (bytes, quota) = (self.state.bytes(), self.config.quota_bytes);
-        let puts = txn
-            .success
-            .iter()
-            .chain(&txn.failure)
-            .any(|op| matches!(op, Op::Put(_)));
+        let puts = txn.success.iter().chain(&txn.failure).any(|op| matches!(op, Op::Put(_)));
         if !puts || bytes < quota {
             return Ok(());
         }
@@ -250,10 +240,7 @@ impl Sequencer {
                 Ok(())
             }
             Err(error) => {
-                batch
-                    .waiting
-                    .into_iter()
-                    .for_each(|waiting| waiting.fail(&error));
+                batch.waiting.into_iter().for_each(|waiting| waiting.fail(&error));
                 Err(error)
             }
         }
@@ -263,12 +250,8 @@ impl Sequencer {
         self.next_seq += batch.records as u64;
         let counters = &self.publisher.shared.counters;
         counters.batches.fetch_add(1, Ordering::Relaxed);
-        counters
-            .records
-            .fetch_add(batch.records as u64, Ordering::Relaxed);
-        counters
-            .record_bytes
-            .fetch_add(batch.bytes as u64, Ordering::Relaxed);
+        counters.records.fetch_add(batch.records as u64, Ordering::Relaxed);
+        counters.record_bytes.fetch_add(batch.bytes as u64, Ordering::Relaxed);
         self.publisher.publish(batch.state, self.next_seq);
         batch.waiting.into_iter().for_each(Waiting::answer);
     }
@@ -276,11 +259,7 @@ impl Sequencer {
     /// Forgets the failed batch and the one that was evaluated on top of it. Nobody has seen
     /// their revisions, so they are given out again.
     fn roll_back(&mut self, batch: InFlight, error: &Error) {
-        self.publisher
-            .shared
-            .counters
-            .failed_batches
-            .fetch_add(1, Ordering::Relaxed);
+        self.publisher.shared.counters.failed_batches.fetch_add(1, Ordering::Relaxed);
         self.state = State::clone(&self.publisher.shared.state());
         let gathered = std::mem::take(&mut self.batch);
         let waiting = batch.waiting.into_iter().chain(gathered.waiting);
@@ -294,8 +273,7 @@ impl Sequencer {
         let swept = self.state.sweep(SWEEP_STEP);
         self.sweep_unpublished |= self.state.versions() != before;
         if swept && self.sweep_unpublished && nothing_in_flight && self.batch.waiting.is_empty() {
-            self.publisher
-                .publish(Arc::new(self.state.clone()), self.next_seq);
+            self.publisher.publish(Arc::new(self.state.clone()), self.next_seq);
             self.sweep_unpublished = false;
         }
         swept
@@ -315,10 +293,7 @@ impl Waiting {
 
 /// Whether an append that failed so has surely stored nothing and may be tried again later.
 fn leaves_nothing(kind: ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::Exhausted | ErrorKind::Unavailable | ErrorKind::Invalid
-    )
+    matches!(kind, ErrorKind::Exhausted | ErrorKind::Unavailable | ErrorKind::Invalid)
 }
 
 async fn poll_commit(in_flight: &mut Option<InFlight>) -> Committed {

@@ -72,11 +72,7 @@ impl Shared {
     }
 
     pub(super) fn check_open(&self) -> Result<()> {
-        if self.closed.load(Ordering::Acquire) {
-            Err(self.closed_error())
-        } else {
-            Ok(())
-        }
+        if self.closed.load(Ordering::Acquire) { Err(self.closed_error()) } else { Ok(()) }
     }
 
     pub(super) fn closed_error(&self) -> Error {
@@ -105,8 +101,7 @@ impl Publisher {
     pub(super) fn publish(&self, state: Arc<State>, next_seq: u64) {
         let revision = state.revision();
         self.shared.publish(state);
-        self.watermark
-            .send_replace(Watermark { revision, next_seq });
+        self.watermark.send_replace(Watermark { revision, next_seq });
     }
 
     pub(super) fn fail(&self, error: &Error) {

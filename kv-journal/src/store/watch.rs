@@ -167,10 +167,7 @@ impl Watcher {
         let batches = futures_util::stream::unfold(cursor, |mut cursor| async move {
             cursor.next().await.map(|batch| (batch, cursor))
         });
-        Ok(Self {
-            batches: Box::pin(batches),
-            asked,
-        })
+        Ok(Self { batches: Box::pin(batches), asked })
     }
 
     /// Asks for a progress notice, which comes once the watcher has caught up. Several requests
@@ -199,14 +196,8 @@ fn check_watch(request: &WatchRequest) -> Result<()> {
     if request.range.is_empty() {
         return Err(Error::new(ErrorKind::Invalid, "watch: the range is empty"));
     }
-    if request
-        .progress_interval
-        .is_some_and(|interval| interval.is_zero())
-    {
-        return Err(Error::new(
-            ErrorKind::Invalid,
-            "watch: the progress interval is zero",
-        ));
+    if request.progress_interval.is_some_and(|interval| interval.is_zero()) {
+        return Err(Error::new(ErrorKind::Invalid, "watch: the progress interval is zero"));
     }
     Ok(())
 }
@@ -275,9 +266,8 @@ impl Cursor {
                 return Ok(self.progress());
             }
             match self.wait().await {
-                Wake::Moved => {}
                 Wake::ProgressDue if self.past_start() => return Ok(self.progress()),
-                Wake::ProgressDue => {}
+                Wake::ProgressDue | Wake::Moved => {}
                 Wake::Closed => return Err(self.shared.closed_error()),
             }
         }
@@ -295,11 +285,7 @@ impl Cursor {
             if let Some(events) = self.wanted(events) {
                 self.told = revision;
                 let compacted = revision <= state.compact_revision();
-                let events = if compacted {
-                    without_previous(&events)
-                } else {
-                    events
-                };
+                let events = if compacted { without_previous(&events) } else { events };
                 return Ok(Scan::Batch(WatchBatch { revision, events }));
             }
         }
@@ -308,30 +294,16 @@ impl Cursor {
 
     /// The events of one revision that this watcher wants. If it wants all, they are shared.
     fn wanted(&self, events: &Arc<[Event]>) -> Option<Arc<[Event]>> {
-        let count = events
-            .iter()
-            .filter(|event| self.request.wants(event))
-            .count();
+        let count = events.iter().filter(|event| self.request.wants(event)).count();
         match count {
             0 => None,
             all if all == events.len() => Some(Arc::clone(events)),
-            _ => Some(
-                events
-                    .iter()
-                    .filter(|event| self.request.wants(event))
-                    .cloned()
-                    .collect(),
-            ),
+            _ => Some(events.iter().filter(|event| self.request.wants(event)).cloned().collect()),
         }
     }
 
     async fn wait(&mut self) -> Wake {
-        let Self {
-            moved,
-            asked,
-            ticks,
-            ..
-        } = self;
+        let Self { moved, asked, ticks, .. } = self;
         let tick = async {
             match ticks {
                 Some(ticks) => {
@@ -354,9 +326,6 @@ impl Cursor {
 
     fn progress(&mut self) -> WatchBatch {
         self.told = self.next - 1;
-        WatchBatch {
-            revision: self.told,
-            events: Arc::default(),
-        }
+        WatchBatch { revision: self.told, events: Arc::default() }
     }
 }

@@ -45,11 +45,7 @@ impl Header {
         let len = bytes.try_get_u32_le().ok()?;
         let seq = bytes.try_get_u64_le().ok()?;
         let index = bytes.try_get_u32_le().ok()?;
-        let place = Place {
-            seq,
-            index: index & !LAST,
-            last: index & LAST != 0,
-        };
+        let place = Place { seq, index: index & !LAST, last: index & LAST != 0 };
         Some(Self { crc, len, place })
     }
 
@@ -70,11 +66,7 @@ pub(super) fn encode(out: &mut Vec<u8>, offset: u64, place: Place, payload: &[u8
 }
 
 fn marked_index(place: Place) -> u32 {
-    if place.last {
-        place.index | LAST
-    } else {
-        place.index
-    }
+    if place.last { place.index | LAST } else { place.index }
 }
 
 /// The offset is covered so that a frame counts only where it was written: neither a stale copy
@@ -95,9 +87,8 @@ fn checksum(offset: u64, len: u32, place: Place, payload: &[u8]) -> u32 {
 pub fn fuzz_frames(bytes: &[u8]) -> usize {
     let mut at = 0;
     let mut frames = 0;
-    while let Some((header, rest)) = bytes
-        .get(at..)
-        .and_then(|rest| Some((Header::parse(rest)?, rest.get(HEADER_LEN..)?)))
+    while let Some((header, rest)) =
+        bytes.get(at..).and_then(|rest| Some((Header::parse(rest)?, rest.get(HEADER_LEN..)?)))
     {
         match rest.get(..header.len as usize) {
             Some(payload) if header.matches(at as u64, payload) => at += HEADER_LEN + payload.len(),

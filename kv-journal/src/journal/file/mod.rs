@@ -20,8 +20,13 @@ mod disk;
 mod frame;
 mod log;
 mod os;
+mod recover;
 mod scan;
 mod segment;
+#[cfg(test)]
+mod sim;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -63,17 +68,9 @@ pub struct FileConfig {
 
 impl FileConfig {
     /// etcd's segment size. A smaller one makes trimming finer, a larger one files fewer.
-    pub const SEGMENT_BYTES: Limit<u64> = Limit {
-        default: 64 << 20,
-        min: 4 << 10,
-        max: 4 << 30,
-    };
+    pub const SEGMENT_BYTES: Limit<u64> = Limit { default: 64 << 20, min: 4 << 10, max: 4 << 30 };
     /// Above the largest request that a store can be configured to take.
-    pub const RECORD_BYTES: Limit<usize> = Limit {
-        default: 64 << 20,
-        min: 1 << 10,
-        max: 1 << 30,
-    };
+    pub const RECORD_BYTES: Limit<usize> = Limit { default: 64 << 20, min: 1 << 10, max: 1 << 30 };
 
     fn check(&self) -> Result<()> {
         Self::SEGMENT_BYTES.check("segment_bytes", self.segment_bytes)?;
@@ -151,12 +148,7 @@ pub struct FileJournal {
 
 enum Command {
     Fence(u64, oneshot::Sender<Result<Tail>>),
-    Append {
-        epoch: u64,
-        seq: u64,
-        batch: Vec<Bytes>,
-        reply: oneshot::Sender<Result<()>>,
-    },
+    Append { epoch: u64, seq: u64, batch: Vec<Bytes>, reply: oneshot::Sender<Result<()>> },
     Read(u64, ReadLimits, oneshot::Sender<Result<Vec<Entry>>>),
     Tail(oneshot::Sender<Result<Tail>>),
     Trim(u64, oneshot::Sender<Result<()>>),
@@ -200,21 +192,11 @@ impl FileJournal {
                 }
             })
             .map_err(|cause| {
-                Error::new(
-                    ErrorKind::Unavailable,
-                    "the journal's thread cannot be started",
-                )
-                .with_source(cause)
+                Error::new(ErrorKind::Unavailable, "the journal's thread cannot be started")
+                    .with_source(cause)
             })?;
-        let report = report
-            .await
-            .unwrap_or_else(|_| Err(thread_gone(&directory)))?;
-        Ok(Self {
-            directory,
-            report,
-            commands: Some(commands),
-            thread: Some(thread),
-        })
+        let report = report.await.unwrap_or_else(|_| Err(thread_gone(&directory)))?;
+        Ok(Self { directory, report, commands: Some(commands), thread: Some(thread) })
     }
 
     /// What was found when it was opened.
@@ -240,9 +222,7 @@ impl FileJournal {
         };
         let sent = commands.send(command).await;
         sent.map_err(|_| thread_gone(&self.directory))?;
-        answer
-            .await
-            .unwrap_or_else(|_| Err(thread_gone(&self.directory)))
+        answer.await.unwrap_or_else(|_| Err(thread_gone(&self.directory)))
     }
 }
 
@@ -260,12 +240,7 @@ fn serve(mut log: Log, mut queue: mpsc::Receiver<Command>) {
         // A caller that has gone away does not want its answer.
         match command {
             Command::Fence(epoch, reply) => drop(reply.send(log.fence(epoch))),
-            Command::Append {
-                epoch,
-                seq,
-                batch,
-                reply,
-            } => {
+            Command::Append { epoch, seq, batch, reply } => {
                 drop(reply.send(log.append(epoch, seq, &batch)));
             }
             Command::Read(from, limits, reply) => drop(reply.send(log.read(from, limits))),
@@ -283,18 +258,11 @@ impl Journal for FileJournal {
 
     async fn append(&self, epoch: u64, expected_seq: u64, batch: &[Bytes]) -> Result<()> {
         let batch = batch.to_vec();
-        self.ask(|reply| Command::Append {
-            epoch,
-            seq: expected_seq,
-            batch,
-            reply,
-        })
-        .await
+        self.ask(|reply| Command::Append { epoch, seq: expected_seq, batch, reply }).await
     }
 
     async fn read(&self, from_seq: u64, limits: ReadLimits) -> Result<Vec<Entry>> {
-        self.ask(|reply| Command::Read(from_seq, limits, reply))
-            .await
+        self.ask(|reply| Command::Read(from_seq, limits, reply)).await
     }
 
     async fn tail(&self) -> Result<Tail> {

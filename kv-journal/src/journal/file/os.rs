@@ -34,10 +34,7 @@ impl OsDisk {
             Ok(()) => Ok(Self { path, _lock: lock }),
             Err(Errno::WOULDBLOCK) => Err(Error::new(
                 ErrorKind::Unavailable,
-                format!(
-                    "journal {} is open elsewhere: close it there first",
-                    path.display()
-                ),
+                format!("journal {} is open elsewhere: close it there first", path.display()),
             )),
             Err(errno) => Err(unusable(&path, "cannot be locked", errno.into())),
         }
@@ -60,16 +57,11 @@ impl Disk for OsDisk {
     fn list(&self) -> io::Result<Vec<String>> {
         let names = fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name()));
         // A name that is not UTF-8 is not one of the journal's.
-        names
-            .filter_map(|name| name.map(|name| name.into_string().ok()).transpose())
-            .collect()
+        names.filter_map(|name| name.map(|name| name.into_string().ok()).transpose()).collect()
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(self.path.join(name))?;
+        let file = OpenOptions::new().read(true).write(true).open(self.path.join(name))?;
         Ok(Box::new(file))
     }
 

@@ -35,14 +35,7 @@ pub(super) enum Found<'a> {
 
 impl<'a> Frames<'a> {
     pub(super) fn new(file: &'a dyn DiskFile, from: u64, end: u64, max_record: usize) -> Self {
-        Self {
-            file,
-            offset: from,
-            end,
-            max_record,
-            window: Vec::new(),
-            window_at: from,
-        }
+        Self { file, offset: from, end, max_record, window: Vec::new(), window_at: from }
     }
 
     /// Where the next frame is, or the damage.
@@ -55,10 +48,7 @@ impl<'a> Frames<'a> {
             return Ok(Found::End);
         }
         let offset = self.offset;
-        let Some(header) = self
-            .bytes(offset, frame::HEADER_LEN)?
-            .and_then(Header::parse)
-        else {
+        let Some(header) = self.bytes(offset, frame::HEADER_LEN)?.and_then(Header::parse) else {
             return Ok(Found::Damage);
         };
         // The length is not proven yet, so it is bounded by the limit and by the file.
@@ -67,23 +57,15 @@ impl<'a> Frames<'a> {
             return Ok(Found::Damage);
         }
         let total = frame::HEADER_LEN + len;
-        let payload = self
-            .bytes(offset, total)?
-            .and_then(|all| all.get(frame::HEADER_LEN..));
+        let payload = self.bytes(offset, total)?.and_then(|all| all.get(frame::HEADER_LEN..));
         match payload {
             Some(payload) if header.matches(offset, payload) => {}
             _ => return Ok(Found::Damage),
         }
         self.offset += total as u64;
-        let payload = self
-            .bytes(offset, total)?
-            .and_then(|all| all.get(frame::HEADER_LEN..));
+        let payload = self.bytes(offset, total)?.and_then(|all| all.get(frame::HEADER_LEN..));
         let payload = payload.unwrap_or_default();
-        Ok(Found::Frame {
-            offset,
-            place: header.place,
-            payload,
-        })
+        Ok(Found::Frame { offset, place: header.place, payload })
     }
 
     /// `len` bytes from `offset`, or `None` if they reach beyond the end.
@@ -91,13 +73,12 @@ impl<'a> Frames<'a> {
         if offset + len as u64 > self.end {
             return Ok(None);
         }
-        let within = offset.checked_sub(self.window_at).map(|at| at as usize);
-        let held = within.is_some_and(|at| at + len <= self.window.len());
-        if !held {
+        let end = self.window_at + self.window.len() as u64;
+        if offset < self.window_at || offset + len as u64 > end {
             self.fill(offset, len)?;
         }
-        let at = (offset - self.window_at) as usize;
-        Ok(self.window.get(at..at + len))
+        let at = usize::try_from(offset - self.window_at).unwrap_or(usize::MAX);
+        Ok(self.window.get(at..).and_then(|from| from.get(..len)))
     }
 
     fn fill(&mut self, offset: u64, len: usize) -> io::Result<()> {
@@ -135,9 +116,7 @@ pub(super) fn later_batch_follows(
         let Some(start) = header.place.batch_start() else {
             return false;
         };
-        let payload = bytes
-            .get(frame::HEADER_LEN..)
-            .and_then(|all| all.get(..header.len as usize));
+        let payload = bytes.get(frame::HEADER_LEN..).and_then(|all| all.get(..header.len as usize));
         plausible.contains(&start)
             && payload.is_some_and(|payload| header.matches(from + at as u64, payload))
     }))

@@ -4,7 +4,8 @@
 use bytes::{Buf, BufMut};
 
 /// The size of a segment's header.
-pub(super) const HEADER_LEN: u64 = 8 + 4 + 8 + 8 + 4;
+pub(super) const HEADER_LEN: u64 = HEADER_BYTES as u64;
+pub(super) const HEADER_BYTES: usize = 8 + 4 + 8 + 8 + 4;
 
 const MAGIC: &[u8; 8] = b"kvjrnl\r\n";
 const VERSION: u32 = 1;
@@ -28,12 +29,7 @@ pub(super) struct Segment {
 
 impl Segment {
     pub(super) fn new(base_seq: u64, epoch: u64) -> Self {
-        Self {
-            base_seq,
-            epoch,
-            len: HEADER_LEN,
-            index: Vec::new(),
-        }
+        Self { base_seq, epoch, len: HEADER_LEN, index: Vec::new() }
     }
 
     pub(super) fn name(&self) -> String {
@@ -46,11 +42,7 @@ impl Segment {
 
     /// Notes where a record is, now and then.
     pub(super) fn note(&mut self, seq: u64, offset: u64) {
-        if self
-            .index
-            .last()
-            .is_none_or(|(_, last)| offset >= last + INDEX_STRIDE)
-        {
+        if self.index.last().is_none_or(|(_, last)| offset >= last + INDEX_STRIDE) {
             self.index.push((seq, offset));
         }
     }
@@ -74,9 +66,7 @@ impl Segment {
 
     /// Reads a header back, or says what is wrong with it.
     pub(super) fn parse(base_seq: u64, header: &[u8]) -> Result<Self, &'static str> {
-        let mut rest = header
-            .strip_prefix(MAGIC)
-            .ok_or("this is not a journal segment")?;
+        let mut rest = header.strip_prefix(MAGIC).ok_or("this is not a journal segment")?;
         let version = rest.try_get_u32_le().map_err(|_| "the header is cut")?;
         let base = rest.try_get_u64_le().map_err(|_| "the header is cut")?;
         let epoch = rest.try_get_u64_le().map_err(|_| "the header is cut")?;

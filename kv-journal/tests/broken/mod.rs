@@ -1,0 +1,158 @@
+//! Journals that break one promise each.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use kv_journal::{Entry, Error, ErrorKind, Journal, MemoryJournal, ReadLimits, Result, Tail};
+
+/// The promise that is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    CountsFromZero,
+    RepeatedFence,
+    IgnoresEpoch,
+    IgnoresNumber,
+    LosesTheLast,
+    SwapsBytes,
+    SplitsBatches,
+    UncheckedEmptyBatch,
+    StoresWhatItRefuses,
+    BoundlessReads,
+    EmptyReads,
+    TrimsTooMuch,
+    ForgetsTrimmed,
+    TornByCancel,
+}
+
+impl Flaw {
+    pub const ALL: [Self; 14] = [
+        Self::CountsFromZero,
+        Self::RepeatedFence,
+        Self::IgnoresEpoch,
+        Self::IgnoresNumber,
+        Self::LosesTheLast,
+        Self::SwapsBytes,
+        Self::SplitsBatches,
+        Self::UncheckedEmptyBatch,
+        Self::StoresWhatItRefuses,
+        Self::BoundlessReads,
+        Self::EmptyReads,
+        Self::TrimsTooMuch,
+        Self::ForgetsTrimmed,
+        Self::TornByCancel,
+    ];
+
+    /// The contract item that it breaks.
+    pub fn item(self) -> &'static str {
+        match self {
+            Self::CountsFromZero => "1",
+            Self::RepeatedFence => "2",
+            Self::IgnoresEpoch => "3",
+            Self::IgnoresNumber => "4",
+            Self::LosesTheLast | Self::SwapsBytes => "5",
+            Self::SplitsBatches | Self::UncheckedEmptyBatch => "6",
+            Self::StoresWhatItRefuses => "7",
+            Self::BoundlessReads | Self::EmptyReads => "8",
+            Self::TrimsTooMuch | Self::ForgetsTrimmed => "9",
+            Self::TornByCancel => "10",
+        }
+    }
+}
+
+/// A memory journal with one flaw.
+pub struct BrokenJournal {
+    inner: MemoryJournal,
+    flaw: Flaw,
+}
+
+impl BrokenJournal {
+    pub fn new(flaw: Flaw) -> Self {
+        Self { inner: MemoryJournal::new(), flaw }
+    }
+
+    fn seen(&self, mut tail: Tail) -> Tail {
+        if self.flaw == Flaw::CountsFromZero {
+            tail.next_seq -= 1;
+        }
+        tail
+    }
+
+    async fn append_flawed(&self, epoch: u64, seq: u64, batch: &[Bytes]) -> Result<()> {
+        let tail = self.inner.tail().await?;
+        match self.flaw {
+            Flaw::IgnoresEpoch => self.inner.append(tail.epoch, seq, batch).await,
+            Flaw::IgnoresNumber => self.inner.append(epoch, tail.next_seq, batch).await,
+            Flaw::LosesTheLast => {
+                let kept = batch.split_last().map_or(batch, |(_, kept)| kept);
+                self.inner.append(epoch, seq, kept).await
+            }
+            Flaw::SwapsBytes => {
+                let zeros: Vec<_> = batch.iter().map(|r| Bytes::from(vec![0; r.len()])).collect();
+                self.inner.append(epoch, seq, &zeros).await
+            }
+            Flaw::SplitsBatches => {
+                let (left, right) = batch.split_at(batch.len() / 2);
+                self.inner.append(epoch, seq, &[right, left].concat()).await
+            }
+            Flaw::UncheckedEmptyBatch if batch.is_empty() => Ok(()),
+            Flaw::TornByCancel => self.append_slowly(epoch, seq, batch).await,
+            _ => self.inner.append(epoch, seq, batch).await,
+        }
+    }
+
+    /// One record after the other, with a pause in which the caller may leave.
+    async fn append_slowly(&self, epoch: u64, seq: u64, batch: &[Bytes]) -> Result<()> {
+        for (record, seq) in batch.iter().zip(seq..) {
+            self.inner.append(epoch, seq, std::slice::from_ref(record)).await?;
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    async fn store_anyway(&self, batch: &[Bytes]) -> Result<()> {
+        let tail = self.inner.tail().await?;
+        self.inner.append(tail.epoch, tail.next_seq, batch).await
+    }
+}
+
+#[async_trait]
+impl Journal for BrokenJournal {
+    async fn fence(&self, epoch: u64) -> Result<Tail> {
+        let tail = self.inner.tail().await?;
+        if self.flaw == Flaw::RepeatedFence && epoch == tail.epoch {
+            return Ok(tail);
+        }
+        self.inner.fence(epoch).await.map(|tail| self.seen(tail))
+    }
+
+    async fn append(&self, epoch: u64, seq: u64, batch: &[Bytes]) -> Result<()> {
+        let seq = if self.flaw == Flaw::CountsFromZero { seq + 1 } else { seq };
+        let result = self.append_flawed(epoch, seq, batch).await;
+        if result.is_err() && self.flaw == Flaw::StoresWhatItRefuses {
+            self.store_anyway(batch).await?;
+        }
+        result
+    }
+
+    async fn read(&self, from: u64, limits: ReadLimits) -> Result<Vec<Entry>> {
+        let limits = match self.flaw {
+            Flaw::BoundlessReads => ReadLimits { records: usize::MAX, bytes: usize::MAX },
+            Flaw::EmptyReads if limits.records == 0 => return Ok(Vec::new()),
+            _ => limits,
+        };
+        match self.inner.read(from, limits).await {
+            Err(error) if self.flaw == Flaw::ForgetsTrimmed => {
+                Err(Error::new(ErrorKind::Invalid, "no such record").with_source(error))
+            }
+            read => read,
+        }
+    }
+
+    async fn tail(&self) -> Result<Tail> {
+        self.inner.tail().await.map(|tail| self.seen(tail))
+    }
+
+    async fn trim(&self, before: u64) -> Result<()> {
+        let more = u64::from(self.flaw == Flaw::TrimsTooMuch);
+        self.inner.trim(before.saturating_add(more)).await
+    }
+}
