@@ -23,11 +23,7 @@ type Map = BTreeMap<Bytes, Value>;
 
 fn filled() -> (Tree<Bytes, Value>, Map) {
     let value = Arc::new(1);
-    let entries = || {
-        shuffled_keys(KEYS)
-            .into_iter()
-            .map(|key| (key, Arc::clone(&value)))
-    };
+    let entries = || shuffled_keys(KEYS).into_iter().map(|key| (key, Arc::clone(&value)));
     let (mut tree, mut map) = (Tree::new(), Map::new());
     tree.extend(entries());
     map.extend(entries());
@@ -42,10 +38,9 @@ fn turn(keys: &[Bytes]) -> impl FnMut() -> Bytes + '_ {
 
 fn get(c: &mut Criterion, tree: &Tree<Bytes, Value>, map: &Map) {
     let all = sorted_keys(KEYS);
-    for (name, keys) in [
-        ("get-1M", sample(&all, SAMPLES)),
-        ("get-hot-10k", sample(&all[..HOT], SAMPLES)),
-    ] {
+    for (name, keys) in
+        [("get-1M", sample(&all, SAMPLES)), ("get-hot-10k", sample(&all[..HOT], SAMPLES))]
+    {
         let mut group = c.benchmark_group(name);
         let mut keys_tree = keys.iter().cycle();
         group.bench_function("cow-tree", |b| {
@@ -65,11 +60,7 @@ fn insert(c: &mut Criterion) {
         ("insert-100k-ascending", sorted_keys(100_000)),
     ] {
         let value = Arc::new(1);
-        let entries = || {
-            keys.iter()
-                .map(|key| (key.clone(), Arc::clone(&value)))
-                .collect()
-        };
+        let entries = || keys.iter().map(|key| (key.clone(), Arc::clone(&value))).collect();
         let mut group = c.benchmark_group(name);
         group.sample_size(10);
         group.bench_function("cow-tree", |b| {
@@ -99,21 +90,11 @@ fn scan(c: &mut Criterion, tree: &Tree<Bytes, Value>, map: &Map) {
     let mut group = c.benchmark_group("scan-100");
     let mut from = turn(&keys);
     group.bench_function("cow-tree", |b| {
-        b.iter(|| {
-            tree.range(from()..)
-                .take(100)
-                .map(|(key, _)| key.len())
-                .sum::<usize>()
-        });
+        b.iter(|| tree.range(from()..).take(100).map(|(key, _)| key.len()).sum::<usize>());
     });
     let mut from = turn(&keys);
     group.bench_function("BTreeMap", |b| {
-        b.iter(|| {
-            map.range(from()..)
-                .take(100)
-                .map(|(key, _)| key.len())
-                .sum::<usize>()
-        });
+        b.iter(|| map.range(from()..).take(100).map(|(key, _)| key.len()).sum::<usize>());
     });
     group.finish();
 
@@ -151,10 +132,8 @@ fn write(c: &mut Criterion, tree: &Tree<Bytes, Value>, map: &Map) {
         });
     });
     // Loaded anew, so that no node is shared.
-    let mut own: Tree<Bytes, Value> = tree
-        .iter()
-        .map(|(key, value)| (key.clone(), Arc::clone(value)))
-        .collect();
+    let mut own: Tree<Bytes, Value> =
+        tree.iter().map(|(key, value)| (key.clone(), Arc::clone(value))).collect();
     let mut next = turn(&keys);
     group.bench_function("cow-tree, in place", |b| {
         b.iter(|| own.insert(next(), Arc::clone(&value)));
@@ -172,10 +151,7 @@ fn write(c: &mut Criterion, tree: &Tree<Bytes, Value>, map: &Map) {
 fn count(c: &mut Criterion, tree: &Tree<Bytes, Value>, map: &Map) {
     let bounds = |i: u32| {
         let bound = |n: u32| Bytes::from(format!("/registry/pods/team-{n:04}/"));
-        (
-            Bound::Included(bound(i % 390)),
-            Bound::Excluded(bound(i % 390 + 10)),
-        )
+        (Bound::Included(bound(i % 390)), Bound::Excluded(bound(i % 390 + 10)))
     };
     let mut group = c.benchmark_group("count-25k-of-1M");
     let mut i = 0;
@@ -207,12 +183,7 @@ fn diff(c: &mut Criterion, tree: &Tree<Bytes, Value>, map: &Map) {
         b.iter(|| black_box(tree).diff_by(&newer, Arc::ptr_eq).count());
     });
     group.bench_function("BTreeMap", |b| {
-        let changed = || {
-            map.iter()
-                .zip(&newer_map)
-                .filter(|(a, b)| !Arc::ptr_eq(a.1, b.1))
-                .count()
-        };
+        let changed = || map.iter().zip(&newer_map).filter(|(a, b)| !Arc::ptr_eq(a.1, b.1)).count();
         b.iter(changed);
     });
     group.finish();
@@ -220,19 +191,12 @@ fn diff(c: &mut Criterion, tree: &Tree<Bytes, Value>, map: &Map) {
 
 fn load(c: &mut Criterion) {
     let (keys, value) = (sorted_keys(KEYS), Arc::new(1));
-    let entries = || -> Vec<_> {
-        keys.iter()
-            .map(|key| (key.clone(), Arc::clone(&value)))
-            .collect()
-    };
+    let entries =
+        || -> Vec<_> { keys.iter().map(|key| (key.clone(), Arc::clone(&value))).collect() };
     let mut group = c.benchmark_group("load-1M-sorted");
     group.sample_size(10);
     group.bench_function("cow-tree", |b| {
-        b.iter_batched(
-            entries,
-            Tree::<Bytes, Value>::from_sorted,
-            BatchSize::LargeInput,
-        );
+        b.iter_batched(entries, Tree::<Bytes, Value>::from_sorted, BatchSize::LargeInput);
     });
     group.bench_function("BTreeMap", |b| {
         b.iter_batched(entries, Map::from_iter, BatchSize::LargeInput);

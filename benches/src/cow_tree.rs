@@ -12,9 +12,7 @@ use crate::SEED;
 pub fn sorted_keys(count: u32) -> Vec<Bytes> {
     let key = |i: u32| {
         let (namespace, pod) = (i / 2500, i % 2500);
-        Bytes::from(format!(
-            "/registry/pods/team-{namespace:04}/worker-{pod:06}"
-        ))
+        Bytes::from(format!("/registry/pods/team-{namespace:04}/worker-{pod:06}"))
     };
     (0..count).map(key).collect()
 }
@@ -31,7 +29,5 @@ pub fn shuffled_keys(count: u32) -> Vec<Bytes> {
 #[must_use]
 pub fn sample(keys: &[Bytes], count: usize) -> Vec<Bytes> {
     let mut rng = StdRng::seed_from_u64(SEED + 1);
-    (0..count)
-        .map(|_| keys[rng.random_range(0..keys.len())].clone())
-        .collect()
+    (0..count).map(|_| keys[rng.random_range(0..keys.len())].clone()).collect()
 }
