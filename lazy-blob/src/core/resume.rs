@@ -160,3 +160,51 @@ fn prefix(bits: u8, first: u8) -> Vec<u8> {
     }
     prefix.get(..length).unwrap_or_default().to_vec()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Data that starts with any number of bits in its first byte, with whatever the rest of that
+    /// byte is: two fixed blocks, the first referring to the window.
+    fn data(bits: u8, junk: u8) -> Vec<u8> {
+        // "Length 3, distance 4", end of block; then "!", end of block, last.
+        let mut block = (u128::from(junk) & ((1 << (8 - bits)) - 1), u32::from(8 - bits) % 8);
+        if bits == 0 {
+            block = (0, 0);
+        }
+        block = append(block, 0b010, 3);
+        block = append(block, reversed(0b000_0001, 7), 7);
+        block = append(block, reversed(0b0_0011, 5), 5);
+        block = append(block, 0, 7);
+        block = append(block, 0b011, 3);
+        block = append(block, reversed(0x30 + u128::from(b'!'), 8), 8);
+        block = append(block, 0, 7);
+        block.0.to_le_bytes()[..block.1.div_ceil(8) as usize].to_vec()
+    }
+
+    fn reversed(code: u128, length: u32) -> u128 {
+        (0..length).fold(0, |out, bit| out | (((code >> bit) & 1) << (length - 1 - bit)))
+    }
+
+    #[test]
+    fn all_eight_residues() {
+        for bits in 0..8 {
+            for junk in [0x00, 0xff, 0x5a] {
+                let mut out = [0; 4];
+                let from = From::Block { bits, window: b"..abcd" };
+                let filled = inflate(&data(bits, junk), from, &mut out, true);
+                assert_eq!((filled.unwrap(), &out), (4, b"abc!"), "{bits} bits, junk {junk:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn empty_blocks_have_their_lengths() {
+        for bits in 1..8 {
+            let length = prefix(bits, 0).len();
+            assert!(length <= 16, "{bits}: {length}");
+        }
+        assert_eq!((EMPTY_FIXED.1, EMPTY_DYNAMIC.1), (10, 91));
+    }
+}

@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn an_empty_value_deletes() {
-        let read = overrides(b"11 path=ab\n9 path=\n").unwrap();
+        let read = overrides(b"11 path=ab\n8 path=\n").unwrap();
         assert_eq!(read.path, None);
     }
 
