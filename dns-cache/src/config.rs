@@ -21,7 +21,10 @@ impl<T: PartialOrd + Display + Copy> Limit<T> {
             return Ok(());
         }
         let (min, max) = (self.min, self.max);
-        Err(Error::new(ErrorKind::Invalid, format!("config: {field} is {value}: set it to {min}..={max}")))
+        Err(Error::new(
+            ErrorKind::Invalid,
+            format!("config: {field} is {value}: set it to {min}..={max}"),
+        ))
     }
 }
 

@@ -145,7 +145,9 @@ mod tests {
         records.disconnect();
         assert_eq!(stream.count().await, 2);
         let first = records.watch().await.unwrap().next().await.unwrap().unwrap();
-        let RecordsEvent::Snapshot { revision, namespaces, .. } = first else { panic!("{first:?}") };
+        let RecordsEvent::Snapshot { revision, namespaces, .. } = first else {
+            panic!("{first:?}")
+        };
         assert_eq!((revision, namespaces), (1, vec!["prod".to_owned()]));
     }
 }

@@ -54,12 +54,14 @@ impl Sync {
     /// Makes one step; ready when something may be ready again.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.link = match &mut self.link {
-            Link::Opening(opening) => match (ready!(opening.poll_unpin(cx)), self.shared.new_zone()) {
-                (Ok(events), Some(zone)) => {
-                    Link::Open { events, state: State { zone, complete: false } }
+            Link::Opening(opening) => {
+                match (ready!(opening.poll_unpin(cx)), self.shared.new_zone()) {
+                    (Ok(events), Some(zone)) => {
+                        Link::Open { events, state: State { zone, complete: false } }
+                    }
+                    _ => self.broken(),
                 }
-                _ => self.broken(),
-            },
+            }
             Link::Broken(pause) => {
                 ready!(pause.poll_unpin(cx));
                 Link::Opening(open(&self.records))

@@ -207,6 +207,3 @@ fn refused(listen: SocketAddr, error: io::Error) -> Error {
     };
     Error::new(kind, format!("{listen} is {why}")).with_source(error)
 }
-
-#[cfg(test)]
-mod tests;

@@ -71,7 +71,10 @@ fn question(message: &[u8]) -> Option<&[u8]> {
 fn checked_question(query: &[u8]) -> Result<&[u8]> {
     let response = query.get(2).is_none_or(|flags| flags & 0x80 != 0);
     question(query).filter(|_| !response).ok_or_else(|| {
-        Error::new(ErrorKind::Invalid, "the query is not a message with one question: build it anew")
+        Error::new(
+            ErrorKind::Invalid,
+            "the query is not a message with one question: build it anew",
+        )
     })
 }
 

@@ -205,8 +205,9 @@ async fn connect(server: SocketAddr) -> std::io::Result<UdpSocket> {
 async fn exchange_over_tcp(query: &[u8], server: SocketAddr) -> Result<BytesMut> {
     let unreachable = |error| unavailable(server, error);
     let mut stream = TcpStream::connect(server).await.map_err(unreachable)?;
-    let len = u16::try_from(query.len())
-        .map_err(|_| Error::new(ErrorKind::Invalid, "the query is over 65,535 bytes: shorten it"))?;
+    let len = u16::try_from(query.len()).map_err(|_| {
+        Error::new(ErrorKind::Invalid, "the query is over 65,535 bytes: shorten it")
+    })?;
     // One write, so that the length and the message share a segment (RFC 7766 section 8).
     let framed = [&len.to_be_bytes(), query].concat();
     stream.write_all(&framed).await.map_err(unreachable)?;

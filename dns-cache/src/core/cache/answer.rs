@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::key::Key;
 use crate::core::wire::{
-    Edns, Flags, Header, MAX_MESSAGE_BYTES, Message, Rcode, Record, RecordData, RecordType, Request,
-    Section, Writer,
+    Edns, Flags, Header, MAX_MESSAGE_BYTES, Message, Rcode, Record, RecordData, RecordType,
+    Request, Section, Writer,
 };
 use crate::error::{Error, ErrorKind, Result};
 

@@ -88,14 +88,7 @@ impl Shard {
     }
 
     /// Keeps `answer` until `expires`, making room for it.
-    pub(super) fn insert(
-        &mut self,
-        key: &Key,
-        hash: u64,
-        answer: &Answer,
-        now: u64,
-        expires: u64,
-    ) {
+    pub(super) fn insert(&mut self, key: &Key, hash: u64, answer: &Answer, now: u64, expires: u64) {
         let cost = answer.stored.len() + ENTRY_BYTES;
         let held = self.live(key, hash, now);
         let good = held.and_then(|at| self.slot(at)).is_some_and(|slot| !slot.failure);
@@ -232,9 +225,9 @@ impl Slot {
         let name = key.name().as_wire();
         let question = self.stored.get(Header::BYTES..).unwrap_or_default();
         self.bits == key.bits()
-            && question.strip_prefix(name).is_some_and(|rest| {
-                rest.first_chunk() == Some(&key.rtype().0.to_be_bytes())
-            })
+            && question
+                .strip_prefix(name)
+                .is_some_and(|rest| rest.first_chunk() == Some(&key.rtype().0.to_be_bytes()))
     }
 }
 

@@ -40,8 +40,14 @@ impl Header {
     /// The header as it goes on the wire.
     #[must_use]
     pub fn to_bytes(self) -> [u8; Self::BYTES] {
-        let words =
-            [self.id, self.flags.0, self.questions, self.answers, self.authorities, self.additionals];
+        let words = [
+            self.id,
+            self.flags.0,
+            self.questions,
+            self.answers,
+            self.authorities,
+            self.additionals,
+        ];
         let mut bytes = [0; Self::BYTES];
         for (pair, word) in bytes.chunks_exact_mut(2).zip(words) {
             pair.copy_from_slice(&word.to_be_bytes());
@@ -109,7 +115,8 @@ mod tests {
     #[test]
     fn a_header_survives_the_wire() {
         let flags = Flags::default().with_response(true).with_rcode(Rcode::NXDOMAIN);
-        let header = Header { id: 7, flags, questions: 1, answers: 2, authorities: 3, additionals: 4 };
+        let header =
+            Header { id: 7, flags, questions: 1, answers: 2, authorities: 3, additionals: 4 };
         assert_eq!(Header::read(&header.to_bytes()), Some(header));
         assert_eq!(Header::read(&[0; 11]), None);
     }

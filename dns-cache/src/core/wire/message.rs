@@ -92,7 +92,11 @@ impl<'m> Message<'m> {
                 edns = Some(Edns::read(&record)?);
             }
         }
-        if at == self.bytes.len() { Ok(edns) } else { Err(malformed("bytes behind the last record")) }
+        if at == self.bytes.len() {
+            Ok(edns)
+        } else {
+            Err(malformed("bytes behind the last record"))
+        }
     }
 
     /// The header.
@@ -281,7 +285,10 @@ mod tests {
     fn an_answer_is_read() {
         let bytes = answer();
         let message = Message::parse(&bytes).unwrap();
-        assert_eq!(message.addresses().collect::<Vec<_>>(), ["192.0.2.1".parse::<IpAddr>().unwrap()]);
+        assert_eq!(
+            message.addresses().collect::<Vec<_>>(),
+            ["192.0.2.1".parse::<IpAddr>().unwrap()]
+        );
         let record = message.answers().next().unwrap();
         assert_eq!((record.name().to_string().as_str(), record.ttl), ("a.example.", 60));
         assert_eq!(message.edns().unwrap().payload_bytes, 1232);

@@ -289,7 +289,8 @@ mod tests {
     #[test]
     fn a_suffix_is_cut_at_labels_only() {
         let zone: Name = "cluster.local".parse().unwrap();
-        let strip = |text: &str| text.parse::<Name>().unwrap().strip_suffix(&zone).map(<[u8]>::to_vec);
+        let strip =
+            |text: &str| text.parse::<Name>().unwrap().strip_suffix(&zone).map(<[u8]>::to_vec);
         assert_eq!(strip("a.CLUSTER.local"), Some(b"\x01a".to_vec()));
         assert_eq!(strip("cluster.local"), Some(vec![]));
         assert_eq!(strip("acluster.local"), None);

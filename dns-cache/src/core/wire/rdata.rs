@@ -72,7 +72,11 @@ pub(super) fn for_each_part(
 
 pub(super) fn check(message: &[u8], at: usize, end: usize, rtype: RecordType) -> Result<()> {
     for_each_part(message, at, end, rtype, |_, _, _| ())?;
-    if rtype == RecordType::TXT { check_texts(message.get(at..end).unwrap_or_default()) } else { Ok(()) }
+    if rtype == RecordType::TXT {
+        check_texts(message.get(at..end).unwrap_or_default())
+    } else {
+        Ok(())
+    }
 }
 
 fn check_texts(mut rest: &[u8]) -> Result<()> {

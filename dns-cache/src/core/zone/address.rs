@@ -75,7 +75,14 @@ mod tests {
     #[test]
     fn only_whole_canonical_names_are_addresses() {
         assert_eq!(reverse("10.0.96.10.in-addr.arpa").as_deref(), Some("10.96.0.10"));
-        for bad in ["0.96.10.in-addr.arpa", "1.10.0.96.10.in-addr.arpa", "010.0.96.10.in-addr.arpa", "+1.0.96.10.in-addr.arpa", "256.0.0.1.in-addr.arpa", "10.0.96.10.arpa"] {
+        for bad in [
+            "0.96.10.in-addr.arpa",
+            "1.10.0.96.10.in-addr.arpa",
+            "010.0.96.10.in-addr.arpa",
+            "+1.0.96.10.in-addr.arpa",
+            "256.0.0.1.in-addr.arpa",
+            "10.0.96.10.arpa",
+        ] {
             assert_eq!(reverse(bad), None, "{bad}");
         }
         let nibbles = format!("1.{}8.b.d.0.1.0.0.2.ip6.arpa", "0.".repeat(23));

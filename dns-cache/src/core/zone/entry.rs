@@ -75,9 +75,8 @@ impl Entry {
 
     /// The ready endpoints with this host label.
     pub(super) fn ready_at<'e>(&'e self, label: &'e [u8]) -> impl Iterator<Item = &'e Endpoint> {
-        let before = |at: &u32| {
-            self.endpoint(*at).is_some_and(|endpoint| host(endpoint).as_bytes() < label)
-        };
+        let before =
+            |at: &u32| self.endpoint(*at).is_some_and(|endpoint| host(endpoint).as_bytes() < label);
         let first = self.by_host.partition_point(before);
         let behind = self.by_host.get(first..).unwrap_or_default();
         let endpoints = behind.iter().filter_map(|at| self.endpoint(*at));

@@ -43,7 +43,12 @@ struct Asked<'a, 'o> {
 
 impl Zone {
     /// Writes what there is for `name`, in lower case, and `rtype`.
-    pub(crate) fn answer(&self, name: &Name, rtype: RecordType, writer: &mut Writer<'_>) -> Verdict {
+    pub(crate) fn answer(
+        &self,
+        name: &Name,
+        rtype: RecordType,
+        writer: &mut Writer<'_>,
+    ) -> Verdict {
         let mut asked = Asked { owner: name, rtype, writer };
         let found = match name.strip_suffix(&self.settings.domain) {
             Some(relative) => self.relative(relative, &mut asked),
@@ -138,7 +143,12 @@ impl Zone {
 
     fn external(&self, entry: &Entry, asked: &mut Asked<'_, '_>) -> Found {
         let Some(target) = entry.target() else { return Found::NoData };
-        asked.write(Section::Answer, RecordType::CNAME, self.settings.ttl_secs, Rdata::Name(target));
+        asked.write(
+            Section::Answer,
+            RecordType::CNAME,
+            self.settings.ttl_secs,
+            Rdata::Name(target),
+        );
         if asked.rtype == RecordType::CNAME {
             return Found::Records;
         }
@@ -260,7 +270,8 @@ impl Zone {
 
     /// A reverse name, if its address is the cluster's and its type is PTR.
     fn reverse(&self, asked: &mut Asked<'_, '_>) -> Option<Found> {
-        let address = address::of_reverse(asked.owner).filter(|_| asked.rtype == RecordType::PTR)?;
+        let address =
+            address::of_reverse(asked.owner).filter(|_| asked.rtype == RecordType::PTR)?;
         let keys = self.addresses.get(&address)?;
         let entries: Vec<_> = keys.iter().filter_map(|key| self.services.get(&**key)).collect();
         let service = entries.iter().find(|entry| entry.cluster_addresses().contains(&address));

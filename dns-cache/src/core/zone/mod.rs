@@ -92,7 +92,9 @@ impl Zone {
         let key: Box<[u8]> = entry.key().as_ref().into();
         match self.services.insert(key, Arc::clone(&entry)) {
             Some(before) => self.leave_addresses(&before, Some(&entry)),
-            None => self.change_namespace(entry.namespace_label(), |namespace| namespace.services += 1),
+            None => {
+                self.change_namespace(entry.namespace_label(), |namespace| namespace.services += 1)
+            }
         }
         self.join_addresses(&entry);
     }
@@ -134,7 +136,8 @@ impl Zone {
 
     /// Takes the service from the addresses that it had and `after` does not have.
     fn leave_addresses(&mut self, before: &Entry, after: Option<&Entry>) {
-        let kept: std::collections::HashSet<_> = after.into_iter().flat_map(Entry::addresses).collect();
+        let kept: std::collections::HashSet<_> =
+            after.into_iter().flat_map(Entry::addresses).collect();
         for address in before.addresses().filter(|address| !kept.contains(address)) {
             let mut keys = self.addresses.get(&address).cloned().unwrap_or_default();
             keys.retain(|key| key != before.key());
