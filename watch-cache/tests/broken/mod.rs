@@ -1,0 +1,201 @@
+//! A source that breaks one item of the contract at a time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use watch_cache::{
+    CurrentRevision, Error, ErrorKind, Events, Freshness, Listing, MemorySource, Object,
+    ProgressMode, RequestProgress, Result, Revision, Source, SourceEvent,
+};
+
+/// What a [`BrokenSource`] does wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Break {
+    /// Answers current lists from a revision before.
+    StaleList,
+    /// Lists in descending order.
+    UnsortedList,
+    /// Lists more than the prefix.
+    WideList,
+    /// Lists the current state whatever revision is asked for.
+    ListIgnoresRevision,
+    /// Delivers each revision twice.
+    Repeats,
+    /// Leaves out every third revision.
+    Drops,
+    /// Also delivers the revision that the watch starts after.
+    StartsEarly,
+    /// Delivers each change of a revision by itself.
+    Splits,
+    /// Watches compacted history from where it still is.
+    SkipsCompacted,
+    /// Tells of progress before the event.
+    EarlyProgress,
+    /// Tells of progress 0.
+    ZeroProgress,
+    /// Tells of progress below what was delivered.
+    BackwardProgress,
+    /// Answers with what the question before should have been told.
+    LateAnswer,
+    /// Answers with a revision to come.
+    AheadAnswer,
+    /// Is never heard of progress, though it says that it pushes it.
+    SilentProgress,
+    /// Does nothing when asked for progress.
+    DeafProgress,
+    /// Goes on after an error.
+    GoesOnAfterError,
+}
+
+impl Break {
+    /// Each break, with the item that it breaks.
+    pub(crate) const ALL: &[(Self, usize)] = &[
+        (Self::StaleList, 1),
+        (Self::UnsortedList, 2),
+        (Self::WideList, 2),
+        (Self::ListIgnoresRevision, 3),
+        (Self::Repeats, 4),
+        (Self::Drops, 4),
+        (Self::StartsEarly, 4),
+        (Self::Splits, 5),
+        (Self::SkipsCompacted, 6),
+        (Self::EarlyProgress, 7),
+        (Self::ZeroProgress, 7),
+        (Self::BackwardProgress, 7),
+        (Self::LateAnswer, 8),
+        (Self::AheadAnswer, 8),
+        (Self::SilentProgress, 9),
+        (Self::DeafProgress, 9),
+        (Self::GoesOnAfterError, 10),
+    ];
+
+    /// How the store below speaks of progress.
+    pub(crate) fn mode(self) -> ProgressMode {
+        match self {
+            Self::DeafProgress => ProgressMode::OnRequest,
+            _ => ProgressMode::Pushed,
+        }
+    }
+}
+
+pub(crate) struct BrokenSource {
+    inner: Arc<MemorySource>,
+    kind: Break,
+    last_answer: AtomicU64,
+}
+
+impl BrokenSource {
+    pub(crate) fn new(inner: Arc<MemorySource>, kind: Break) -> Self {
+        Self { inner, kind, last_answer: AtomicU64::new(1) }
+    }
+
+    async fn broken_list(&self, prefix: &Bytes, at: Option<u64>) -> Result<Listing> {
+        let at = match self.kind {
+            Break::StaleList if at.is_none() => Some(self.inner.revision() - 1),
+            Break::ListIgnoresRevision => {
+                let listing = self.inner.list(prefix, None).await?;
+                return Ok(Listing { revision: at.unwrap_or(listing.revision), ..listing });
+            }
+            _ => at,
+        };
+        let wide = prefix.slice(..prefix.len() - 1);
+        let prefix = if self.kind == Break::WideList { &wide } else { prefix };
+        self.inner.list(prefix, at).await
+    }
+}
+
+#[async_trait]
+impl Source for BrokenSource {
+    async fn list(&self, prefix: &Bytes, at: Option<u64>) -> Result<Listing> {
+        let listing = self.broken_list(prefix, at).await?;
+        if self.kind != Break::UnsortedList {
+            return Ok(listing);
+        }
+        let batches: Vec<Vec<Arc<Object>>> = listing.objects.try_collect().await?;
+        let mut objects = batches.concat();
+        objects.reverse();
+        Ok(Listing { objects: stream::iter([Ok(objects)]).boxed(), ..listing })
+    }
+
+    async fn watch(&self, prefix: &Bytes, after: u64) -> Result<Events> {
+        let from = if self.kind == Break::StartsEarly { after - 1 } else { after };
+        let mut events = self.inner.watch(prefix, from).await?;
+        if self.kind == Break::SkipsCompacted {
+            let current = self.inner.revision();
+            if matches!(self.inner.list(prefix, Some(after)).await, Err(error) if expired(&error)) {
+                events = self.inner.watch(prefix, current).await?;
+            }
+        }
+        let kind = self.kind;
+        let mut number = 0;
+        let broken = move |event| {
+            number += 1;
+            stream::iter(broken_event(kind, number, event))
+        };
+        Ok(events.flat_map(broken).boxed())
+    }
+
+    fn freshness(&self) -> Freshness<'_> {
+        match self.inner.freshness() {
+            Freshness::Pushed(_) => Freshness::Pushed(self),
+            Freshness::OnRequest(_) => Freshness::OnRequest(self),
+            Freshness::ListOnly => Freshness::ListOnly,
+        }
+    }
+}
+
+fn expired(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Expired { .. })
+}
+
+fn broken_event(kind: Break, number: u64, event: Result<SourceEvent>) -> Vec<Result<SourceEvent>> {
+    match (kind, event) {
+        (Break::Repeats, Ok(SourceEvent::Revision(revision))) => {
+            let event = Ok(SourceEvent::Revision(revision));
+            vec![event.clone(), event]
+        }
+        (Break::Drops, Ok(SourceEvent::Revision(_))) if number % 3 == 0 => vec![],
+        (Break::Splits, Ok(SourceEvent::Revision(Revision { revision, changes }))) => {
+            let one = |change| SourceEvent::Revision(Revision { revision, changes: vec![change] });
+            changes.into_iter().map(|change| Ok(one(change))).collect()
+        }
+        (Break::EarlyProgress, Ok(SourceEvent::Revision(revision))) => {
+            let progress = SourceEvent::Progress(revision.revision);
+            vec![Ok(progress), Ok(SourceEvent::Revision(revision))]
+        }
+        (Break::ZeroProgress, Ok(SourceEvent::Progress(_))) => vec![Ok(SourceEvent::Progress(0))],
+        (Break::BackwardProgress, Ok(SourceEvent::Progress(progress))) => {
+            let back = SourceEvent::Progress(progress - 1);
+            vec![Ok(SourceEvent::Progress(progress)), Ok(back)]
+        }
+        (Break::SilentProgress, Ok(SourceEvent::Progress(_))) => vec![],
+        (Break::GoesOnAfterError, Err(error)) => vec![Err(error.clone()), Err(error)],
+        (_, event) => vec![event],
+    }
+}
+
+#[async_trait]
+impl CurrentRevision for BrokenSource {
+    async fn current_revision(&self) -> Result<u64> {
+        let current = self.inner.revision();
+        let before = self.last_answer.swap(current, Ordering::SeqCst);
+        Ok(match self.kind {
+            Break::LateAnswer => before,
+            Break::AheadAnswer => current + 1,
+            _ => current,
+        })
+    }
+}
+
+#[async_trait]
+impl RequestProgress for BrokenSource {
+    async fn request_progress(&self) -> Result<()> {
+        match self.kind {
+            Break::DeafProgress => Ok(()),
+            _ => self.inner.request_progress().await,
+        }
+    }
+}

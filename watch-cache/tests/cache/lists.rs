@@ -1,0 +1,171 @@
+use watch_cache::{At, Cache, Config, ContinueToken, ErrorKind, ListRequest, ProgressMode, Write};
+
+use super::{keys, text, world, world_of};
+
+async fn kind_of(cache: &Cache, request: ListRequest) -> ErrorKind {
+    cache.list(request).await.unwrap_err().kind()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_at_each_retained_revision_shows_that_revision() {
+    let world = world().await;
+    let first = world.put("/pods/a", "n1").await;
+    let second = world.put("/pods/b", "n2").await;
+    let third = world.put("/pods/a", "n2").await;
+    let last = world.delete("/pods/b").await;
+    for (at, all, n1, n2) in [
+        (1, vec![], vec![], vec![]),
+        (first, vec!["/pods/a"], vec!["/pods/a"], vec![]),
+        (second, vec!["/pods/a", "/pods/b"], vec!["/pods/a"], vec!["/pods/b"]),
+        (third, vec!["/pods/a", "/pods/b"], vec![], vec!["/pods/a", "/pods/b"]),
+        (last, vec!["/pods/a"], vec![], vec!["/pods/a"]),
+    ] {
+        let list = ListRequest::new("/pods/").at(At::Exactly(at));
+        let response = world.cache.list(list.clone()).await.unwrap();
+        assert_eq!((response.revision, keys(&response.objects)), (at, owned(&all)));
+        for (node, expected) in [("n1", n1), ("n2", n2)] {
+            let response = world.cache.list(list.clone().index("node", node)).await.unwrap();
+            assert_eq!((response.revision, keys(&response.objects)), (at, owned(&expected)));
+        }
+    }
+}
+
+fn owned(keys: &[&str]) -> Vec<String> {
+    keys.iter().map(|key| (*key).to_owned()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_show_one_revision_whatever_is_written_between() {
+    let world = world().await;
+    for pod in 0..10 {
+        let node = if pod % 2 == 0 { "even" } else { "odd" };
+        world.store.put(format!("/pods/{pod}"), node);
+    }
+    let revision = world.put("/services/s", "even").await;
+    for (selected, expected) in [(None, 10), (Some("even"), 5)] {
+        let mut request = ListRequest::new("/pods/").limit(3);
+        if let Some(node) = selected {
+            request = request.index("node", node);
+        }
+        let mut next = request.clone();
+        let (mut seen, mut at) = (Vec::new(), 0);
+        loop {
+            let page = world.cache.list(next).await.unwrap();
+            at = if at == 0 { page.revision } else { at };
+            assert_eq!(page.revision, at);
+            seen.extend(keys(&page.objects));
+            assert_eq!(seen.len() + page.remaining, expected);
+            let Some(token) = page.continue_token else { break };
+            // What a client hands back is text.
+            let token: ContinueToken = token.to_string().parse().unwrap();
+            assert_eq!(token.revision(), at);
+            next = request.clone().continue_from(token);
+            world.put("/pods/0", "odd").await;
+            world.delete("/pods/5").await;
+            world.put("/pods/5", "odd").await;
+        }
+        assert!(at >= revision && seen.is_sorted());
+        assert_eq!(seen.len(), expected);
+        world.put("/pods/0", "even").await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revision_that_left_is_expired_and_one_to_come_is_too_large() {
+    let mut config = Config::default();
+    config.snapshot_revisions = 2;
+    let world = world_of(ProgressMode::Pushed, config).await;
+    let first = world.put("/a", "1").await;
+    let page = world.cache.list(ListRequest::new("/").at(At::Exactly(first))).await.unwrap();
+    assert_eq!(page.objects.len(), 1);
+    world.put("/b", "1").await;
+    let token = world.cache.list(ListRequest::new("").limit(1)).await.unwrap().continue_token;
+    let third = world.put("/c", "1").await;
+    world.put("/d", "1").await;
+    let gone = ListRequest::new("").at(At::Exactly(first));
+    assert_eq!(kind_of(&world.cache, gone).await, ErrorKind::Expired { oldest_revision: third });
+    let gone = ListRequest::new("").continue_from(token.unwrap());
+    assert_eq!(kind_of(&world.cache, gone).await, ErrorKind::Expired { oldest_revision: third });
+    for at in [At::AtLeast(third + 9), At::Exactly(third + 9)] {
+        let kind = kind_of(&world.cache, ListRequest::new("").at(at)).await;
+        assert_eq!(kind, ErrorKind::TooLarge { current_revision: third + 1 });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_waits_for_its_revision() {
+    let world = world().await;
+    let list = world.cache.list(ListRequest::new("").at(At::AtLeast(3)));
+    let write = async {
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        world.store.put("/a", "1");
+        world.store.put("/b", "1")
+    };
+    let (list, revision) = tokio::join!(list, write);
+    assert_eq!((list.unwrap().revision, revision), (3, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_answered_is_refused() {
+    let mut config = Config::default();
+    config.prefixes = vec!["/pods/".into()];
+    let world = world_of(ProgressMode::Pushed, config).await;
+    world.put("/pods/a", "n1").await;
+    world.put("/pods/b", "n1").await;
+    let list = || ListRequest::new("/pods/");
+    let token = world.cache.list(list().limit(1)).await.unwrap().continue_token.unwrap();
+    for wrong in [
+        ListRequest::new("/"),
+        ListRequest::new("/nodes/"),
+        list().index("zone", "z"),
+        list().limit(0),
+        list().index("node", "n1").continue_from(token.clone()),
+        list().continue_from(token.clone()).at(At::Any),
+        list().continue_from(token.clone()).at(At::Exactly(2)),
+    ] {
+        assert_eq!(kind_of(&world.cache, wrong.clone()).await, ErrorKind::Invalid, "{wrong:?}");
+    }
+    assert_eq!(world.cache.list(list().continue_from(token)).await.unwrap().objects.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_prefixes_are_at_one_revision() {
+    for mode in [ProgressMode::Pushed, ProgressMode::OnRequest] {
+        let mut config = Config::default();
+        config.prefixes = vec!["/pods/".into(), "/nodes/".into()];
+        let world = world_of(mode, config).await;
+        for round in 0..20 {
+            let write = |key: &str| Write::Put(key.to_owned().into(), format!("{round}").into());
+            world.store.txn([write("/pods/a"), write("/nodes/a"), write("/other")]);
+            if round % 3 == 0 {
+                world.store.put("/nodes/b", "x");
+            }
+            let revision = world.cache.list(ListRequest::new("/pods/")).await.unwrap().revision;
+            assert_eq!(revision, world.store.revision());
+            let snapshot = world.cache.snapshot();
+            let value = |key: &[u8]| text(&snapshot.get(key).unwrap().value);
+            assert_eq!(value(b"/pods/a"), value(b"/nodes/a"));
+            assert!(snapshot.get(b"/other").is_none());
+        }
+        let stats = world.cache.stats();
+        assert_eq!((stats.lists, stats.watches, stats.replayed), (1, 2, 0), "{mode:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_stays_as_it_is() {
+    let world = world().await;
+    let revision = world.put("/pods/a", "n1").await;
+    let snapshot = world.cache.snapshot();
+    world.put("/pods/a", "n2").await;
+    world.put("/pods/b", "n1").await;
+    assert_eq!(snapshot.revision(), revision);
+    assert_eq!(snapshot.get(b"/pods/a").unwrap().value, "n1");
+    assert_eq!((snapshot.count(b"/pods/"), snapshot.count(b"/pods/b")), (1, 0));
+    assert_eq!(snapshot.range(b"/").count(), 1);
+    assert_eq!(snapshot.by_index("node", b"n1").unwrap().count(), 1);
+    assert_eq!(snapshot.by_index("node", b"n").unwrap().count(), 0);
+    assert!(snapshot.by_index("zone", b"n1").is_err());
+    assert_eq!(world.cache.get(b"/pods/a").unwrap().value, "n2");
+    assert_eq!(world.cache.snapshot().by_index("node", b"n1").unwrap().count(), 1);
+}

@@ -1,0 +1,406 @@
+//! Random writes, compactions, failures, lists and watches against a map of histories.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt};
+use proptest::prelude::*;
+use watch_cache::oracle::{Begin, Oracle, Record};
+use watch_cache::{
+    At, Config, ContinueToken, ErrorKind, Events, ListRequest, ListResponse, Object, ProgressMode,
+    Source, SourceEvent, Start, WatchEvent, WatchRequest, Watcher, Write,
+};
+
+use super::{World, node_of, world_of};
+
+const KEYS: [&str; 6] = ["/p/a", "/p/b", "/p/b/c", "/q/a", "/q/b", "/r/a"];
+const PREFIXES: [&str; 3] = ["/p/", "/p/b", "/q/"];
+const NODES: [&str; 3] = ["", "n1", "n2"];
+
+#[derive(Debug, Clone)]
+enum Op {
+    Txn(Vec<(usize, Option<usize>)>),
+    Compact { ago: u64 },
+    Cut,
+    Expire,
+    FailLists(u64),
+    FailWatches(u64),
+    FailQuestions(u64),
+    Sleep(u64),
+    List { what: Select, at: Which, limit: Option<usize> },
+    Watch { what: Select, from: Which, bookmarks: bool },
+    Drain(usize),
+    Drop(usize),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Which {
+    Default,
+    Any,
+    AtLeast { ago: u64 },
+    Exactly { ago: u64 },
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Select {
+    prefix: &'static str,
+    node: Option<&'static str>,
+}
+
+impl Select {
+    fn takes(self, object: &Object) -> bool {
+        let node = self.node.is_none_or(|node| node_of(object).is_some_and(|of| of == node));
+        node && object.key.starts_with(self.prefix.as_bytes())
+    }
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let select = (0..PREFIXES.len(), proptest::option::of(1..NODES.len()));
+    let select = select.prop_map(|(prefix, node)| Select {
+        prefix: PREFIXES[prefix],
+        node: node.map(|node| NODES[node]),
+    });
+    let which = prop_oneof![
+        Just(Which::Default),
+        Just(Which::Any),
+        (0_u64..8).prop_map(|ago| Which::AtLeast { ago }),
+        (0_u64..8).prop_map(|ago| Which::Exactly { ago }),
+    ];
+    let write = (0..KEYS.len(), proptest::option::weighted(0.8, 0..NODES.len()));
+    let limit = proptest::option::of(1_usize..4);
+    prop::collection::vec(
+        prop_oneof![
+            12 => prop::collection::vec(write, 1..4).prop_map(Op::Txn),
+            1 => (0_u64..4).prop_map(|ago| Op::Compact { ago }),
+            1 => Just(Op::Cut),
+            1 => Just(Op::Expire),
+            1 => (0_u64..3).prop_map(Op::FailLists),
+            1 => (0_u64..3).prop_map(Op::FailWatches),
+            1 => (0_u64..3).prop_map(Op::FailQuestions),
+            3 => (0_u64..300).prop_map(Op::Sleep),
+            8 => (select.clone(), which.clone(), limit)
+                .prop_map(|(what, at, limit)| Op::List { what, at, limit }),
+            3 => (select, which, any::<bool>())
+                .prop_map(|(what, from, bookmarks)| Op::Watch { what, from, bookmarks }),
+            3 => any::<usize>().prop_map(Op::Drain),
+            1 => any::<usize>().prop_map(Op::Drop),
+        ],
+        1..80,
+    )
+}
+
+fn configs() -> impl Strategy<Value = (ProgressMode, Config)> {
+    let mode = prop_oneof![
+        Just(ProgressMode::Pushed),
+        Just(ProgressMode::OnRequest),
+        Just(ProgressMode::ListOnly),
+    ];
+    let small = || prop_oneof![Just(None), (1_usize..12).prop_map(Some)];
+    (mode, any::<bool>(), small(), small(), 1_usize..4, any::<u64>()).prop_map(
+        |(mode, several, log, snapshots, batch, seed)| {
+            let mut config = Config::default();
+            if several && mode != ProgressMode::ListOnly {
+                config.prefixes = vec!["/p/".into(), "/q/".into()];
+            }
+            config.log_revisions = log.unwrap_or(config.log_revisions);
+            config.snapshot_revisions = snapshots.unwrap_or(config.snapshot_revisions);
+            config.batch_revisions = batch;
+            config.bookmark_interval = Duration::from_millis(100);
+            config.backoff_cap = Duration::from_millis(100);
+            config.seed = seed;
+            (mode, config)
+        },
+    )
+}
+
+/// A watcher with all that it said.
+struct Tracked {
+    what: Select,
+    from: Option<u64>,
+    watcher: Watcher,
+    events: Vec<WatchEvent>,
+    expired: bool,
+}
+
+struct Model {
+    world: World,
+    oracle: Oracle,
+    history: Events,
+    watchers: Vec<Tracked>,
+    /// Whether a short log may lose events of a watcher.
+    short_log: bool,
+}
+
+impl Model {
+    async fn new(mode: ProgressMode, config: Config) -> Self {
+        let short_log = config.log_revisions < Config::LOG_REVISIONS.default;
+        let world = world_of(mode, config).await;
+        let history = world.store.watch(&Bytes::new(), 0).await.unwrap();
+        Self { world, oracle: Oracle::default(), history, watchers: Vec::new(), short_log }
+    }
+
+    async fn step(&mut self, op: Op) {
+        let faults = &self.world.faults;
+        match op {
+            Op::Txn(writes) => self.write(writes),
+            Op::Compact { ago } => self.world.store.compact(self.past(ago)).unwrap(),
+            Op::Cut => faults.cut_watches(),
+            Op::Expire => faults.expire_watches(),
+            Op::FailLists(count) => faults.fail_lists(count),
+            Op::FailWatches(count) => faults.fail_watches(count),
+            Op::FailQuestions(count) => faults.fail_questions(count),
+            Op::Sleep(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
+            Op::List { what, at, limit } => self.list(what, at, limit).await,
+            Op::Watch { what, from, bookmarks } => self.watch(what, from, bookmarks),
+            Op::Drain(which) => {
+                let count = self.watchers.len().max(1);
+                if let Some(tracked) = self.watchers.get_mut(which % count) {
+                    tracked.hear();
+                }
+            }
+            Op::Drop(which) if !self.watchers.is_empty() => {
+                let which = which % self.watchers.len();
+                self.watchers.swap_remove(which);
+            }
+            Op::Drop(_) => {}
+        }
+    }
+
+    fn past(&self, ago: u64) -> u64 {
+        self.world.store.revision().saturating_sub(ago).max(1)
+    }
+
+    fn write(&mut self, writes: Vec<(usize, Option<usize>)>) {
+        let revision = self.world.store.revision();
+        self.world.store.txn(writes.into_iter().map(|(key, node)| match node {
+            Some(node) => {
+                Write::Put(KEYS[key].into(), format!("{}:{revision}", NODES[node]).into())
+            }
+            None => Write::Delete(KEYS[key].into()),
+        }));
+        while let Some(Some(Ok(event))) = self.history.next().now_or_never() {
+            if let SourceEvent::Revision(revision) = event {
+                self.oracle.push(revision);
+            }
+        }
+    }
+
+    async fn list(&self, what: Select, which: Which, limit: Option<usize>) {
+        let current = self.world.store.revision();
+        let at = match which {
+            Which::Default => At::Consistent,
+            Which::Any => At::Any,
+            Which::AtLeast { ago } => At::AtLeast(self.past(ago)),
+            Which::Exactly { ago } => At::Exactly(self.past(ago)),
+        };
+        let mut request = ListRequest::new(what.prefix);
+        if let Some(node) = what.node {
+            request = request.index("node", node);
+        }
+        let first = ListRequest { limit, ..request.clone().at(at) };
+        let page = match self.world.cache.list(first).await {
+            Ok(page) => page,
+            Err(error) => return self.judge(at, error.kind()),
+        };
+        let revision = page.revision;
+        match at {
+            // A source that only lists does not say that it is further; the state is the same.
+            At::Consistent => {
+                let newest = self.oracle.state_at(current, |object| what.takes(object));
+                let listed = self.oracle.state_at(revision, |object| what.takes(object));
+                assert_eq!(listed, newest, "a consistent list at {revision}");
+            }
+            At::Any => assert!(revision <= current),
+            At::AtLeast(least) => assert!(revision >= least),
+            At::Exactly(exact) => assert_eq!(revision, exact),
+        }
+        let Some(objects) = self.rest(page, &request, limit).await else { return };
+        let expected = self.oracle.state_at(revision, |object| what.takes(object));
+        assert_eq!(objects, expected, "{what:?} at {revision}");
+    }
+
+    /// All pages, if the revision does not leave the history before the last.
+    async fn rest(
+        &self,
+        mut page: ListResponse,
+        request: &ListRequest,
+        limit: Option<usize>,
+    ) -> Option<Vec<std::sync::Arc<Object>>> {
+        let revision = page.revision;
+        let mut objects = std::mem::take(&mut page.objects);
+        let total = objects.len() + page.remaining;
+        while let Some(token) = page.continue_token {
+            let token: ContinueToken = token.to_string().parse().unwrap();
+            let next = ListRequest { limit, ..request.clone().continue_from(token) };
+            page = match self.world.cache.list(next).await {
+                Ok(page) => page,
+                Err(error) => {
+                    self.judge(At::Exactly(revision), error.kind());
+                    return None;
+                }
+            };
+            assert_eq!(page.revision, revision);
+            objects.extend(std::mem::take(&mut page.objects));
+            assert_eq!(objects.len() + page.remaining, total);
+        }
+        Some(objects)
+    }
+
+    /// Whether an error is one that the request may end with.
+    fn judge(&self, at: At, kind: ErrorKind) {
+        let stats = self.world.cache.stats();
+        match (at, kind) {
+            (At::Exactly(revision), ErrorKind::Expired { oldest_revision }) => {
+                let known = revision >= stats.oldest_revision && stats.lists == 1;
+                assert!(!known && oldest_revision > revision, "{revision}: {kind:?}, {stats:?}");
+            }
+            // The store's failures can outlast a consistent read; nothing else fails so.
+            (At::Consistent, ErrorKind::Unavailable) => {
+                assert!(stats.source_errors > 0, "{stats:?}");
+            }
+            // Nothing tells such a cache of revisions elsewhere.
+            (At::AtLeast(least) | At::Exactly(least), ErrorKind::TooLarge { .. }) => {
+                let list_only =
+                    matches!(self.world.store.freshness(), watch_cache::Freshness::ListOnly);
+                assert!(list_only && least > stats.revision, "{at:?}: {kind:?}, {stats:?}");
+            }
+            _ => panic!("{at:?} ended with {kind:?}, {stats:?}"),
+        }
+    }
+
+    fn watch(&mut self, what: Select, which: Which, bookmarks: bool) {
+        let reached = self.world.cache.revision();
+        let (from, after) = match which {
+            Which::Default => (Start::Now, Some(reached)),
+            Which::Any => (Start::Initial, None),
+            Which::AtLeast { ago } | Which::Exactly { ago } => {
+                let after = reached.saturating_sub(ago);
+                (Start::After(after), Some(after))
+            }
+        };
+        let mut request = WatchRequest::new(what.prefix).from(from);
+        if let Some(node) = what.node {
+            request = request.index("node", node);
+        }
+        request.bookmarks = bookmarks;
+        match self.world.cache.watch(request) {
+            Ok(watcher) => {
+                let (events, expired) = (Vec::new(), false);
+                self.watchers.push(Tracked { what, from: after, watcher, events, expired });
+            }
+            Err(error) => {
+                let stats = self.world.cache.stats();
+                let left = after.is_some_and(|after| after < stats.oldest_watch_revision);
+                assert!(matches!(error.kind(), ErrorKind::Expired { .. }), "{error}");
+                assert!(left || stats.lists > 1, "{after:?}: {error}, {stats:?}");
+            }
+        }
+    }
+
+    async fn finish(mut self) {
+        self.world.faults.fail_lists(0);
+        self.world.faults.fail_watches(0);
+        self.world.faults.fail_questions(0);
+        // One more of each prefix: a source that only lists tells of nothing else.
+        self.write(vec![(0, Some(1)), (3, Some(1))]);
+        let last = self.world.store.revision();
+        self.world.cache.wait_for(last).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let stats = self.world.cache.stats();
+        assert_eq!((stats.replayed, stats.malformed, stats.early_progress), (0, 0, 0));
+        for mut tracked in std::mem::take(&mut self.watchers) {
+            tracked.hear();
+            if tracked.expired {
+                assert!(self.short_log, "an event left a log that keeps all");
+            } else if stats.lists == 1 {
+                self.check_strictly(tracked, last);
+            } else {
+                self.check_state(&tracked, last);
+            }
+        }
+        let World { cache, driver, .. } = self.world;
+        drop(cache);
+        driver.await.unwrap().unwrap();
+    }
+
+    /// Nothing was lost in the source: every event is told.
+    fn check_strictly(&self, tracked: Tracked, complete_to: u64) {
+        let what = tracked.what;
+        let end = tracked.events.iter().find(|event| event.object().is_none());
+        let begin = match tracked.from {
+            Some(after) => Begin::After(after),
+            None => Begin::Initial(end.expect("the end of the initial events").revision()),
+        };
+        let record = Record { begin, events: tracked.events, complete_to };
+        self.oracle.check(&record, |object| what.takes(object)).unwrap();
+    }
+
+    /// The source lost history: the events lead to the same state, in order.
+    fn check_state(&self, tracked: &Tracked, last: u64) {
+        let what = tracked.what;
+        let state = |at| self.oracle.state_at(at, |object| what.takes(object));
+        let named = |object: &std::sync::Arc<Object>| (object.key.clone(), object.clone());
+        let mut held: BTreeMap<_, _> = match tracked.from {
+            Some(after) => state(after).iter().map(named).collect(),
+            None => BTreeMap::new(),
+        };
+        let mut reached = 0;
+        for event in &tracked.events {
+            assert!(event.revision() >= reached, "{event:?} after {reached}");
+            reached = event.revision();
+            match event {
+                WatchEvent::Added { object, .. } => {
+                    assert_eq!(held.insert(object.key.clone(), object.clone()), None, "{event:?}");
+                }
+                WatchEvent::Modified { object, previous, .. } => {
+                    let old = held.insert(object.key.clone(), object.clone());
+                    assert_eq!(old.as_ref(), Some(previous), "{event:?}");
+                }
+                WatchEvent::Deleted { previous, .. } => {
+                    assert_eq!(held.remove(&previous.key).as_ref(), Some(previous), "{event:?}");
+                }
+                WatchEvent::Bookmark { revision, .. } => {
+                    let held: Vec<_> = held.values().cloned().collect();
+                    assert_eq!(held, state(*revision), "at the bookmark {revision}");
+                }
+            }
+        }
+        assert_eq!(held.into_values().collect::<Vec<_>>(), state(last));
+    }
+}
+
+impl Tracked {
+    /// Takes what is there.
+    fn hear(&mut self) {
+        while let Some(Some(item)) = self.watcher.next().now_or_never() {
+            match item {
+                Ok(event) => self.events.push(event),
+                Err(error) => {
+                    assert!(matches!(error.kind(), ErrorKind::Expired { .. }), "{error}");
+                    self.expired = true;
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn the_cache_is_its_source_at_every_revision((mode, config) in configs(), ops in ops()) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let mut model = Model::new(mode, config).await;
+            for op in ops {
+                model.step(op).await;
+            }
+            model.finish().await;
+        });
+    }
+}
