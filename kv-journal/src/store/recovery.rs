@@ -28,6 +28,7 @@ pub(super) async fn recover(journal: &dyn Journal) -> Result<Recovered> {
     while next_seq < tail.next_seq {
         next_seq = replay_some(journal, &mut state, next_seq).await?;
     }
+    state.sweep(usize::MAX);
     Ok(Recovered { state, tail })
 }
 

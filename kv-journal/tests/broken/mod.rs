@@ -6,7 +6,7 @@ use kv_journal::{Entry, Error, ErrorKind, Journal, MemoryJournal, ReadLimits, Re
 
 /// The promise that is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flaw {
+pub(crate) enum Flaw {
     CountsFromZero,
     RepeatedFence,
     IgnoresEpoch,
@@ -24,7 +24,7 @@ pub enum Flaw {
 }
 
 impl Flaw {
-    pub const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::CountsFromZero,
         Self::RepeatedFence,
         Self::IgnoresEpoch,
@@ -42,7 +42,7 @@ impl Flaw {
     ];
 
     /// The contract item that it breaks.
-    pub fn item(self) -> &'static str {
+    pub(crate) fn item(self) -> &'static str {
         match self {
             Self::CountsFromZero => "1",
             Self::RepeatedFence => "2",
@@ -59,13 +59,13 @@ impl Flaw {
 }
 
 /// A memory journal with one flaw.
-pub struct BrokenJournal {
+pub(crate) struct BrokenJournal {
     inner: MemoryJournal,
     flaw: Flaw,
 }
 
 impl BrokenJournal {
-    pub fn new(flaw: Flaw) -> Self {
+    pub(crate) fn new(flaw: Flaw) -> Self {
         Self { inner: MemoryJournal::new(), flaw }
     }
 
@@ -101,7 +101,8 @@ impl BrokenJournal {
 
     /// One record after the other, with a pause in which the caller may leave.
     async fn append_slowly(&self, epoch: u64, seq: u64, batch: &[Bytes]) -> Result<()> {
-        for (record, seq) in batch.iter().zip(seq..) {
+        for (record, index) in batch.iter().zip(0..) {
+            let seq = seq.wrapping_add(index);
             self.inner.append(epoch, seq, std::slice::from_ref(record)).await?;
             tokio::task::yield_now().await;
         }
@@ -125,7 +126,7 @@ impl Journal for BrokenJournal {
     }
 
     async fn append(&self, epoch: u64, seq: u64, batch: &[Bytes]) -> Result<()> {
-        let seq = if self.flaw == Flaw::CountsFromZero { seq + 1 } else { seq };
+        let seq = if self.flaw == Flaw::CountsFromZero { seq.wrapping_add(1) } else { seq };
         let result = self.append_flawed(epoch, seq, batch).await;
         if result.is_err() && self.flaw == Flaw::StoresWhatItRefuses {
             self.store_anyway(batch).await?;

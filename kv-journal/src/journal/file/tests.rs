@@ -363,7 +363,7 @@ proptest! {
                         // In flight at the crash that must follow.
                         Err(error) if error.kind() == ErrorKind::Unknown => model.unknown = records,
                         Err(error) => prop_assert!(
-                            matches!(error.kind(), ErrorKind::Exhausted | ErrorKind::Closed),
+                            matches!(error.kind(), ErrorKind::Exhausted | ErrorKind::Unavailable | ErrorKind::Closed),
                             "{error}"
                         ),
                     }

@@ -1,0 +1,383 @@
+//! The store against a plain map of histories.
+
+mod harness;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt};
+use kv_journal::{
+    Compare, CompareResult, Config, ErrorKind, EventKind, KeyRange, KeyValue, MemoryJournal, Op,
+    OpResponse, PutRequest, RangeRequest, Store, Txn, WatchRequest, Watcher,
+};
+use proptest::prelude::*;
+use tokio::task::JoinHandle;
+
+type State = BTreeMap<Bytes, KeyValue>;
+
+/// What must be true: the whole state at every revision.
+struct Model {
+    states: Vec<State>,
+    compact_revision: u64,
+}
+
+impl Model {
+    fn new() -> Self {
+        // Revisions 0 and 1.
+        Self { states: vec![State::new(), State::new()], compact_revision: 0 }
+    }
+
+    fn revision(&self) -> u64 {
+        self.states.len() as u64 - 1
+    }
+
+    fn now(&self) -> &State {
+        self.states.last().unwrap()
+    }
+
+    fn at(&self, revision: u64) -> &State {
+        &self.states[usize::try_from(revision).unwrap()]
+    }
+
+    fn put(&self, state: &mut State, key: &Bytes, value: &Bytes) {
+        let revision = self.revision() + 1;
+        let before = self.now().get(key);
+        let kv = KeyValue {
+            key: key.clone(),
+            value: value.clone(),
+            create_revision: before.map_or(revision, |kv| kv.create_revision),
+            mod_revision: revision,
+            version: before.map_or(1, |kv| kv.version + 1),
+            lease: 0,
+        };
+        state.insert(key.clone(), kv);
+    }
+
+    fn readable(&self, revision: u64) -> Result<(), ErrorKind> {
+        let (compact_revision, current_revision) = (self.compact_revision, self.revision());
+        match revision {
+            past if past < compact_revision => Err(ErrorKind::Compacted { compact_revision }),
+            next if next > current_revision => Err(ErrorKind::FutureRevision { current_revision }),
+            _ => Ok(()),
+        }
+    }
+
+    /// What changed in a revision, in key order.
+    fn changes(&self, revision: u64) -> BTreeMap<Bytes, (EventKind, Option<KeyValue>)> {
+        let (before, after) = (self.at(revision - 1), self.at(revision));
+        let deleted = before.iter().filter(|(key, _)| !after.contains_key(*key));
+        let deleted = deleted.map(|(key, kv)| (key.clone(), (EventKind::Delete, Some(kv.clone()))));
+        let written = after.iter().filter(|(_, kv)| kv.mod_revision == revision);
+        let written =
+            written.map(|(key, _)| (key.clone(), (EventKind::Put, before.get(key).cloned())));
+        deleted.chain(written).collect()
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Put(Bytes, Bytes),
+    Delete(KeyRange),
+    Txn { compared: Bytes, age: u64, puts: Vec<(Bytes, Bytes)>, delete: Option<KeyRange> },
+    Range { range: KeyRange, back: u64, limit: usize },
+    Compact { back: u64 },
+    Watch { range: KeyRange, back: u64 },
+    Reopen,
+}
+
+fn key() -> impl Strategy<Value = Bytes> {
+    "[abc]{1,2}".prop_map(Bytes::from)
+}
+
+fn value() -> impl Strategy<Value = Bytes> {
+    "[xyz]{0,3}".prop_map(Bytes::from)
+}
+
+fn range() -> impl Strategy<Value = KeyRange> {
+    prop_oneof![
+        key().prop_map(KeyRange::key),
+        key().prop_map(KeyRange::prefix),
+        (key(), key()).prop_map(|(start, end)| KeyRange::range(start, end)),
+        key().prop_map(KeyRange::from),
+        Just(KeyRange::all()),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => (key(), value()).prop_map(|(key, value)| Step::Put(key, value)),
+        2 => range().prop_map(Step::Delete),
+        4 => (
+            key(),
+            0..3u64,
+            prop::collection::vec((key(), value()), 0..4),
+            prop::option::of(range()),
+        )
+            .prop_map(|(compared, age, puts, delete)| Step::Txn { compared, age, puts, delete }),
+        6 => (range(), 0..12u64, 0..4usize)
+            .prop_map(|(range, back, limit)| Step::Range { range, back, limit }),
+        1 => (0..8u64).prop_map(|back| Step::Compact { back }),
+        2 => (range(), 0..10u64).prop_map(|(range, back)| Step::Watch { range, back }),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+/// A store with everything that is known about it.
+struct World {
+    journal: MemoryJournal,
+    store: Store,
+    driver: JoinHandle<kv_journal::Result<()>>,
+    model: Model,
+    watchers: Vec<Watched>,
+}
+
+struct Watched {
+    watcher: Watcher,
+    range: KeyRange,
+    next: u64,
+}
+
+impl World {
+    async fn new() -> Self {
+        let journal = MemoryJournal::new();
+        let (store, driver) = open(&journal).await;
+        Self { journal, store, driver, model: Model::new(), watchers: Vec::new() }
+    }
+
+    async fn step(&mut self, step: Step) {
+        match step {
+            Step::Put(key, value) => {
+                let mut state = self.model.now().clone();
+                self.model.put(&mut state, &key, &value);
+                let answer = self.store.put(PutRequest::new(key, value).prev_kv()).await.unwrap();
+                self.model.states.push(state);
+                assert_eq!(answer.revision, self.model.revision());
+            }
+            Step::Delete(range) => self.delete(range).await,
+            Step::Txn { compared, age, puts, delete } => {
+                self.txn(compared, age, puts, delete).await;
+            }
+            Step::Range { range, back, limit } => self.range(range, back, limit),
+            Step::Compact { back } => self.compact(back).await,
+            Step::Watch { range, back } => self.watch(range, back),
+            Step::Reopen => self.reopen().await,
+        }
+        self.drain_watchers().await;
+        assert_eq!(self.store.revision(), self.model.revision());
+        assert_eq!(self.store.stats().keys, self.model.now().len() as u64);
+    }
+
+    async fn delete(&mut self, range: KeyRange) {
+        let mut state = self.model.now().clone();
+        state.retain(|key, _| !range.contains(key));
+        let deleted = (self.model.now().len() - state.len()) as u64;
+        let answer = self.store.delete_range(range).await.unwrap();
+        if deleted > 0 {
+            self.model.states.push(state);
+        }
+        assert_eq!((answer.deleted, answer.revision), (deleted, self.model.revision()));
+    }
+
+    /// `if mod_revision(compared) == guess { puts; delete; read all } else { read compared }`
+    async fn txn(
+        &mut self,
+        compared: Bytes,
+        age: u64,
+        puts: Vec<(Bytes, Bytes)>,
+        delete: Option<KeyRange>,
+    ) {
+        let actual = self.model.now().get(&compared).map_or(0, |kv| kv.mod_revision);
+        let guess = actual.saturating_sub(age / 2);
+        let mut txn = Txn::new()
+            .when(Compare::mod_revision(compared.clone(), CompareResult::Equal, guess))
+            .or_else(Op::get(compared.clone()));
+        let mut state = self.model.now().clone();
+        let mut twice = false;
+        for (at, (key, value)) in puts.iter().enumerate() {
+            twice |= puts[..at].iter().any(|(other, _)| other == key);
+            twice |= delete.as_ref().is_some_and(|range| range.contains(key));
+            txn = txn.then(Op::put(key.clone(), value.clone()));
+            self.model.put(&mut state, key, value);
+        }
+        if let Some(range) = delete {
+            state.retain(|key, _| !range.contains(key));
+            txn = txn.then(Op::delete(range));
+        }
+        let answer = self.store.txn(txn.then(Op::Range(KeyRange::all().into()))).await;
+        if twice {
+            assert_eq!(answer.unwrap_err().kind(), ErrorKind::Invalid);
+            return;
+        }
+        let answer = answer.unwrap();
+        assert_eq!(answer.succeeded, guess == actual);
+        let seen = match answer.responses.last() {
+            Some(OpResponse::Range(range)) => plain(&range.kvs),
+            other => panic!("{other:?}"),
+        };
+        if answer.succeeded {
+            assert_eq!(seen, state.values().cloned().collect::<Vec<_>>());
+            if state != *self.model.now() {
+                self.model.states.push(state);
+            }
+        } else {
+            assert_eq!(
+                seen,
+                self.model.now().get(&compared).cloned().into_iter().collect::<Vec<_>>()
+            );
+        }
+        assert_eq!(answer.revision, self.model.revision());
+    }
+
+    fn range(&self, range: KeyRange, back: u64, limit: usize) {
+        let revision = (self.model.revision() + 1).saturating_sub(back).max(1);
+        let request = RangeRequest::new(range.clone()).at(revision).limit(limit);
+        let answer = self.store.range(request);
+        if let Err(kind) = self.model.readable(revision) {
+            assert_eq!(answer.unwrap_err().kind(), kind);
+            return;
+        }
+        let answer = answer.unwrap();
+        let all = self.model.at(revision).values().filter(|kv| range.contains(&kv.key));
+        let all: Vec<_> = all.cloned().collect();
+        assert_eq!(answer.count, all.len() as u64);
+        assert_eq!(answer.more, limit > 0 && all.len() > limit);
+        let limit = if limit == 0 { all.len() } else { limit.min(all.len()) };
+        assert_eq!(plain(&answer.kvs), all[..limit]);
+    }
+
+    async fn compact(&mut self, back: u64) {
+        let revision = (self.model.revision() + 1).saturating_sub(back).max(1);
+        let answer = self.store.compact(revision).await;
+        let compact_revision = self.model.compact_revision;
+        if revision <= compact_revision {
+            assert_eq!(answer.unwrap_err().kind(), ErrorKind::Compacted { compact_revision });
+        } else if let Err(kind) = self.model.readable(revision) {
+            assert_eq!(answer.unwrap_err().kind(), kind);
+        } else {
+            assert_eq!(answer.unwrap(), self.model.revision());
+            self.model.compact_revision = revision;
+        }
+        assert_eq!(self.store.compact_revision(), self.model.compact_revision);
+    }
+
+    fn watch(&mut self, range: KeyRange, back: u64) {
+        let start = (self.model.revision() + 2).saturating_sub(back).max(1);
+        let watcher = self.store.watch(WatchRequest::new(range.clone()).from_revision(start));
+        let kind = watcher.as_ref().err().map(kv_journal::Error::kind);
+        if range.is_empty() {
+            assert_eq!(kind, Some(ErrorKind::Invalid));
+        } else if start < self.model.compact_revision {
+            let compact_revision = self.model.compact_revision;
+            assert_eq!(kind, Some(ErrorKind::Compacted { compact_revision }));
+        } else {
+            self.watchers.push(Watched { watcher: watcher.unwrap(), range, next: start });
+        }
+    }
+
+    async fn drain_watchers(&mut self) {
+        // Lets the driver run until there is nothing left to do.
+        for _ in 0..4 {
+            tokio::task::yield_now().await;
+        }
+        let mut watchers = std::mem::take(&mut self.watchers);
+        watchers.retain_mut(|watched| watched.drain(&self.model));
+        self.watchers = watchers;
+    }
+
+    async fn reopen(&mut self) {
+        // Watchers belong to the store that is closed; they saw everything.
+        self.watchers.clear();
+        let (store, driver) = open(&self.journal).await;
+        let old = std::mem::replace(&mut self.store, store);
+        drop(old);
+        std::mem::replace(&mut self.driver, driver).await.unwrap().unwrap();
+        assert_eq!(self.store.compact_revision(), self.model.compact_revision);
+    }
+}
+
+impl Watched {
+    /// Compares everything that has come with the model; false when the watcher has ended.
+    fn drain(&mut self, model: &Model) -> bool {
+        while let Some(batch) = self.watcher.next().now_or_never() {
+            let batch = match batch.expect("a watcher does not end by itself") {
+                Ok(batch) => batch,
+                Err(error) => {
+                    let compact_revision = model.compact_revision;
+                    assert_eq!(error.kind(), ErrorKind::Compacted { compact_revision });
+                    assert!(self.next < compact_revision);
+                    return false;
+                }
+            };
+            self.expect_nothing_before(batch.revision, model);
+            self.compare(&batch, model);
+            self.next = batch.revision + 1;
+        }
+        // A start that lies in the future has nothing to miss yet.
+        self.expect_nothing_before((model.revision() + 1).max(self.next), model);
+        true
+    }
+
+    fn expect_nothing_before(&self, revision: u64, model: &Model) {
+        assert!(revision >= self.next, "revision {revision} again, after {}", self.next);
+        for missed in self.next..revision {
+            let changes = model.changes(missed);
+            assert!(
+                !changes.keys().any(|key| self.range.contains(key)),
+                "revision {missed} of {:?} is missing",
+                self.range
+            );
+        }
+    }
+
+    fn compare(&self, batch: &kv_journal::WatchBatch, model: &Model) {
+        let mut expected = model.changes(batch.revision);
+        expected.retain(|key, _| self.range.contains(key));
+        let events = batch.events.iter().map(|event| {
+            let prev = event.prev_kv.as_deref().cloned();
+            (event.kv.key.clone(), (event.kind, prev))
+        });
+        assert_eq!(batch.events.len(), expected.len());
+        let seen: BTreeMap<_, _> = events.collect();
+        if batch.revision <= model.compact_revision {
+            // What was before the compact revision is gone, unless it was seen in time.
+            for (key, (_, prev)) in &mut expected {
+                let seen = seen.get(key).and_then(|(_, prev)| prev.clone());
+                *prev = seen.filter(|seen| Some(seen) == prev.as_ref());
+            }
+        }
+        assert_eq!(seen, expected);
+        for event in batch.events.iter().filter(|event| event.kind == EventKind::Put) {
+            assert_eq!(*event.kv, model.at(batch.revision)[&event.kv.key]);
+        }
+    }
+}
+
+async fn open(journal: &MemoryJournal) -> (Store, JoinHandle<kv_journal::Result<()>>) {
+    let (store, driver) = Store::open(Arc::new(journal.clone()), Config::default()).await.unwrap();
+    (store, tokio::spawn(driver))
+}
+
+fn plain(kvs: &[Arc<KeyValue>]) -> Vec<KeyValue> {
+    kvs.iter().map(|kv| KeyValue::clone(kv)).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn the_store_does_what_the_model_does(steps in prop::collection::vec(step(), 1..60)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let mut world = World::new().await;
+            for step in steps {
+                world.step(step).await;
+            }
+            let first = world.model.compact_revision.max(1);
+            for (revision, kvs) in harness::everything(&world.store) {
+                assert!(revision >= first);
+                assert_eq!(kvs, world.model.at(revision).values().cloned().collect::<Vec<_>>());
+            }
+        });
+    }
+}
