@@ -1,5 +1,7 @@
 //! A store over a journal that fails.
 
+#![allow(clippy::disallowed_methods, reason = "tests spawn")]
+
 mod harness;
 
 use std::error::Error as _;

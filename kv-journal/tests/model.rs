@@ -1,5 +1,7 @@
 //! The store against a plain map of histories.
 
+#![allow(clippy::disallowed_methods, reason = "tests spawn")]
+
 mod harness;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,7 @@
 //! What a store promises, one scenario each.
 
+#![allow(clippy::disallowed_methods, reason = "tests spawn")]
+
 mod harness;
 
 use std::error::Error as _;

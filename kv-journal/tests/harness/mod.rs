@@ -1,5 +1,6 @@
 //! What the store's tests share.
 #![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(clippy::disallowed_methods, reason = "tests spawn")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
