@@ -202,7 +202,7 @@ pub mod upstream {
         for n in 0..32 {
             let mut exchange = pin!(fixture.answering.exchange(query(&format!("n{n}"), 1)?));
             // One poll is enough to have sent; then the caller gives up.
-            std::future::poll_fn(|cx| Poll::Ready(drop(exchange.as_mut().poll(cx)))).await;
+            _ = std::future::poll_fn(|cx| Poll::Ready(exchange.as_mut().poll(cx))).await;
         }
         let query = query("one", 2)?;
         let exchange = fixture.answering.exchange(query.clone());

@@ -1,5 +1,6 @@
 //! The listener over real sockets on loopback.
 #![allow(clippy::disallowed_methods, reason = "a test spawns what it tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::process::Command;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! The UDP upstream against name servers that lie, are late, or cut their answers.
 #![allow(clippy::disallowed_methods, reason = "a test spawns what it tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::HashSet;
 use std::net::SocketAddr;

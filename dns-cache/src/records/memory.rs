@@ -40,6 +40,7 @@ struct State {
     streams: Vec<mpsc::Sender<RecordsEvent>>,
 }
 
+#[expect(clippy::must_use_candidate, reason = "a change may be made for its own sake")]
 impl MemoryRecords {
     /// An empty set at revision 0.
     #[must_use]

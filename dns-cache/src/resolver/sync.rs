@@ -115,8 +115,12 @@ impl State {
         let revision = match event {
             RecordsEvent::Snapshot { revision, services, namespaces } => {
                 self.zone = self.zone.emptied();
-                services.iter().for_each(|service| self.zone.upsert(service));
-                namespaces.iter().for_each(|name| self.zone.declare_namespace(name, true));
+                for service in &services {
+                    self.zone.upsert(service);
+                }
+                for name in &namespaces {
+                    self.zone.declare_namespace(name, true);
+                }
                 self.complete = true;
                 revision
             }

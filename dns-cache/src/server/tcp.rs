@@ -107,17 +107,15 @@ async fn write(context: Context, mut output: OwnedWriteHalf, mut queries: mpsc::
         let room = open && waiting.len() < context.config.tcp_pipeline;
         let response = tokio::select! {
             Some(response) = waiting.next() => response,
-            query = queries.recv(), if room => match query {
-                Some(query) => {
+            query = queries.recv(), if room => {
+                if let Some(query) = query {
                     count(&context.counters.tcp_queries);
                     waiting.push(answer(&context, query));
-                    continue;
-                }
-                None => {
+                } else {
                     open = false;
-                    continue;
                 }
-            },
+                continue;
+            }
         };
         let Some(response) = response else { continue };
         let written = timeout(whole, write_response(&mut output, &response)).await;

@@ -104,7 +104,9 @@ impl MemoryUpstream {
         }
         let rcode = if entries.is_some() { 0 } else { NXDOMAIN };
         let mut out = response(query, question, rcode, found.len());
-        found.iter().for_each(|entry| entry.put(OWNER, &mut out));
+        for entry in &found {
+            entry.put(OWNER, &mut out);
+        }
         if found.is_empty() {
             self.soa().put(OWNER, &mut out);
         }

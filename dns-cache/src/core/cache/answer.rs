@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// The bounds of what is kept, in seconds.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_field_names, reason = "the unit is in the name")]
 pub(crate) struct TtlLimits {
     pub(crate) min_secs: u32,
     pub(crate) max_secs: u32,

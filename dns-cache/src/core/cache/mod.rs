@@ -98,7 +98,7 @@ impl Cache {
         })
     }
 
-    #[expect(clippy::indexing_slicing, reason = "the remainder is below the number of shards")]
+    #[allow(clippy::indexing_slicing, reason = "the remainder is below the number of shards")]
     #[expect(clippy::cast_possible_truncation, reason = "any 32 bits of the hash choose a shard")]
     fn with_shard<T>(&self, key: &Key, run: impl FnOnce(&mut Shard, u64) -> T) -> T {
         let hash = self.hash.hash_one(key);

@@ -80,8 +80,7 @@ impl<'m> Message<'m> {
 
     fn check_records(&self) -> Result<Option<Edns>> {
         let (mut edns, mut at) = (None, self.records_at);
-        let mut sections = Sections::new(&self.header);
-        while let Some(section) = sections.next() {
+        for section in Sections::new(&self.header) {
             let record = Record::read(self.bytes, at, section)?;
             at = record.end;
             if record.rtype != RecordType::OPT {
@@ -341,7 +340,9 @@ mod tests {
         #[test]
         fn hostile_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             if let Ok(message) = Message::parse(&bytes) {
-                message.records().for_each(|record| drop((record.name(), record.data())));
+                for record in message.records() {
+                    _ = (record.name(), record.data());
+                }
             }
         }
 
@@ -353,7 +354,9 @@ mod tests {
             }
             bytes.truncate(cut.max(12));
             if let Ok(message) = Message::parse(&bytes) {
-                message.records().for_each(|record| drop((record.name(), record.data())));
+                for record in message.records() {
+                    _ = (record.name(), record.data());
+                }
             }
         }
     }

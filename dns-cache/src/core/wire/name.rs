@@ -311,7 +311,7 @@ mod tests {
     fn a_long_chain_of_pointers_is_refused() {
         let mut message = vec![0, 0];
         for at in 0u16..200 {
-            message.extend((0xC000 | at * 2).to_be_bytes());
+            message.extend((0xC000 | (at * 2)).to_be_bytes());
         }
         assert!(Name::read(&message, 2 * 100).is_ok());
         assert!(Name::read(&message, 2 * 180).is_err());

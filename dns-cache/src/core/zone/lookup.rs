@@ -23,7 +23,7 @@ pub(crate) enum Verdict {
     /// The response holds what there is to say.
     Done(Rcode),
     /// The response holds a CNAME to this name, in lower case, which is to be looked up in turn.
-    Alias(Name),
+    Alias(Box<Name>),
 }
 
 /// What a form of name found.
@@ -31,7 +31,7 @@ enum Found {
     NxDomain,
     NoData,
     Records,
-    Alias(Name),
+    Alias(Box<Name>),
 }
 
 /// Where records go and what they are for.
@@ -74,7 +74,7 @@ impl Zone {
         let settings = &self.settings;
         let [refresh, retry, expire] = SOA_TIMES;
         // Serials wrap (RFC 1982), so the low bits of the revision will do.
-        let serial = (self.revision & u64::from(u32::MAX)) as u32;
+        let serial = u32::try_from(self.revision & u64::from(u32::MAX)).unwrap_or_default();
         let numbers = [serial, refresh, retry, expire, settings.ttl_secs];
         let soa = Rdata::Soa { mname: &settings.mname, rname: &settings.rname, numbers };
         writer.record(section, &settings.domain, RecordType::SOA, settings.ttl_secs, soa);
@@ -152,7 +152,7 @@ impl Zone {
         if asked.rtype == RecordType::CNAME {
             return Found::Records;
         }
-        Found::Alias(target.to_lowercase())
+        Found::Alias(Box::new(target.to_lowercase()))
     }
 
     /// `host.service.namespace.svc`, or a protocol, which has nothing but SRV names below it.

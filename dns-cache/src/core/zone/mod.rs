@@ -93,7 +93,7 @@ impl Zone {
         match self.services.insert(key, Arc::clone(&entry)) {
             Some(before) => self.leave_addresses(&before, Some(&entry)),
             None => {
-                self.change_namespace(entry.namespace_label(), |namespace| namespace.services += 1)
+                self.change_namespace(entry.namespace_label(), |namespace| namespace.services += 1);
             }
         }
         self.join_addresses(&entry);

@@ -23,8 +23,10 @@ pub(super) struct SharedMap<K, V> {
 
 impl<K: Hash + Eq + Clone, V: Clone> SharedMap<K, V> {
     pub(super) fn new(hash: KeyedHash) -> Self {
-        let row = Arc::new(vec![Arc::new(HashMap::with_hasher(hash)); FANOUT]);
-        Self { hash, rows: Arc::new(vec![row; FANOUT]) }
+        // All places share one empty bucket until something is put there.
+        let bucket = Arc::new(HashMap::with_hasher(hash));
+        let row = Arc::new(std::iter::repeat_n(bucket, FANOUT).collect::<Vec<_>>());
+        Self { hash, rows: Arc::new(std::iter::repeat_n(row, FANOUT).collect()) }
     }
 
     pub(super) fn get<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<&V>
@@ -90,10 +92,11 @@ mod tests {
                 if at == cut {
                     snapshot = (map.clone(), model.clone());
                 }
-                match value {
-                    Some(value) => prop_assert_eq!(map.insert(key, value), model.insert(key, value)),
-                    None => prop_assert_eq!(map.remove(&key), model.remove(&key)),
-                }
+                let (before, expected) = match value {
+                    Some(value) => (map.insert(key, value), model.insert(key, value)),
+                    None => (map.remove(&key), model.remove(&key)),
+                };
+                prop_assert_eq!(before, expected);
             }
             for key in 0..300 {
                 prop_assert_eq!(map.get(&key), model.get(&key));

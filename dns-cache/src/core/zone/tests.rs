@@ -1,5 +1,3 @@
-#![allow(clippy::indexing_slicing, reason = "a test may fail on its own bytes")]
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
