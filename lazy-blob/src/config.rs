@@ -48,44 +48,20 @@ pub struct Config {
 
 /// [`Config::cache_bytes`]. The default holds 16 spans of the default size, so that 1,000 blobs in
 /// one process stay within 8 GiB; 0 keeps nothing.
-pub const CACHE_BYTES: Limit<u64> = Limit {
-    default: 8 << 20,
-    min: 0,
-    max: 1 << 40,
-};
+pub const CACHE_BYTES: Limit<u64> = Limit { default: 8 << 20, min: 0, max: 1 << 40 };
 /// [`Config::fetch_bytes`]. A range request over a 20 ms link at 1 Gb/s moves 2.5 MB in one round
 /// trip: the default keeps the link busy without holding much. A span larger than this is
 /// fetched alone.
-pub const FETCH_BYTES: Limit<u64> = Limit {
-    default: 2 << 20,
-    min: 1,
-    max: 1 << 30,
-};
+pub const FETCH_BYTES: Limit<u64> = Limit { default: 2 << 20, min: 1, max: 1 << 30 };
 /// [`Config::fetches`]. Browsers open six connections to one host (RFC 9112, section 9.4, asks to
 /// be conservative); four leave room for other blobs.
-pub const FETCHES: Limit<usize> = Limit {
-    default: 4,
-    min: 1,
-    max: 256,
-};
+pub const FETCHES: Limit<usize> = Limit { default: 4, min: 1, max: 256 };
 /// [`Config::retries`]. One more try tells a damaged transfer from a damaged blob.
-pub const RETRIES: Limit<u32> = Limit {
-    default: 1,
-    min: 0,
-    max: 16,
-};
+pub const RETRIES: Limit<u32> = Limit { default: 1, min: 0, max: 16 };
 /// [`Config::read_bytes`]. A larger file is read in ranges.
-pub const READ_BYTES: Limit<u64> = Limit {
-    default: 256 << 20,
-    min: 1,
-    max: 1 << 40,
-};
+pub const READ_BYTES: Limit<u64> = Limit { default: 256 << 20, min: 1, max: 1 << 40 };
 /// [`Config::queue`]. Enough for the readers of one container's start.
-pub const QUEUE: Limit<usize> = Limit {
-    default: 32,
-    min: 1,
-    max: 1 << 16,
-};
+pub const QUEUE: Limit<usize> = Limit { default: 32, min: 1, max: 1 << 16 };
 
 impl Default for Config {
     fn default() -> Self {
@@ -136,58 +112,27 @@ pub struct IndexConfig {
 
 /// [`IndexConfig::span_bytes`]. A reader decodes one span to serve a byte of it: 512 KiB take
 /// about 1.3 ms of one core. A span ends at the first deflate block boundary after this.
-pub const SPAN_BYTES: Limit<u64> = Limit {
-    default: 512 << 10,
-    min: 4 << 10,
-    max: 1 << 30,
-};
+pub const SPAN_BYTES: Limit<u64> = Limit { default: 512 << 10, min: 4 << 10, max: 1 << 30 };
 /// [`IndexConfig::span_compressed_bytes`]. A reader fetches one whole span to verify it, so this
 /// bounds the cost of a cold read: with deflate blocks of at most 64 KiB it stays below 256 KiB.
-pub const SPAN_COMPRESSED_BYTES: Limit<u64> = Limit {
-    default: 192 << 10,
-    min: 1 << 10,
-    max: 1 << 30,
-};
+pub const SPAN_COMPRESSED_BYTES: Limit<u64> =
+    Limit { default: 192 << 10, min: 1 << 10, max: 1 << 30 };
 /// [`IndexConfig::max_span_bytes`]. A deflate block may be of any length, and a span can't end
 /// within one; a span is decoded in memory, so its size must have an end.
-pub const MAX_SPAN_BYTES: Limit<u64> = Limit {
-    default: 64 << 20,
-    min: 64 << 10,
-    max: 1 << 31,
-};
+pub const MAX_SPAN_BYTES: Limit<u64> = Limit { default: 64 << 20, min: 64 << 10, max: 1 << 31 };
 /// [`IndexConfig::max_blob_bytes`]. Larger than any layer seen; registries refuse layers over
 /// 10 to 52 GB.
-pub const MAX_BLOB_BYTES: Limit<u64> = Limit {
-    default: 256 << 30,
-    min: 1 << 10,
-    max: 1 << 50,
-};
+pub const MAX_BLOB_BYTES: Limit<u64> = Limit { default: 256 << 30, min: 1 << 10, max: 1 << 50 };
 /// [`IndexConfig::max_ratio`], checked after the first 256 MiB of output. Deflate reaches 1,032
 /// on zeros (zlib's "Maximum Compression Factor"); image layers lie between 2 and 5.
-pub const MAX_RATIO: Limit<u64> = Limit {
-    default: 200,
-    min: 2,
-    max: 2_000,
-};
+pub const MAX_RATIO: Limit<u64> = Limit { default: 200, min: 2, max: 2_000 };
 /// [`IndexConfig::max_entries`]. A large layer of a Python or Node image has about 200,000.
-pub const MAX_ENTRIES: Limit<u64> = Limit {
-    default: 4 << 20,
-    min: 1,
-    max: 1 << 31,
-};
+pub const MAX_ENTRIES: Limit<u64> = Limit { default: 4 << 20, min: 1, max: 1 << 31 };
 /// [`IndexConfig::max_path_bytes`]. Linux's `PATH_MAX`.
-pub const MAX_PATH_BYTES: Limit<u64> = Limit {
-    default: 4096,
-    min: 256,
-    max: 1 << 20,
-};
+pub const MAX_PATH_BYTES: Limit<u64> = Limit { default: 4096, min: 256, max: 1 << 20 };
 /// [`IndexConfig::max_extension_bytes`]. Linux allows 64 KiB for one extended attribute; Go's tar
 /// reader allows 1 MiB for one extended header.
-pub const MAX_EXTENSION_BYTES: Limit<u64> = Limit {
-    default: 1 << 20,
-    min: 1 << 10,
-    max: 1 << 26,
-};
+pub const MAX_EXTENSION_BYTES: Limit<u64> = Limit { default: 1 << 20, min: 1 << 10, max: 1 << 26 };
 
 impl Default for IndexConfig {
     fn default() -> Self {

@@ -10,8 +10,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use lazy_blob::{
-    Blob, Config, EntryKind, Error, ErrorKind, Fault, FaultSource, Index, IndexConfig, MemorySource,
-    Result, Source,
+    Blob, Config, EntryKind, Error, ErrorKind, Fault, FaultSource, Index, IndexConfig,
+    MemorySource, Result, Source,
 };
 use proptest::prelude::*;
 use support::{Random, files, gzip, index, small_spans, tar};
@@ -477,7 +477,9 @@ async fn a_table_of_contents_that_lies_is_found_out() {
     let checksum = lazy_blob::Digest::of(&encoded[..body]);
     encoded[body..].copy_from_slice(&checksum.0);
 
-    for (index, kind) in [(index, None), (Index::decode(&encoded).unwrap(), Some(ErrorKind::Corrupt))] {
+    for (index, kind) in
+        [(index, None), (Index::decode(&encoded).unwrap(), Some(ErrorKind::Corrupt))]
+    {
         let source = Arc::new(MemorySource::new(honest.clone()));
         let opened = Blob::open(source, Arc::new(index), Config::default()).await;
         let (blob, driver) = opened.unwrap();

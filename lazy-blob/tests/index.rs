@@ -280,6 +280,15 @@ fn header(kind: tar::EntryType, path: &str, size: u64) -> tar::Header {
     header
 }
 
+/// A PAX record, whose length counts its own digits.
+fn record(key: &str, value: &str) -> String {
+    let rest = format!(" {key}={value}\n");
+    (rest.len()..)
+        .map(|length| format!("{length}{rest}"))
+        .find(|record| record.starts_with(&format!("{} ", record.len())))
+        .unwrap()
+}
+
 #[test]
 fn every_entry_type_and_extension() {
     use tar::EntryType as Type;
@@ -304,9 +313,14 @@ fn every_entry_type_and_extension() {
     append(header(Type::Fifo, "d/fifo", 0), b"");
     append(header(Type::Continuous, "d/contiguous", 2), b"hi");
     append(header(Type::new(b'V'), "volume", 0), b"");
-    let records = b"30 mtime=-1.000000000000000001\n20 path=pax/\xc3\xa4/long\n\
-        18 uid=4294967296\n38 SCHILY.xattr.security.capability=\x01\0\n";
-    append(header(Type::XHeader, "ignored", records.len() as u64), records);
+    let records = [
+        record("mtime", "-1.25"),
+        record("path", "pax/ä/long"),
+        record("uid", "4294967296"),
+        record("SCHILY.xattr.security.capability", "\u{1}\0"),
+    ]
+    .concat();
+    append(header(Type::XHeader, "ignored", records.len() as u64), records.as_bytes());
     append(header(Type::Regular, "short", 4), b"pax!");
     append(header(Type::XGlobalHeader, "global", 14), b"14 gname=team\n");
     append(header(Type::Regular, "d/file", 3), b"new");
@@ -353,7 +367,7 @@ fn every_entry_type_and_extension() {
     assert_eq!(content("d/file"), b"new", "the last of a path counts");
     assert_eq!(content("d/hardlink"), b"abc", "a link names the file before it");
     let pax = index.entry("/pax//./ä/long").unwrap();
-    assert_eq!((pax.mtime, pax.mtime_nanos, pax.uid), (-1, 0, 1 << 32));
+    assert_eq!((pax.mtime, pax.mtime_nanos, pax.uid), (-2, 750_000_000, 1 << 32));
     assert_eq!(&*pax.xattrs[0].name, b"security.capability");
     assert_eq!(&*pax.xattrs[0].value, b"\x01\0");
     let first = index.entries().first().unwrap();
@@ -379,7 +393,8 @@ fn archives_of_real_tools() {
         "tar --sort=name -cf - src tests | pigz -i -b 32",
     ] {
         let script = format!("set -o pipefail; {{ {command}; }}");
-        let made = std::process::Command::new("bash").args(["-c", &script]).current_dir(folder).output();
+        let made =
+            std::process::Command::new("bash").args(["-c", &script]).current_dir(folder).output();
         let blob = match made {
             Ok(made) if made.status.success() => made.stdout,
             other => {
@@ -390,7 +405,8 @@ fn archives_of_real_tools() {
             }
         };
         let mut archive = Vec::new();
-        std::io::Read::read_to_end(&mut MultiGzDecoder::new(blob.as_slice()), &mut archive).unwrap();
+        std::io::Read::read_to_end(&mut MultiGzDecoder::new(blob.as_slice()), &mut archive)
+            .unwrap();
         let index = index(&blob, &small_spans());
         assert_spans(&index, &blob, &archive);
         let name = "src/core/spans.rs";

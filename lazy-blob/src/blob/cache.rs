@@ -31,14 +31,7 @@ struct Slot {
 impl SpanCache {
     pub(super) fn new(bound: u64) -> Self {
         let (newest, oldest, hand) = (None, None, None);
-        Self {
-            bound,
-            bytes: 0,
-            slots: HashMap::new(),
-            newest,
-            oldest,
-            hand,
-        }
+        Self { bound, bytes: 0, slots: HashMap::new(), newest, oldest, hand }
     }
 
     /// Bytes of the spans that are held.
@@ -65,15 +58,7 @@ impl SpanCache {
             slot.newer = Some(number);
         }
         self.oldest.get_or_insert(number);
-        self.slots.insert(
-            number,
-            Slot {
-                span,
-                marked: false,
-                newer: None,
-                older,
-            },
-        );
+        self.slots.insert(number, Slot { span, marked: false, newer: None, older });
         self.bytes += length;
     }
 

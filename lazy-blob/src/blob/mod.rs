@@ -204,10 +204,7 @@ impl Blob {
             )),
             kind => Err(Error::new(
                 ErrorKind::Invalid,
-                format!(
-                    "{}: is {kind:?} and has no content: read a regular file",
-                    shown()
-                ),
+                format!("{}: is {kind:?} and has no content: read a regular file", shown()),
             )),
         }
     }
@@ -226,9 +223,7 @@ impl Blob {
         let headers = usize::try_from(entry.offset - entry.header_offset).unwrap_or(usize::MAX);
         self.shared.check_range(&wanted)?;
         let bytes = self.read_at(entry.header_offset..wanted.end).await?;
-        let matches = bytes
-            .get(..headers)
-            .is_some_and(|headers| entry.matches_headers(headers));
+        let matches = bytes.get(..headers).is_some_and(|headers| entry.matches_headers(headers));
         if !matches {
             return Err(Error::new(
                 ErrorKind::Corrupt,
@@ -252,10 +247,7 @@ impl Blob {
         for want in runs(&missing) {
             let (senders, receivers): (Vec<_>, Vec<_>) =
                 want.clone().map(|_| oneshot::channel()).unzip();
-            let want = Want {
-                first: want.start,
-                replies: senders,
-            };
+            let want = Want { first: want.start, replies: senders };
             self.wants.send(want).await.map_err(|_| self.closed())?;
             replies.extend(receivers);
         }
@@ -269,18 +261,11 @@ impl Blob {
     }
 
     fn check_open(&self) -> Result<()> {
-        if self.wants.is_closed() {
-            Err(self.closed())
-        } else {
-            Ok(())
-        }
+        if self.wants.is_closed() { Err(self.closed()) } else { Ok(()) }
     }
 
     fn closed(&self) -> Error {
-        let error = Error::new(
-            ErrorKind::Closed,
-            "the blob's driver is gone: open it again",
-        );
+        let error = Error::new(ErrorKind::Closed, "the blob's driver is gone: open it again");
         match self.shared.failure.get() {
             Some(cause) => error.with_source(cause.clone()),
             None => error,
@@ -301,10 +286,7 @@ impl Shared {
         if end - start > limit {
             return Err(Error::new(
                 ErrorKind::Exhausted,
-                format!(
-                    "a read of {} bytes, read_bytes is {limit}: ask in parts",
-                    end - start
-                ),
+                format!("a read of {} bytes, read_bytes is {limit}: ask in parts", end - start),
             ));
         }
         Ok(())
@@ -314,11 +296,7 @@ impl Shared {
     fn fetch_range(&self, run: &Range<usize>) -> Range<u64> {
         let span = |number: usize| self.index.span(number).map(|span| span.compressed);
         let start = span(run.start).map_or(0, |bytes| bytes.start);
-        let end = run
-            .end
-            .checked_sub(1)
-            .and_then(span)
-            .map_or(start, |bytes| bytes.end);
+        let end = run.end.checked_sub(1).and_then(span).map_or(start, |bytes| bytes.end);
         start..end.max(start)
     }
 
@@ -356,31 +334,22 @@ impl Shared {
             })
             .collect();
         drop(cache);
-        add(
-            &self.counters.cache_hits,
-            (found.len() - missing.len()) as u64,
-        );
+        add(&self.counters.cache_hits, (found.len() - missing.len()) as u64);
         add(&self.counters.cache_misses, missing.len() as u64);
         (found, missing)
     }
 
     /// Where `range` of the archive lies in the decoded span.
     fn within(&self, number: usize, span: &Bytes, range: &Range<u64>) -> Range<usize> {
-        let start = self
-            .index
-            .span(number)
-            .map_or(0, |span| span.uncompressed.start);
+        let start = self.index.span(number).map_or(0, |span| span.uncompressed.start);
         let at = |offset: u64| {
-            usize::try_from(offset.saturating_sub(start))
-                .unwrap_or(usize::MAX)
-                .min(span.len())
+            usize::try_from(offset.saturating_sub(start)).unwrap_or(usize::MAX).min(span.len())
         };
         at(range.start)..at(range.end)
     }
 
     fn part<'a>(&self, number: usize, span: &'a Bytes, range: &Range<u64>) -> &'a [u8] {
-        span.get(self.within(number, span, range))
-            .unwrap_or_default()
+        span.get(self.within(number, span, range)).unwrap_or_default()
     }
 
     fn slice(&self, number: usize, span: &Bytes, range: &Range<u64>) -> Bytes {
@@ -412,8 +381,6 @@ fn runs(numbers: &[usize]) -> Vec<Range<usize>> {
 
 impl fmt::Debug for Blob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Blob")
-            .field("index", &self.shared.index)
-            .finish_non_exhaustive()
+        f.debug_struct("Blob").field("index", &self.shared.index).finish_non_exhaustive()
     }
 }

@@ -138,11 +138,7 @@ impl Work {
         let (source, range) = (Arc::clone(&self.source), self.shared.fetch_range(&run));
         add(&self.shared.counters.requests, 1);
         self.running.push(Box::pin(async move {
-            Fetched {
-                run,
-                attempt,
-                answer: source.read(range).await,
-            }
+            Fetched { run, attempt, answer: source.read(range).await }
         }));
     }
 
@@ -151,14 +147,7 @@ impl Work {
     /// # Errors
     ///
     /// [`Changed`](ErrorKind::Changed), which no later read can mend: it ends the driver.
-    fn receive(
-        &mut self,
-        Fetched {
-            run,
-            attempt,
-            answer,
-        }: Fetched,
-    ) -> Result<()> {
+    fn receive(&mut self, Fetched { run, attempt, answer }: Fetched) -> Result<()> {
         let bytes = match answer {
             Ok(bytes) => bytes,
             Err(error) => return self.fail_run(run, error),
@@ -175,11 +164,7 @@ impl Work {
             let at = |offset: u64| usize::try_from(offset - range.start).unwrap_or(usize::MAX);
             // Within `bytes`, since the run's range covers each of its spans.
             let bytes = bytes.slice(at(span.start)..at(span.end));
-            self.decoding.push_back(Compressed {
-                number,
-                attempt,
-                bytes,
-            });
+            self.decoding.push_back(Compressed { number, attempt, bytes });
         }
         Ok(())
     }
@@ -208,12 +193,7 @@ impl Work {
 
     /// Verifies and decodes one span: about a millisecond for one of the default size.
     fn decode_one(&mut self) {
-        let Some(Compressed {
-            number,
-            attempt,
-            bytes,
-        }) = self.decoding.pop_front()
-        else {
+        let Some(Compressed { number, attempt, bytes }) = self.decoding.pop_front() else {
             return;
         };
         match self.shared.index.decode_span(number, &bytes) {

@@ -77,11 +77,7 @@ impl IndexBuilder {
     /// [`Invalid`](ErrorKind::Invalid) for a setting out of its range.
     pub fn new(config: IndexConfig) -> Result<Self> {
         config.validate()?;
-        let archive = Archive {
-            toc: TocParser::new(&config),
-            diff_id: Hasher::new(),
-            bytes: 0,
-        };
+        let archive = Archive { toc: TocParser::new(&config), diff_id: Hasher::new(), bytes: 0 };
         Ok(Self {
             config,
             spans: Spans::Unknown(Vec::new()),

@@ -48,10 +48,7 @@ impl Index {
         writer.raw(&parts.blob_digest.0);
         writer.raw(&parts.diff_id.0);
         writer.number(parts.spans.len() as u64);
-        parts
-            .spans
-            .iter()
-            .for_each(|span| put_span(&mut writer, span));
+        parts.spans.iter().for_each(|span| put_span(&mut writer, span));
         put_toc(&mut writer, &parts.entries)?;
         let digest = Digest::of(&writer.bytes);
         writer.raw(&digest.0);
@@ -88,24 +85,15 @@ impl Index {
 }
 
 fn damaged() -> Error {
-    Error::new(
-        ErrorKind::Corrupt,
-        "index: damaged: build it again from the blob",
-    )
+    Error::new(ErrorKind::Corrupt, "index: damaged: build it again from the blob")
 }
 
 /// The bytes before the checksum, if magic, version and checksum are right.
 fn verified(bytes: &[u8]) -> Result<&[u8]> {
     if !bytes.starts_with(&MAGIC) {
-        return Err(Error::new(
-            ErrorKind::Corrupt,
-            "index: no magic: this is no index",
-        ));
+        return Err(Error::new(ErrorKind::Corrupt, "index: no magic: this is no index"));
     }
-    let body = bytes
-        .len()
-        .checked_sub(DIGEST_BYTES)
-        .and_then(|at| bytes.split_at_checked(at));
+    let body = bytes.len().checked_sub(DIGEST_BYTES).and_then(|at| bytes.split_at_checked(at));
     let (body, checksum) = body.ok_or_else(damaged)?;
     if Digest::of(body).0 != checksum {
         return Err(Error::new(
@@ -136,14 +124,10 @@ fn read_parts(reader: &mut Reader) -> Option<Parts> {
     let count = reader.number()?;
     let mut spans: Vec<Span> = Vec::new();
     for _ in 0..count {
-        let before = spans
-            .last()
-            .map_or((0, 0), |span| (span.in_end, span.out_end));
+        let before = spans.last().map_or((0, 0), |span| (span.in_end, span.out_end));
         spans.push(read_span(reader, compression, before)?);
     }
-    let end = spans
-        .last()
-        .map_or((0, 0), |span| (span.in_end, span.out_end));
+    let end = spans.last().map_or((0, 0), |span| (span.in_end, span.out_end));
     let fits = end.0 <= compressed_bytes && end.1 == uncompressed_bytes;
     fits.then_some(Parts {
         compression,
@@ -164,11 +148,7 @@ fn check_limits(parts: &Parts, config: &IndexConfig) -> Result<()> {
         Err(Error::new(ErrorKind::Exhausted, message))
     };
     if span > config.max_span_bytes {
-        return over(
-            "the longest span (max_span_bytes)",
-            span,
-            config.max_span_bytes,
-        );
+        return over("the longest span (max_span_bytes)", span, config.max_span_bytes);
     }
     if parts.uncompressed_bytes > config.max_blob_bytes {
         return over(
@@ -214,30 +194,16 @@ fn read_span(
         (Compression::Gzip, 8..16) if in_before > 0 => {
             let length = reader.number()?;
             let packed = reader.number().and_then(|length| reader.raw(length))?;
-            Start::Block {
-                bits: bits?,
-                window: Window::from_parts(length, packed)?,
-            }
+            Start::Block { bits: bits?, window: Window::from_parts(length, packed)? }
         }
         _ => return None,
     };
     let in_start = in_before - u64::from(matches!(bits, Some(1..8)));
-    let in_end = in_start
-        .checked_add(in_length)
-        .filter(|&end| end > in_before.min(in_start))?;
-    let out_end = out_before
-        .checked_add(out_length)
-        .filter(|&end| end > out_before)?;
+    let in_end = in_start.checked_add(in_length).filter(|&end| end > in_before.min(in_start))?;
+    let out_end = out_before.checked_add(out_length).filter(|&end| end > out_before)?;
     // What is allocated to decode a span is then bound to the bytes that were fetched for it.
     let plausible = out_length <= in_length.checked_mul(MAX_DEFLATE_RATIO)?;
-    plausible.then_some(Span {
-        in_start,
-        in_end,
-        out_start: out_before,
-        out_end,
-        start,
-        digest,
-    })
+    plausible.then_some(Span { in_start, in_end, out_start: out_before, out_end, start, digest })
 }
 
 fn put_toc(writer: &mut Writer, entries: &[Entry]) -> Result<()> {
@@ -251,10 +217,7 @@ fn put_toc(writer: &mut Writer, entries: &[Entry]) -> Result<()> {
     let mut deflate = Deflate::new(6, false, 15);
     let status = deflate.compress(&toc.bytes, &mut packed, DeflateFlush::Finish);
     if status != Ok(Status::StreamEnd) {
-        return Err(Error::new(
-            ErrorKind::Exhausted,
-            "zlib refused the table of contents",
-        ));
+        return Err(Error::new(ErrorKind::Exhausted, "zlib refused the table of contents"));
     }
     packed.truncate(usize::try_from(deflate.total_out()).unwrap_or(usize::MAX));
     let small = (packed.len() as u64).saturating_mul(MAX_TOC_RATIO) >= toc.bytes.len() as u64;
@@ -364,10 +327,7 @@ fn read_xattrs(reader: &mut Reader) -> Option<Vec<Xattr>> {
     let count = reader.number()?;
     let mut xattrs = Vec::new();
     for _ in 0..count {
-        xattrs.push(Xattr {
-            name: reader.string()?,
-            value: reader.string()?,
-        });
+        xattrs.push(Xattr { name: reader.string()?, value: reader.string()? });
     }
     Some(xattrs)
 }

@@ -55,22 +55,14 @@ impl BlockInflate {
         // SAFETY: `stream` is valid and its allocator is set by `default`; the version is the
         // library's own NUL-terminated text.
         let code = unsafe { inflateInit2_(&raw mut *stream, RAW_WINDOW_BITS, zlibVersion(), size) };
-        if code == Z_OK {
-            Ok(Self { stream })
-        } else {
-            Err(out_of_memory())
-        }
+        if code == Z_OK { Ok(Self { stream }) } else { Err(out_of_memory()) }
     }
 
     /// Starts over with the next member's deflate data.
     pub(super) fn reset(&mut self) -> Result<()> {
         // SAFETY: `stream` was initialised in `new`.
         let code = unsafe { inflateReset(&raw mut *self.stream) };
-        if code == Z_OK {
-            Ok(())
-        } else {
-            Err(out_of_memory())
-        }
+        if code == Z_OK { Ok(()) } else { Err(out_of_memory()) }
     }
 
     /// Inflates until the input is used up, the output is full or a block ends.
@@ -126,8 +118,5 @@ fn clamp(length: usize) -> uInt {
 }
 
 fn out_of_memory() -> Error {
-    Error::new(
-        ErrorKind::Exhausted,
-        "zlib refused its state: free memory and try again",
-    )
+    Error::new(ErrorKind::Exhausted, "zlib refused its state: free memory and try again")
 }

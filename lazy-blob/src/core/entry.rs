@@ -87,10 +87,7 @@ impl Entry {
     /// the file that they name.
     #[must_use]
     pub fn is_readable(&self) -> bool {
-        matches!(
-            self.kind,
-            EntryKind::Regular | EntryKind::HardLink | EntryKind::Other(_)
-        )
+        matches!(self.kind, EntryKind::Regular | EntryKind::HardLink | EntryKind::Other(_))
     }
 
     /// Where the content lies in the uncompressed archive.

@@ -40,12 +40,7 @@ enum State {
 
 impl HeaderParser {
     pub(super) fn new() -> Self {
-        Self {
-            state: State::Fixed { at: 0 },
-            flags: 0,
-            crc: 0,
-            seen: 0,
-        }
+        Self { state: State::Fixed { at: 0 }, flags: 0, crc: 0, seen: 0 }
     }
 
     /// Takes the header's next bytes; gives how many, and whether the header is whole.
@@ -77,12 +72,10 @@ impl HeaderParser {
         Ok(match self.state {
             State::Fixed { at } => self.fixed(at, byte)?,
             State::ExtraLength { low: None } => State::ExtraLength { low: Some(byte) },
-            State::ExtraLength { low: Some(low) } => State::Extra {
-                left: u16::from_le_bytes([low, byte]),
-            },
-            State::Extra { left } => State::Extra {
-                left: left.saturating_sub(1),
-            },
+            State::ExtraLength { low: Some(low) } => {
+                State::Extra { left: u16::from_le_bytes([low, byte]) }
+            }
+            State::Extra { left } => State::Extra { left: left.saturating_sub(1) },
             State::Name if byte == 0 => State::Comment,
             State::Comment if byte == 0 => State::HeaderCrc { low: None },
             State::HeaderCrc { low: None } => State::HeaderCrc { low: Some(byte) },
@@ -112,11 +105,7 @@ impl HeaderParser {
             3 if byte & FLAGS_RESERVED != 0 => return Err(corrupt("reserved header flag is set")),
             _ => {}
         }
-        Ok(if at == 9 {
-            State::ExtraLength { low: None }
-        } else {
-            State::Fixed { at: at + 1 }
-        })
+        Ok(if at == 9 { State::ExtraLength { low: None } } else { State::Fixed { at: at + 1 } })
     }
 
     /// Passes over the parts that the flags say are absent.
@@ -136,10 +125,7 @@ impl HeaderParser {
 }
 
 pub(super) fn corrupt(what: &str) -> Error {
-    Error::new(
-        ErrorKind::Corrupt,
-        format!("gzip: {what}: the blob is damaged or no gzip"),
-    )
+    Error::new(ErrorKind::Corrupt, format!("gzip: {what}: the blob is damaged or no gzip"))
 }
 
 #[cfg(test)]
@@ -185,11 +171,7 @@ mod tests {
         for header in cases {
             let data = [header.as_slice(), b"deflate data"].concat();
             for piece in 1..=data.len() {
-                assert_eq!(
-                    length(&data, piece).unwrap(),
-                    Some(header.len()),
-                    "{header:?} {piece}"
-                );
+                assert_eq!(length(&data, piece).unwrap(), Some(header.len()), "{header:?} {piece}");
             }
             assert_eq!(length(&header[..header.len() - 1], 3).unwrap(), None);
         }
@@ -198,27 +180,12 @@ mod tests {
     #[test]
     fn what_is_no_header_is_refused() {
         let wrong_crc = with_flags(FLAG_HEADER_CRC, &[0, 0]);
-        let corrupt = [
-            with_flags(0x20, b""),
-            b"PK\x03\x04".to_vec(),
-            vec![0x1f, 0x8c],
-            wrong_crc,
-        ];
+        let corrupt = [with_flags(0x20, b""), b"PK\x03\x04".to_vec(), vec![0x1f, 0x8c], wrong_crc];
         for bytes in corrupt {
-            assert_eq!(
-                length(&bytes, 1).unwrap_err().kind(),
-                ErrorKind::Corrupt,
-                "{bytes:?}"
-            );
+            assert_eq!(length(&bytes, 1).unwrap_err().kind(), ErrorKind::Corrupt, "{bytes:?}");
         }
-        assert_eq!(
-            length(&[0x1f, 0x8b, 7], 1).unwrap_err().kind(),
-            ErrorKind::Unsupported
-        );
+        assert_eq!(length(&[0x1f, 0x8b, 7], 1).unwrap_err().kind(), ErrorKind::Unsupported);
         let endless = with_flags(FLAG_NAME, &vec![b'x'; 2 << 20]);
-        assert_eq!(
-            length(&endless, 4096).unwrap_err().kind(),
-            ErrorKind::Corrupt
-        );
+        assert_eq!(length(&endless, 4096).unwrap_err().kind(), ErrorKind::Corrupt);
     }
 }

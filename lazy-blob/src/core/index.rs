@@ -75,10 +75,7 @@ impl Index {
         let mut by_path: Vec<u32> = (0..count).collect();
         let path = |number: u32| parts.entries.get(number as usize).map(|entry| &entry.path);
         by_path.sort_by(|&a, &b| path(a).cmp(&path(b)).then(a.cmp(&b)));
-        Ok(Self {
-            parts,
-            by_path: by_path.into(),
-        })
+        Ok(Self { parts, by_path: by_path.into() })
     }
 
     /// How the blob is compressed.
@@ -123,8 +120,7 @@ impl Index {
     #[must_use]
     pub fn entry(&self, path: impl AsRef<[u8]>) -> Option<&Entry> {
         let path = normalise(path.as_ref());
-        self.number_before(&path, u32::MAX)
-            .and_then(|number| self.numbered(number))
+        self.number_before(&path, u32::MAX).and_then(|number| self.numbered(number))
     }
 
     /// The entry whose content `path` names: as [`entry`](Self::entry), with hard links followed.
@@ -178,10 +174,7 @@ impl Index {
     /// [`Invalid`](ErrorKind::Invalid) for a span that does not exist.
     pub fn decode_span(&self, number: usize, compressed: &Bytes) -> Result<Bytes> {
         let span = self.parts.spans.get(number).ok_or_else(|| {
-            Error::new(
-                ErrorKind::Invalid,
-                format!("span {number} does not exist: ask for fewer"),
-            )
+            Error::new(ErrorKind::Invalid, format!("span {number} does not exist: ask for fewer"))
         })?;
         if Digest::of(compressed) != span.digest {
             return Err(Error::new(
@@ -214,15 +207,9 @@ impl Span {
         let from = match &self.start {
             Start::Plain => return Ok(compressed.clone()),
             Start::Member => From::Member,
-            Start::Block {
-                bits,
-                window: packed,
-            } => {
+            Start::Block { bits, window: packed } => {
                 window = packed.unpack()?;
-                From::Block {
-                    bits: *bits,
-                    window: &window,
-                }
+                From::Block { bits: *bits, window: &window }
             }
         };
         let length = usize::try_from(self.out_end - self.out_start)

@@ -2,10 +2,7 @@
 
 mod builder;
 mod codec;
-#[allow(
-    unsafe_code,
-    reason = "only libz-rs-sys tells deflate block boundaries"
-)]
+#[allow(unsafe_code, reason = "only libz-rs-sys tells deflate block boundaries")]
 mod deflate;
 mod digest;
 mod entry;

@@ -23,9 +23,7 @@ pub(super) fn normalise(path: &[u8]) -> Cow<'_, [u8]> {
 
 fn is_normal(path: &[u8]) -> bool {
     path.is_empty()
-        || path
-            .split(|&byte| byte == b'/')
-            .all(|part| !matches!(part, b"" | b"." | b".."))
+        || path.split(|&byte| byte == b'/').all(|part| !matches!(part, b"" | b"." | b".."))
 }
 
 #[cfg(test)]
@@ -44,11 +42,7 @@ mod tests {
             ("../../etc/passwd", "etc/passwd"),
             ("a/..b/...", "a/..b/..."),
         ] {
-            assert_eq!(
-                normalise(raw.as_bytes()).as_ref(),
-                normal.as_bytes(),
-                "{raw}"
-            );
+            assert_eq!(normalise(raw.as_bytes()).as_ref(), normal.as_bytes(), "{raw}");
         }
     }
 }

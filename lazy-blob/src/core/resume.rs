@@ -43,10 +43,8 @@ pub(super) fn inflate(
         let status = inflate
             .decompress(rest, free, InflateFlush::NoFlush)
             .map_err(|_| corrupt("deflate data is invalid"))?;
-        let (consumed, produced) = (
-            inflate.total_in() - before_in,
-            inflate.total_out() - before_out,
-        );
+        let (consumed, produced) =
+            (inflate.total_in() - before_in, inflate.total_out() - before_out);
         rest = after(rest, consumed);
         filled += usize::try_from(produced).unwrap_or(usize::MAX);
         if status == Status::StreamEnd && filled < out.len() {
@@ -93,9 +91,7 @@ fn feed(inflate: &mut Inflate, prefix: &[u8]) -> Result<()> {
 }
 
 fn next_member(rest: &[u8]) -> Result<&[u8]> {
-    let rest = rest
-        .get(TRAILER_BYTES..)
-        .ok_or_else(|| corrupt("it ends too early"))?;
+    let rest = rest.get(TRAILER_BYTES..).ok_or_else(|| corrupt("it ends too early"))?;
     after_header(rest)
 }
 
@@ -107,10 +103,7 @@ fn after_header(data: &[u8]) -> Result<&[u8]> {
 }
 
 fn after(data: &[u8], consumed: u64) -> &[u8] {
-    usize::try_from(consumed)
-        .ok()
-        .and_then(|at| data.get(at..))
-        .unwrap_or_default()
+    usize::try_from(consumed).ok().and_then(|at| data.get(at..)).unwrap_or_default()
 }
 
 /// An empty block with fixed codes, 10 bits: not last, type 1, the 7-bit end of block.

@@ -73,10 +73,7 @@ pub(super) struct GzipSpans {
 enum State {
     Header(HeaderParser),
     Body,
-    Trailer {
-        filled: usize,
-        bytes: [u8; TRAILER_BYTES],
-    },
+    Trailer { filled: usize, bytes: [u8; TRAILER_BYTES] },
     Between,
     Padding,
 }
@@ -159,10 +156,7 @@ impl GzipSpans {
                 }
                 taken
             }
-            State::Trailer {
-                filled,
-                bytes: trailer,
-            } => {
+            State::Trailer { filled, bytes: trailer } => {
                 let taken = fill(trailer, *filled, bytes);
                 *filled += taken;
                 if *filled == TRAILER_BYTES {
@@ -225,23 +219,14 @@ impl GzipSpans {
     /// Inflates a piece; `None` where only more input helps.
     fn take_body(&mut self, bytes: &[u8], sink: &mut impl Sink) -> Result<Option<usize>> {
         self.make_room();
-        let step = self.inflate.step(
-            bytes,
-            self.output.get_mut(self.filled..).unwrap_or_default(),
-        )?;
+        let step =
+            self.inflate.step(bytes, self.output.get_mut(self.filled..).unwrap_or_default())?;
         if step.consumed == 0 && step.produced == 0 && !step.ended && step.boundary.is_none() {
-            return if bytes.is_empty() {
-                Ok(None)
-            } else {
-                Err(corrupt("deflate data stalls"))
-            };
+            return if bytes.is_empty() { Ok(None) } else { Err(corrupt("deflate data stalls")) };
         }
         let used = bytes.get(..step.consumed).unwrap_or_default();
         self.account(used);
-        let fresh = self
-            .output
-            .get(self.filled..self.filled + step.produced)
-            .unwrap_or_default();
+        let fresh = self.output.get(self.filled..self.filled + step.produced).unwrap_or_default();
         self.member.add(fresh);
         self.total += fresh.len() as u64;
         self.filled += step.produced;
@@ -261,10 +246,7 @@ impl GzipSpans {
             self.settle_pending()?;
         }
         if step.ended {
-            self.state = State::Trailer {
-                filled: 0,
-                bytes: [0; TRAILER_BYTES],
-            };
+            self.state = State::Trailer { filled: 0, bytes: [0; TRAILER_BYTES] };
         } else if let Some(bits) = step.boundary
             && self.is_span_full()
         {
@@ -280,32 +262,19 @@ impl GzipSpans {
         let history = self.filled.saturating_sub(history)..self.filled;
         let window = self.output.get(history).unwrap_or_default().to_vec();
         let shared = (bits > 0).then_some(self.last_byte);
-        let start = Start::Block {
-            bits,
-            window: Window::EMPTY,
-        };
+        let start = Start::Block { bits, window: Window::EMPTY };
         self.open_span(start, self.input - u64::from(bits > 0));
         let data: Vec<u8> = shared.into_iter().collect();
         if let Some(open) = &mut self.open {
             open.hasher.update(&data);
         }
-        self.pending = Some(Pending {
-            bits,
-            window,
-            data,
-            output: Vec::new(),
-        });
+        self.pending = Some(Pending { bits, window, data, output: Vec::new() });
         Ok(())
     }
 
     fn open_span(&mut self, start: Start, in_start: u64) {
         let (out_start, hasher) = (self.total, Hasher::new());
-        self.open = Some(Open {
-            in_start,
-            out_start,
-            start,
-            hasher,
-        });
+        self.open = Some(Open { in_start, out_start, start, hasher });
     }
 
     /// Ends the span after the last byte that was taken; one without output is not kept.
@@ -333,10 +302,7 @@ impl GzipSpans {
             return Ok(());
         };
         if let Some(open) = &mut self.open {
-            open.start = Start::Block {
-                bits: pending.bits,
-                window: pending.pack()?,
-            };
+            open.start = Start::Block { bits: pending.bits, window: pending.pack()? };
         }
         Ok(())
     }
@@ -351,9 +317,10 @@ impl GzipSpans {
 
     fn check_limits(&self) -> Result<()> {
         let config = &self.config;
-        let (span_in, span_out) = self.open.as_ref().map_or((0, 0), |open| {
-            (self.input - open.in_start, self.total - open.out_start)
-        });
+        let (span_in, span_out) = self
+            .open
+            .as_ref()
+            .map_or((0, 0), |open| (self.input - open.in_start, self.total - open.out_start));
         let ratio = self.total.checked_div(self.input).unwrap_or(0);
         let over = |what, seen, field, limit| {
             Err(Error::new(
@@ -364,12 +331,7 @@ impl GzipSpans {
             ))
         };
         if self.total > config.max_blob_bytes {
-            return over(
-                "its output",
-                self.total,
-                "max_blob_bytes",
-                config.max_blob_bytes,
-            );
+            return over("its output", self.total, "max_blob_bytes", config.max_blob_bytes);
         }
         if span_in.max(span_out) > config.max_span_bytes {
             let seen = span_in.max(span_out);
@@ -384,8 +346,7 @@ impl GzipSpans {
     /// Moves the history to the front when the output is full.
     fn make_room(&mut self) {
         if self.output.len() - self.filled < WINDOW_BYTES {
-            self.output
-                .copy_within(self.filled - WINDOW_BYTES..self.filled, 0);
+            self.output.copy_within(self.filled - WINDOW_BYTES..self.filled, 0);
             self.filled = WINDOW_BYTES;
         }
     }
@@ -401,11 +362,7 @@ impl Member {
     fn check(&self, trailer: [u8; TRAILER_BYTES]) -> Result<()> {
         let stored = u64::from_le_bytes(trailer);
         let seen = u64::from(self.crc) | (self.output << 32);
-        if stored == seen {
-            Ok(())
-        } else {
-            Err(corrupt("a member's checksum mismatches"))
-        }
+        if stored == seen { Ok(()) } else { Err(corrupt("a member's checksum mismatches")) }
     }
 }
 
@@ -413,8 +370,7 @@ impl Pending {
     fn add(&mut self, data: &[u8], output: &[u8]) {
         self.data.extend_from_slice(data);
         let wanted = output.len().min(WINDOW_BYTES - self.output.len());
-        self.output
-            .extend_from_slice(output.get(..wanted).unwrap_or_default());
+        self.output.extend_from_slice(output.get(..wanted).unwrap_or_default());
     }
 
     fn is_ripe(&self) -> bool {

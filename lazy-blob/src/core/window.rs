@@ -25,16 +25,11 @@ pub(super) struct Window {
 
 impl Window {
     /// No output before the checkpoint.
-    pub(super) const EMPTY: Self = Self {
-        length: 0,
-        packed: Bytes::new(),
-    };
+    pub(super) const EMPTY: Self = Self { length: 0, packed: Bytes::new() };
 
     /// From an index's fields; `None` where they can't be those of a window.
     pub(super) fn from_parts(length: u64, packed: Bytes) -> Option<Self> {
-        let length = u16::try_from(length)
-            .ok()
-            .filter(|&it| usize::from(it) <= WINDOW_BYTES)?;
+        let length = u16::try_from(length).ok().filter(|&it| usize::from(it) <= WINDOW_BYTES)?;
         let plausible = packed.len() <= MAX_PACKED_BYTES && (length == 0) == packed.is_empty();
         plausible.then_some(Self { length, packed })
     }
@@ -58,10 +53,7 @@ impl Window {
                 .map(|(&byte, &keep)| if keep { byte } else { 0 })
                 .collect(),
         };
-        Ok(Self {
-            length,
-            packed: deflate(&sparse)?.into(),
-        })
+        Ok(Self { length, packed: deflate(&sparse)?.into() })
     }
 
     /// The window's bytes.
@@ -117,10 +109,7 @@ fn deflate(bytes: &[u8]) -> Result<Vec<u8>> {
     let mut deflate = Deflate::new(9, false, 15);
     let status = deflate.compress(bytes, &mut out, DeflateFlush::Finish);
     if status != Ok(Status::StreamEnd) {
-        return Err(Error::new(
-            ErrorKind::Exhausted,
-            "zlib refused a window: free memory",
-        ));
+        return Err(Error::new(ErrorKind::Exhausted, "zlib refused a window: free memory"));
     }
     out.truncate(usize::try_from(deflate.total_out()).unwrap_or(usize::MAX));
     Ok(out)

@@ -54,9 +54,7 @@ impl Reader {
 
     /// The next bytes, shared and not copied.
     pub(super) fn raw(&mut self, length: u64) -> Option<Bytes> {
-        let length = usize::try_from(length)
-            .ok()
-            .filter(|&it| it <= self.rest.len())?;
+        let length = usize::try_from(length).ok().filter(|&it| it <= self.rest.len())?;
         Some(self.rest.split_to(length))
     }
 

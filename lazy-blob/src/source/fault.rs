@@ -81,12 +81,7 @@ impl<S: Source> FaultSource<S> {
     /// A source over `inner` whose reads meet the faults that `policy` names.
     pub fn new(inner: S, policy: impl Fn(&ReadCall) -> Fault + Send + Sync + 'static) -> Self {
         let (reads, faults) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self {
-            inner,
-            policy: Box::new(policy),
-            reads,
-            faults,
-        }
+        Self { inner, policy: Box::new(policy), reads, faults }
     }
 
     /// What was seen so far.
@@ -99,10 +94,7 @@ impl<S: Source> FaultSource<S> {
 
     fn next_fault(&self, range: &Range<u64>) -> Fault {
         let sequence = self.reads.fetch_add(1, Ordering::Relaxed);
-        let fault = (self.policy)(&ReadCall {
-            sequence,
-            range: range.clone(),
-        });
+        let fault = (self.policy)(&ReadCall { sequence, range: range.clone() });
         if fault != Fault::None {
             self.faults.fetch_add(1, Ordering::Relaxed);
         }
@@ -154,8 +146,6 @@ fn flip(mut answer: Vec<u8>, offset: usize, mask: u8) -> Bytes {
 
 impl<S: fmt::Debug> fmt::Debug for FaultSource<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FaultSource")
-            .field("inner", &self.inner)
-            .finish_non_exhaustive()
+        f.debug_struct("FaultSource").field("inner", &self.inner).finish_non_exhaustive()
     }
 }

@@ -54,14 +54,7 @@ impl FileSource {
             ));
         }
         let (size, modified) = version(&metadata);
-        Ok(Self {
-            inner: Arc::new(Inner {
-                file,
-                path,
-                size,
-                modified,
-            }),
-        })
+        Ok(Self { inner: Arc::new(Inner { file, path, size, modified }) })
     }
 }
 
@@ -80,10 +73,7 @@ impl Inner {
     fn read(&self, range: Range<u64>) -> Result<Bytes> {
         let length = check_range(&range, self.size)?;
         let length = usize::try_from(length).map_err(|_| {
-            Error::new(
-                ErrorKind::Invalid,
-                "range beyond the address space: ask for less",
-            )
+            Error::new(ErrorKind::Invalid, "range beyond the address space: ask for less")
         })?;
         let mut buffer = vec![0; length];
         let read = read_exact_at(&self.file, &mut buffer, range.start);
@@ -94,10 +84,7 @@ impl Inner {
     }
 
     fn check_version(&self) -> Result<()> {
-        let metadata = self
-            .file
-            .metadata()
-            .map_err(|error| failed(&self.path, error))?;
+        let metadata = self.file.metadata().map_err(|error| failed(&self.path, error))?;
         if version(&metadata) == (self.size, self.modified) {
             return Ok(());
         }
@@ -119,11 +106,7 @@ fn failed(path: &Path, error: io::Error) -> Error {
         io::ErrorKind::PermissionDenied => (ErrorKind::Invalid, "allow this process to read it"),
         _ => (ErrorKind::Unavailable, "see the cause and try again"),
     };
-    Error::new(
-        kind,
-        format!("{}: cannot be read: {advice}", path.display()),
-    )
-    .with_source(error)
+    Error::new(kind, format!("{}: cannot be read: {advice}", path.display())).with_source(error)
 }
 
 #[cfg(unix)]

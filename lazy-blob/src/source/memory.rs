@@ -28,9 +28,7 @@ pub struct MemorySource {
 impl MemorySource {
     /// A source of `bytes`.
     pub fn new(bytes: impl Into<Bytes>) -> Self {
-        Self {
-            bytes: bytes.into(),
-        }
+        Self { bytes: bytes.into() }
     }
 }
 
@@ -43,9 +41,7 @@ impl Source for MemorySource {
     async fn read(&self, range: Range<u64>) -> Result<Bytes> {
         check_range(&range, self.bytes.len() as u64)?;
         // In range, so both ends fit in usize.
-        let ends = usize::try_from(range.start)
-            .ok()
-            .zip(usize::try_from(range.end).ok());
+        let ends = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
         let (start, end) =
             ends.ok_or_else(|| Error::new(ErrorKind::Invalid, "range beyond the address space"))?;
         Ok(self.bytes.slice(start..end))

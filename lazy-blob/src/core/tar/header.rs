@@ -49,11 +49,7 @@ impl Header {
         let named = format != Format::V7;
         let field = |at: usize, length: usize| block.get(at..at + length).unwrap_or_default();
         let named_text = |at, length| {
-            if named {
-                text(field(at, length))
-            } else {
-                Vec::new()
-            }
+            if named { text(field(at, length)) } else { Vec::new() }
         };
         Some(Self {
             path: path(block, format),
@@ -66,21 +62,14 @@ impl Header {
             link_target: text(field(157, 100)),
             user: named_text(265, 32),
             group: named_text(297, 32),
-            device: if named {
-                device(field(329, 8), field(337, 8))
-            } else {
-                (0, 0)
-            },
+            device: if named { device(field(329, 8), field(337, 8)) } else { (0, 0) },
             extended: format == Format::Gnu && field(482, 1) != [0],
         })
     }
 }
 
 pub(super) fn corrupt(what: &str) -> Error {
-    Error::new(
-        ErrorKind::Corrupt,
-        format!("tar: {what}: the archive is damaged or no tar"),
-    )
+    Error::new(ErrorKind::Corrupt, format!("tar: {what}: the archive is damaged or no tar"))
 }
 
 fn format(block: &[u8; BLOCK]) -> Format {
@@ -97,28 +86,16 @@ fn path(block: &[u8; BLOCK], format: Format) -> Vec<u8> {
         Format::Ustar => text(block.get(345..500).unwrap_or_default()),
         _ => Vec::new(),
     };
-    if prefix.is_empty() {
-        name
-    } else {
-        [prefix, name].join(&b'/')
-    }
+    if prefix.is_empty() { name } else { [prefix, name].join(&b'/') }
 }
 
 fn text(field: &[u8]) -> Vec<u8> {
-    field
-        .split(|&byte| byte == 0)
-        .next()
-        .unwrap_or_default()
-        .to_vec()
+    field.split(|&byte| byte == 0).next().unwrap_or_default().to_vec()
 }
 
 /// Writers leave junk in the device fields of what is no device, so nothing there is an error.
 fn device(major: &[u8], minor: &[u8]) -> (u32, u32) {
-    let part = |field| {
-        unsigned(field)
-            .and_then(|value| u32::try_from(value).ok())
-            .unwrap_or(0)
-    };
+    let part = |field| unsigned(field).and_then(|value| u32::try_from(value).ok()).unwrap_or(0);
     (part(major), part(minor))
 }
 
@@ -131,9 +108,5 @@ fn checksum_matches(block: &[u8; BLOCK]) -> bool {
     let counted = |(at, &byte): (usize, &u8)| if (148..156).contains(&at) { b' ' } else { byte };
     let bytes = || block.iter().enumerate().map(counted);
     let sum: i64 = bytes().map(i64::from).sum();
-    stored == sum
-        || stored
-            == bytes()
-                .map(|byte| i64::from(byte.cast_signed()))
-                .sum::<i64>()
+    stored == sum || stored == bytes().map(|byte| i64::from(byte.cast_signed())).sum::<i64>()
 }

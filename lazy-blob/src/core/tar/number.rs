@@ -17,11 +17,7 @@ pub(super) fn unsigned(field: &[u8]) -> Option<u64> {
 fn base256(field: &[u8]) -> Option<i64> {
     let (&first, rest) = field.split_first()?;
     // The second bit is the sign; extend it over the marking bit.
-    let first = if first & 0x40 == 0 {
-        first & 0x7f
-    } else {
-        first
-    };
+    let first = if first & 0x40 == 0 { first & 0x7f } else { first };
     let start = i128::from(first.cast_signed());
     let value = rest.iter().try_fold(start, |value, &byte| {
         let next = (value << 8) | i128::from(byte);
@@ -33,12 +29,10 @@ fn base256(field: &[u8]) -> Option<i64> {
 /// Octal digits between spaces, ended by a space, a NUL or the field; an empty field is 0.
 fn octal(field: &[u8]) -> Option<u64> {
     let text = field.split(|&byte| byte == 0).next().unwrap_or_default();
-    text.trim_ascii()
-        .iter()
-        .try_fold(0_u64, |value, &digit| match digit {
-            b'0'..=b'7' => value.checked_mul(8)?.checked_add(u64::from(digit - b'0')),
-            _ => None,
-        })
+    text.trim_ascii().iter().try_fold(0_u64, |value, &digit| match digit {
+        b'0'..=b'7' => value.checked_mul(8)?.checked_add(u64::from(digit - b'0')),
+        _ => None,
+    })
 }
 
 #[cfg(test)]
@@ -59,10 +53,7 @@ mod tests {
 
     #[test]
     fn base256_fields() {
-        assert_eq!(
-            unsigned(&[0x80, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0]),
-            Some(1 << 33)
-        );
+        assert_eq!(unsigned(&[0x80, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0]), Some(1 << 33));
         assert_eq!(signed(&[0xff; 12]), Some(-1));
         assert_eq!(signed(&[0xff, 0xff, 0xff, 0xfe]), Some(-2));
         assert_eq!(unsigned(&[0xff; 12]), None);

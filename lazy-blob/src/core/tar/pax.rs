@@ -57,10 +57,7 @@ impl Overrides {
 }
 
 fn malformed() -> Error {
-    Error::new(
-        ErrorKind::Corrupt,
-        "tar: malformed PAX record: the archive is damaged",
-    )
+    Error::new(ErrorKind::Corrupt, "tar: malformed PAX record: the archive is damaged")
 }
 
 /// The first record's key and value, and what follows it.
@@ -83,11 +80,7 @@ fn text(value: &[u8]) -> Option<Option<Vec<u8>>> {
 }
 
 fn number(value: &[u8]) -> Option<Option<u64>> {
-    if value.is_empty() {
-        Some(None)
-    } else {
-        decimal(value).map(Some)
-    }
+    if value.is_empty() { Some(None) } else { decimal(value).map(Some) }
 }
 
 fn decimal(digits: &[u8]) -> Option<u64> {
@@ -109,10 +102,7 @@ fn time(value: &[u8]) -> Option<Option<(i64, u32)>> {
         Some(rest) => (true, rest),
         None => (false, value),
     };
-    let point = value
-        .iter()
-        .position(|&byte| byte == b'.')
-        .unwrap_or(value.len());
+    let point = value.iter().position(|&byte| byte == b'.').unwrap_or(value.len());
     let (whole, fraction) = value.split_at_checked(point)?;
     let seconds = i64::try_from(decimal(whole)?).ok()?;
     let nanos = nanoseconds(fraction.get(1..).unwrap_or_default())?;
@@ -127,11 +117,7 @@ fn nanoseconds(fraction: &[u8]) -> Option<u32> {
     if !fraction.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let digits = fraction
-        .iter()
-        .copied()
-        .chain(std::iter::repeat(b'0'))
-        .take(9);
+    let digits = fraction.iter().copied().chain(std::iter::repeat(b'0')).take(9);
     Some(digits.fold(0, |value, digit| value * 10 + u32::from(digit - b'0')))
 }
 

@@ -99,11 +99,9 @@ impl TocParser {
         while !bytes.is_empty() {
             let taken = match self.state {
                 State::Header => self.take_header(bytes)?,
-                State::Extension {
-                    kind,
-                    left,
-                    padding,
-                } => self.take_extension(bytes, kind, left, padding)?,
+                State::Extension { kind, left, padding } => {
+                    self.take_extension(bytes, kind, left, padding)?
+                }
                 State::SparseMap { skip } => self.take_sparse_map(bytes, skip),
                 State::Content { left } => self.skip_content(bytes, left),
                 State::End => bytes.len(),
@@ -125,18 +123,12 @@ impl TocParser {
             State::Header => self.filled == 0 && !self.has_local,
             State::Content { left } => {
                 // Only padding may be missing.
-                self.entries
-                    .last()
-                    .is_some_and(|entry| left <= padding(entry.size))
+                self.entries.last().is_some_and(|entry| left <= padding(entry.size))
             }
             State::End => true,
             State::Extension { .. } | State::SparseMap { .. } => false,
         };
-        if whole {
-            Ok(self.entries)
-        } else {
-            Err(corrupt("it ends within an entry"))
-        }
+        if whole { Ok(self.entries) } else { Err(corrupt("it ends within an entry")) }
     }
 
     fn take_header(&mut self, bytes: &[u8]) -> Result<usize> {
@@ -185,12 +177,7 @@ impl TocParser {
     fn expect_extension(&mut self, kind: Extension, size: u64) -> Result<State> {
         let limit = self.limits.extension_bytes;
         if size > limit {
-            return Err(exhausted(
-                "an extended header",
-                size,
-                "max_extension_bytes",
-                limit,
-            ));
+            return Err(exhausted("an extended header", size, "max_extension_bytes", limit));
         }
         self.extension.clear();
         if kind == Extension::Global {
@@ -202,11 +189,7 @@ impl TocParser {
         if size == 0 {
             return Ok(State::Header);
         }
-        Ok(State::Extension {
-            kind,
-            left: size,
-            padding,
-        })
+        Ok(State::Extension { kind, left: size, padding })
     }
 
     fn take_extension(
@@ -217,15 +200,10 @@ impl TocParser {
         padding: u64,
     ) -> Result<usize> {
         let content = clamp(left, bytes.len());
-        self.extension
-            .extend_from_slice(bytes.get(..content).unwrap_or_default());
+        self.extension.extend_from_slice(bytes.get(..content).unwrap_or_default());
         let pad = clamp(padding, bytes.len() - content);
         let (left, padding) = (left - content as u64, padding - pad as u64);
-        self.state = State::Extension {
-            kind,
-            left,
-            padding,
-        };
+        self.state = State::Extension { kind, left, padding };
         if left == 0 && padding == 0 {
             self.apply_extension(kind)?;
             self.state = State::Header;
@@ -234,13 +212,7 @@ impl TocParser {
     }
 
     fn apply_extension(&mut self, kind: Extension) -> Result<()> {
-        let text = || {
-            self.extension
-                .split(|&byte| byte == 0)
-                .next()
-                .unwrap_or_default()
-                .to_vec()
-        };
+        let text = || self.extension.split(|&byte| byte == 0).next().unwrap_or_default().to_vec();
         match kind {
             Extension::Local => self.local.apply(&self.extension)?,
             Extension::Global => self.global.apply(&self.extension)?,
@@ -253,34 +225,20 @@ impl TocParser {
     fn add_entry(&mut self, header: Header, first: u64, content: u64) -> Result<State> {
         if self.entries.len() as u64 >= self.limits.entries {
             let count = self.entries.len() as u64 + 1;
-            return Err(exhausted(
-                "the archive",
-                count,
-                "max_entries",
-                self.limits.entries,
-            ));
+            return Err(exhausted("the archive", count, "max_entries", self.limits.entries));
         }
         let local = std::mem::take(&mut self.local);
-        let merged = Merged {
-            local,
-            global: &self.global,
-        };
+        let merged = Merged { local, global: &self.global };
         let sparse_maps = header.type_flag == b'S' && header.extended;
         let mut entry = merged.entry(header, self.limits.path_bytes)?;
         (entry.header_offset, entry.offset) = (first, content);
         let skip = entry.size.checked_add(padding(entry.size)).filter(|skip| {
-            content
-                .checked_add(*skip)
-                .is_some_and(|end| i64::try_from(end).is_ok())
+            content.checked_add(*skip).is_some_and(|end| i64::try_from(end).is_ok())
         });
         let skip = skip.ok_or_else(|| corrupt("an entry's size is beyond any file"))?;
         self.entries.push(entry);
         (self.has_local, self.header_offset) = (false, None);
-        Ok(if sparse_maps {
-            State::SparseMap { skip }
-        } else {
-            content_of(skip)
-        })
+        Ok(if sparse_maps { State::SparseMap { skip } } else { content_of(skip) })
     }
 
     /// Old GNU sparse files: maps follow the header, each with a mark for one more at byte 504.
@@ -327,11 +285,7 @@ impl Entry {
 }
 
 fn content_of(left: u64) -> State {
-    if left == 0 {
-        State::Header
-    } else {
-        State::Content { left }
-    }
+    if left == 0 { State::Header } else { State::Content { left } }
 }
 
 fn clamp(wanted: u64, available: usize) -> usize {
@@ -358,20 +312,12 @@ struct Merged<'a> {
 impl Merged<'_> {
     fn entry(self, header: Header, max_path: u64) -> Result<Entry> {
         let Self { local, global } = self;
-        let path = local
-            .path
-            .or_else(|| global.path.clone())
-            .unwrap_or(header.path);
+        let path = local.path.or_else(|| global.path.clone()).unwrap_or(header.path);
         let link = local.link_target.or_else(|| global.link_target.clone());
         let link = link.unwrap_or(header.link_target);
         for text in [&path, &link] {
             if text.len() as u64 > max_path {
-                return Err(exhausted(
-                    "a path",
-                    text.len() as u64,
-                    "max_path_bytes",
-                    max_path,
-                ));
+                return Err(exhausted("a path", text.len() as u64, "max_path_bytes", max_path));
             }
         }
         let kind = kind(header.type_flag, &path, local.sparse || global.sparse);
@@ -391,16 +337,8 @@ impl Merged<'_> {
             mode: header.mode,
             uid: local.uid.or(global.uid).unwrap_or(header.uid),
             gid: local.gid.or(global.gid).unwrap_or(header.gid),
-            user: local
-                .user
-                .or_else(|| global.user.clone())
-                .unwrap_or(header.user)
-                .into(),
-            group: local
-                .group
-                .or_else(|| global.group.clone())
-                .unwrap_or(header.group)
-                .into(),
+            user: local.user.or_else(|| global.user.clone()).unwrap_or(header.user).into(),
+            group: local.group.or_else(|| global.group.clone()).unwrap_or(header.group).into(),
             mtime,
             mtime_nanos,
             link_target: if is_link { link.into() } else { Box::default() },
@@ -412,10 +350,7 @@ impl Merged<'_> {
 }
 
 fn xattr((name, value): (Vec<u8>, Vec<u8>)) -> Xattr {
-    Xattr {
-        name: name.into(),
-        value: value.into(),
-    }
+    Xattr { name: name.into(), value: value.into() }
 }
 
 fn kind(type_flag: u8, path: &[u8], pax_sparse: bool) -> EntryKind {
@@ -437,8 +372,5 @@ fn kind(type_flag: u8, path: &[u8], pax_sparse: bool) -> EntryKind {
 
 /// Go's `archive/tar` ignores the size of these types, and so do the tools that unpack layers.
 fn has_content(kind: EntryKind) -> bool {
-    matches!(
-        kind,
-        EntryKind::Regular | EntryKind::Sparse | EntryKind::Other(_)
-    )
+    matches!(kind, EntryKind::Regular | EntryKind::Sparse | EntryKind::Other(_))
 }

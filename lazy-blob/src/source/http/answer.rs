@@ -30,34 +30,22 @@ impl Version {
             status => return Err(refused(status)),
         };
         let size = size.ok_or_else(|| {
-            Error::new(
-                ErrorKind::Unsupported,
-                "the answer gives no size: use another server",
-            )
+            Error::new(ErrorKind::Unsupported, "the answer gives no size: use another server")
         })?;
         let header = |name: HeaderName| headers.get(name).cloned();
-        Ok(Self {
-            size,
-            etag: header(ETAG),
-            modified: header(LAST_MODIFIED),
-        })
+        Ok(Self { size, etag: header(ETAG), modified: header(LAST_MODIFIED) })
     }
 
     /// The entity tag if it may be used in `If-Range`, which needs a strong one (RFC 9110,
     /// section 13.1.5).
     pub(super) fn strong_etag(&self) -> Option<&HeaderValue> {
-        self.etag
-            .as_ref()
-            .filter(|etag| etag.as_bytes().starts_with(b"\""))
+        self.etag.as_ref().filter(|etag| etag.as_bytes().starts_with(b"\""))
     }
 
     fn check(&self, headers: &HeaderMap) -> Result<()> {
         let differs = |name: HeaderName, pinned: &Option<HeaderValue>| {
             let seen = headers.get(name);
-            pinned
-                .as_ref()
-                .zip(seen)
-                .is_some_and(|(pinned, seen)| pinned != seen)
+            pinned.as_ref().zip(seen).is_some_and(|(pinned, seen)| pinned != seen)
         };
         if differs(ETAG, &self.etag) || differs(LAST_MODIFIED, &self.modified) {
             return Err(changed());
@@ -91,13 +79,7 @@ pub(super) async fn body(
                     "the server ignores ranges: use another, or raise unranged_bytes",
                 ));
             }
-            take(
-                response.into_body(),
-                range.start,
-                range.end - range.start,
-                false,
-            )
-            .await
+            take(response.into_body(), range.start, range.end - range.start, false).await
         }
         StatusCode::RANGE_NOT_SATISFIABLE => Err(changed()),
         status => Err(refused(status)),
@@ -149,10 +131,7 @@ async fn take(mut body: Incoming, mut skip: u64, length: u64, must_end: bool) ->
     if taken.len() as u64 == length {
         return Ok(taken.freeze());
     }
-    Err(Error::new(
-        ErrorKind::Unavailable,
-        "the answer ended too early: try again later",
-    ))
+    Err(Error::new(ErrorKind::Unavailable, "the answer ended too early: try again later"))
 }
 
 fn at_most(limit: u64, length: usize) -> usize {
@@ -160,10 +139,7 @@ fn at_most(limit: u64, length: usize) -> usize {
 }
 
 fn changed() -> Error {
-    Error::new(
-        ErrorKind::Changed,
-        "the blob was replaced since it was opened: index it again",
-    )
+    Error::new(ErrorKind::Changed, "the blob was replaced since it was opened: index it again")
 }
 
 /// What to do about a status that brings no bytes.
@@ -189,9 +165,7 @@ fn content_range(headers: &HeaderMap) -> Option<(Range<u64>, u64)> {
 }
 
 fn is_empty(headers: &HeaderMap) -> bool {
-    headers
-        .get(CONTENT_RANGE)
-        .is_some_and(|value| value == "bytes */0")
+    headers.get(CONTENT_RANGE).is_some_and(|value| value == "bytes */0")
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
@@ -200,9 +174,7 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
 
 /// Digits only: `parse` alone would take a sign.
 fn number(text: &str) -> Option<u64> {
-    text.bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| text.parse().ok())?
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 #[cfg(test)]

@@ -41,36 +41,16 @@ pub struct HttpConfig {
 
 /// [`HttpConfig::connect_timeout`] in milliseconds. Three SYN retransmissions (RFC 6298: 1, 2,
 /// 4 s) fit into the default.
-pub const CONNECT_TIMEOUT_MS: Limit<u64> = Limit {
-    default: 10_000,
-    min: 1,
-    max: 600_000,
-};
+pub const CONNECT_TIMEOUT_MS: Limit<u64> = Limit { default: 10_000, min: 1, max: 600_000 };
 /// [`HttpConfig::request_timeout`] in milliseconds. 2 MiB at 1 Mb/s take 17 s.
-pub const REQUEST_TIMEOUT_MS: Limit<u64> = Limit {
-    default: 30_000,
-    min: 1,
-    max: 3_600_000,
-};
+pub const REQUEST_TIMEOUT_MS: Limit<u64> = Limit { default: 30_000, min: 1, max: 3_600_000 };
 /// [`HttpConfig::redirects`]. Registries redirect once, to a store.
-pub const REDIRECTS: Limit<u32> = Limit {
-    default: 5,
-    min: 0,
-    max: 20,
-};
+pub const REDIRECTS: Limit<u32> = Limit { default: 5, min: 0, max: 20 };
 /// [`HttpConfig::unranged_bytes`]. A server without ranges is of use for small blobs only; 0
 /// refuses it.
-pub const UNRANGED_BYTES: Limit<u64> = Limit {
-    default: 8 << 20,
-    min: 0,
-    max: 1 << 40,
-};
+pub const UNRANGED_BYTES: Limit<u64> = Limit { default: 8 << 20, min: 0, max: 1 << 40 };
 /// [`HttpConfig::idle_connections`]. As many as a thousand blobs of one host can use well.
-pub const IDLE_CONNECTIONS: Limit<usize> = Limit {
-    default: 16,
-    min: 0,
-    max: 4096,
-};
+pub const IDLE_CONNECTIONS: Limit<usize> = Limit { default: 16, min: 0, max: 4096 };
 
 impl Default for HttpConfig {
     fn default() -> Self {
@@ -145,10 +125,7 @@ impl HttpClient {
             .pool_timer(TokioTimer::new())
             .pool_max_idle_per_host(config.idle_connections)
             .build(connector);
-        Ok(Self {
-            client,
-            config: Arc::new(config),
-        })
+        Ok(Self { client, config: Arc::new(config) })
     }
 
     pub(super) fn config(&self) -> &HttpConfig {
@@ -164,9 +141,7 @@ impl HttpClient {
 
 impl fmt::Debug for HttpClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpClient")
-            .field("config", &self.config)
-            .finish_non_exhaustive()
+        f.debug_struct("HttpClient").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
@@ -184,9 +159,7 @@ fn tls(roots: &[Vec<u8>]) -> Result<ClientConfig> {
     }
     let mut store = RootCertStore::empty();
     for root in roots {
-        store
-            .add(CertificateDer::from_slice(root).into_owned())
-            .map_err(invalid)?;
+        store.add(CertificateDer::from_slice(root).into_owned()).map_err(invalid)?;
     }
     Ok(builder.with_root_certificates(store).with_no_client_auth())
 }

@@ -70,15 +70,8 @@ impl HttpSource {
             Error::new(ErrorKind::Invalid, message).with_source(error)
         })?;
         check_scheme(&uri)?;
-        let target = Target {
-            uri,
-            authorization: None,
-            version: OnceCell::new(),
-        };
-        Ok(Self {
-            client,
-            target: Arc::new(target),
-        })
+        let target = Target { uri, authorization: None, version: OnceCell::new() };
+        Ok(Self { client, target: Arc::new(target) })
     }
 
     /// The same source, which sends this `Authorization` header to the URL's own origin, but not to
@@ -94,15 +87,8 @@ impl HttpSource {
         })?;
         value.set_sensitive(true);
         let (uri, version) = (self.target.uri.clone(), OnceCell::new());
-        let target = Target {
-            uri,
-            authorization: Some(value),
-            version,
-        };
-        Ok(Self {
-            client: self.client,
-            target: Arc::new(target),
-        })
+        let target = Target { uri, authorization: Some(value), version };
+        Ok(Self { client: self.client, target: Arc::new(target) })
     }
 
     async fn version(&self) -> Result<&Version> {
@@ -132,11 +118,7 @@ impl HttpSource {
         let mut uri = self.target.uri.clone();
         for _ in 0..=self.client.config().redirects {
             let request = self.request(&uri, &range, if_range)?;
-            let response = self
-                .client
-                .send(request)
-                .await
-                .map_err(|error| self.name(&error))?;
+            let response = self.client.send(request).await.map_err(|error| self.name(&error))?;
             let Some(location) = redirect(&response) else {
                 return Ok(response);
             };
@@ -204,33 +186,23 @@ impl Source for HttpSource {
 
 impl HttpSource {
     fn timed_out(&self) -> Error {
-        let message = format!(
-            "{}: no whole answer in time: try again later",
-            self.target.uri
-        );
+        let message = format!("{}: no whole answer in time: try again later", self.target.uri);
         Error::new(ErrorKind::Unavailable, message)
     }
 }
 
 impl fmt::Debug for HttpSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpSource")
-            .field("uri", &self.target.uri)
-            .finish_non_exhaustive()
+        f.debug_struct("HttpSource").field("uri", &self.target.uri).finish_non_exhaustive()
     }
 }
 
 fn check_scheme(uri: &Uri) -> Result<()> {
-    let known = [Scheme::HTTP, Scheme::HTTPS]
-        .iter()
-        .any(|scheme| uri.scheme() == Some(scheme));
+    let known = [Scheme::HTTP, Scheme::HTTPS].iter().any(|scheme| uri.scheme() == Some(scheme));
     if known && uri.host().is_some_and(|host| !host.is_empty()) {
         return Ok(());
     }
-    Err(Error::new(
-        ErrorKind::Invalid,
-        format!("{uri}: give an absolute http or https URL"),
-    ))
+    Err(Error::new(ErrorKind::Invalid, format!("{uri}: give an absolute http or https URL")))
 }
 
 /// Where a redirect points; 304 and 300 are none that a client follows by itself.
@@ -249,10 +221,7 @@ fn redirect(response: &Response<Incoming>) -> Option<&HeaderValue> {
 /// and stores send absolute URLs or absolute paths). It never leads from https to http.
 fn resolve(base: &Uri, location: &HeaderValue) -> Result<Uri> {
     let refused = |what: &str| {
-        Error::new(
-            ErrorKind::Invalid,
-            format!("a redirect {what}: correct the server or the URL"),
-        )
+        Error::new(ErrorKind::Invalid, format!("a redirect {what}: correct the server or the URL"))
     };
     let text = location.to_str().map_err(|_| refused("is no text"))?;
     let (scheme, host) = (base.scheme_str().unwrap_or("http"), base.authority());
@@ -264,10 +233,7 @@ fn resolve(base: &Uri, location: &HeaderValue) -> Result<Uri> {
     } else if text.contains("://") {
         text.to_owned()
     } else {
-        let directory = base
-            .path()
-            .rsplit_once('/')
-            .map_or("", |(directory, _)| directory);
+        let directory = base.path().rsplit_once('/').map_or("", |(directory, _)| directory);
         format!("{scheme}://{host}{directory}/{text}")
     };
     let uri: Uri = joined.parse().map_err(|_| refused("is no URL"))?;
@@ -294,19 +260,11 @@ mod tests {
             let resolved = resolve(&base, &HeaderValue::from_static(location)).unwrap();
             assert_eq!(resolved.to_string(), uri);
         }
-        for location in [
-            "http://a.example/",
-            "ftp://a.example/",
-            "https://",
-            "\u{7f}",
-        ] {
+        for location in ["http://a.example/", "ftp://a.example/", "https://", "\u{7f}"] {
             let Ok(value) = HeaderValue::from_bytes(location.as_bytes()) else {
                 continue;
             };
-            assert_eq!(
-                resolve(&base, &value).unwrap_err().kind(),
-                ErrorKind::Invalid
-            );
+            assert_eq!(resolve(&base, &value).unwrap_err().kind(), ErrorKind::Invalid);
         }
     }
 
