@@ -90,7 +90,9 @@ pub struct Subject {
 
 impl fmt::Debug for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Subject").field("freshness", &self.source.freshness()).finish()
+        f.debug_struct("Subject")
+            .field("freshness", &self.source.freshness())
+            .finish_non_exhaustive()
     }
 }
 
@@ -557,6 +559,7 @@ impl Item {
         if holds { Ok(()) } else { Err(self.violated(seen())) }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "it is called with temporaries")]
     fn eq<T: PartialEq + fmt::Debug>(self, what: &str, seen: T, expected: T) -> Checked {
         self.holds(seen == expected, || format!("{what}: {seen:?}, not {expected:?}"))
     }

@@ -114,7 +114,7 @@ impl Cache {
     /// Dropping the future has no effect.
     pub async fn list(&self, request: ListRequest) -> Result<ListResponse> {
         self.shared.check_open()?;
-        let predicate = self.predicate(&request.prefix, &request.selector)?;
+        let predicate = self.predicate(request.prefix, request.selector)?;
         if request.limit == Some(0) {
             return Err(invalid("list: a limit of 0 shows nothing: leave it out for all"));
         }

@@ -134,7 +134,7 @@ impl Cache {
     }
 
     /// The predicate of a request, if the cache can answer it.
-    fn predicate(&self, prefix: &Bytes, selector: &Selector) -> Result<Predicate> {
+    fn predicate(&self, prefix: Bytes, selector: Selector) -> Result<Predicate> {
         let held = &self.shared.config.prefixes;
         if !held.iter().any(|held| prefix.starts_with(held)) {
             return Err(Error::new(
@@ -145,10 +145,10 @@ impl Cache {
         let index = match selector {
             Selector::All => None,
             Selector::Index { name, value } => {
-                Some((find_index(&self.shared.indexes, name)?, value.clone()))
+                Some((find_index(&self.shared.indexes, &name)?, value))
             }
         };
-        Ok(Predicate { prefix: prefix.clone(), index })
+        Ok(Predicate { prefix, index })
     }
 }
 

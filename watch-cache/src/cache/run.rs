@@ -43,10 +43,16 @@ struct Inbox {
     commands: Vec<Command>,
     asked: Vec<Asked>,
     fed: Vec<Fed>,
-    bookmarks: bool,
-    progress: bool,
-    question: bool,
+    ticks: Vec<Tick>,
     ended: bool,
+}
+
+/// What time has come for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tick {
+    Bookmarks,
+    Progress,
+    Question,
 }
 
 pub(super) struct Run {
@@ -110,12 +116,14 @@ impl Run {
                 self.hear(asked);
             }
             self.apply(inbox.fed)?;
-            if inbox.bookmarks {
-                self.wake_for_bookmarks();
+            for tick in inbox.ticks {
+                match tick {
+                    Tick::Bookmarks => self.wake_for_bookmarks(),
+                    Tick::Progress => self.request_progress(),
+                    Tick::Question => {}
+                }
             }
-            if inbox.progress {
-                self.request_progress();
-            }
+            // A question may be due without a tick, as the first one after a pause is.
             self.ask();
         }
     }
@@ -131,9 +139,12 @@ impl Run {
         if let Poll::Ready(Some(fed)) = self.feed.poll_next_unpin(cx) {
             inbox.fed = fed;
         }
-        inbox.bookmarks = self.bookmarks.poll_tick(cx).is_ready();
-        inbox.progress = self.wants_progress() && self.progress.poll_tick(cx).is_ready();
-        inbox.question = self.poll_question(cx);
+        let bookmarks = self.bookmarks.poll_tick(cx).is_ready();
+        let progress = self.wants_progress() && self.progress.poll_tick(cx).is_ready();
+        let question = self.poll_question(cx);
+        inbox.ticks.extend(bookmarks.then_some(Tick::Bookmarks));
+        inbox.ticks.extend(progress.then_some(Tick::Progress));
+        inbox.ticks.extend(question.then_some(Tick::Question));
         if inbox.is_empty() { Poll::Pending } else { Poll::Ready(inbox) }
     }
 
@@ -306,7 +317,8 @@ impl Inbox {
         self.commands.is_empty()
             && self.asked.is_empty()
             && self.fed.is_empty()
-            && !(self.bookmarks || self.progress || self.question || self.ended)
+            && self.ticks.is_empty()
+            && !self.ended
     }
 }
 

@@ -133,7 +133,7 @@ impl Cache {
     /// is gone.
     pub fn watch(&self, request: WatchRequest) -> Result<Watcher> {
         self.shared.check_open()?;
-        let predicate = self.predicate(&request.prefix, &request.selector)?;
+        let predicate = self.predicate(request.prefix, request.selector)?;
         let count: fn(&Shared) -> &AtomicUsize = |shared| &shared.watchers;
         let place = Place::take(&self.shared, self.shared.config.watchers, "watchers", count)?;
         let view = self.shared.view();

@@ -107,12 +107,11 @@ impl<W> Interests<W> {
         self.next += 1;
         let group = self.next;
         self.by_predicate.insert(predicate.clone(), group);
-        match &predicate.index {
-            Some(value) => self.by_value.entry(value.clone()).or_default().push(group),
-            None => {
-                self.by_prefix.insert(predicate.prefix.clone(), group);
-                *self.lengths.entry(predicate.prefix.len()).or_default() += 1;
-            }
+        if let Some(value) = &predicate.index {
+            self.by_value.entry(value.clone()).or_default().push(group);
+        } else {
+            self.by_prefix.insert(predicate.prefix.clone(), group);
+            *self.lengths.entry(predicate.prefix.len()).or_default() += 1;
         }
         group
     }

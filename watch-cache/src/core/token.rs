@@ -80,7 +80,7 @@ impl FromStr for ContinueToken {
 }
 
 fn decode(text: &str) -> Option<ContinueToken> {
-    if text.len() > 2 * (FIXED + KEY_MAX) || text.len() % 2 != 0 {
+    if text.len() > 2 * (FIXED + KEY_MAX) || !text.len().is_multiple_of(2) {
         return None;
     }
     let digits = text.as_bytes().chunks_exact(2);
@@ -173,7 +173,7 @@ mod tests {
 
         #[test]
         fn hostile_text_is_refused(bytes: Vec<u8>, text: String) {
-            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            let hex = bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
             prop_assert!(hex.parse::<ContinueToken>().is_err());
             prop_assert!(text.parse::<ContinueToken>().is_err());
         }

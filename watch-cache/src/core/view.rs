@@ -120,21 +120,17 @@ impl View {
         limit: usize,
     ) -> Result<(Vec<Arc<Entry>>, u64)> {
         let posted = mark.filter(|mark| mark.posted && position >= mark.since);
-        let lost = posted.map_or(self.log_floor, |mark| mark.trimmed().min(self.log_floor));
-        if lost > position {
+        let trimmed = posted.map_or(self.log_floor, |mark| mark.trimmed().min(self.log_floor));
+        if trimmed > position {
             return Err(expired(position, self.log_floor));
         }
-        let above = Bound::Excluded(position);
-        let entries: Vec<Arc<Entry>> = match posted {
-            Some(mark) => {
-                let from = Bound::Excluded((mark.id, position));
-                let range = self.postings.range((from, Bound::Included((mark.id, u64::MAX))));
-                range.take(limit).map(|(_, entry)| Arc::clone(entry)).collect()
-            }
-            None => {
-                let range = self.log.range((above, Bound::Unbounded));
-                range.take(limit).map(|(_, entry)| Arc::clone(entry)).collect()
-            }
+        let entries: Vec<Arc<Entry>> = if let Some(mark) = posted {
+            let from = Bound::Excluded((mark.id, position));
+            let range = self.postings.range((from, Bound::Included((mark.id, u64::MAX))));
+            range.take(limit).map(|(_, entry)| Arc::clone(entry)).collect()
+        } else {
+            let range = self.log.range((Bound::Excluded(position), Bound::Unbounded));
+            range.take(limit).map(|(_, entry)| Arc::clone(entry)).collect()
         };
         let reached = match entries.last() {
             Some(last) if entries.len() == limit => last.revision,

@@ -139,7 +139,7 @@ impl Source for FaultSource {
         take_fault(&self.watches, "watch")?;
         let injected = self.injected.subscribe();
         let events = self.inner.watch(prefix, after).await?;
-        Ok(stream::unfold((events, injected, false), next_item).boxed())
+        Ok(stream::unfold((events, injected, false), next_item).fuse().boxed())
     }
 
     fn freshness(&self) -> Freshness<'_> {

@@ -307,7 +307,7 @@ impl Source for MemorySource {
             requests,
             failed: false,
         };
-        Ok(stream::unfold(tail, Tail::next).boxed())
+        Ok(stream::unfold(tail, Tail::next).fuse().boxed())
     }
 
     fn freshness(&self) -> Freshness<'_> {

@@ -130,7 +130,7 @@ impl Source for BrokenSource {
             }
         }
         let kind = self.kind;
-        let mut number = 0;
+        let mut number = 0_u64;
         let broken = move |event| {
             number += 1;
             stream::iter(broken_event(kind, number, event))
@@ -157,7 +157,7 @@ fn broken_event(kind: Break, number: u64, event: Result<SourceEvent>) -> Vec<Res
             let event = Ok(SourceEvent::Revision(revision));
             vec![event.clone(), event]
         }
-        (Break::Drops, Ok(SourceEvent::Revision(_))) if number % 3 == 0 => vec![],
+        (Break::Drops, Ok(SourceEvent::Revision(_))) if number.is_multiple_of(3) => vec![],
         (Break::Splits, Ok(SourceEvent::Revision(Revision { revision, changes }))) => {
             let one = |change| SourceEvent::Revision(Revision { revision, changes: vec![change] });
             changes.into_iter().map(|change| Ok(one(change))).collect()

@@ -12,13 +12,13 @@ async fn a_list_at_each_retained_revision_shows_that_revision() {
     let first = world.put("/pods/a", "n1").await;
     let second = world.put("/pods/b", "n2").await;
     let third = world.put("/pods/a", "n2").await;
-    let last = world.delete("/pods/b").await;
+    let fourth = world.delete("/pods/b").await;
     for (at, all, n1, n2) in [
         (1, vec![], vec![], vec![]),
         (first, vec!["/pods/a"], vec!["/pods/a"], vec![]),
         (second, vec!["/pods/a", "/pods/b"], vec!["/pods/a"], vec!["/pods/b"]),
         (third, vec!["/pods/a", "/pods/b"], vec![], vec!["/pods/a", "/pods/b"]),
-        (last, vec!["/pods/a"], vec![], vec!["/pods/a"]),
+        (fourth, vec!["/pods/a"], vec![], vec!["/pods/a"]),
     ] {
         let list = ListRequest::new("/pods/").at(At::Exactly(at));
         let response = world.cache.list(list.clone()).await.unwrap();

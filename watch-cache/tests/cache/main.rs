@@ -1,5 +1,13 @@
 //! The cache over a memory source, with and without faults, in virtual time.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::future_not_send,
+    reason = "a test fails by panicking, and runs on one thread"
+)]
+
 mod faults;
 mod freshness;
 mod lists;

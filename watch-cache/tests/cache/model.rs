@@ -136,7 +136,10 @@ impl Model {
     async fn new(mode: ProgressMode, config: Config) -> Self {
         let short_log = config.log_revisions < Config::LOG_REVISIONS.default;
         let world = world_of(mode, config).await;
-        let history = world.store.watch(&Bytes::new(), 0).await.unwrap();
+        let mut history = world.store.watch(&Bytes::new(), 0).await.unwrap();
+        // It has read on from here at each compaction to come.
+        let first = history.next().now_or_never();
+        assert_eq!(first.is_some(), mode == ProgressMode::Pushed);
         Self { world, oracle: Oracle::default(), history, watchers: Vec::new(), short_log }
     }
 
@@ -198,7 +201,8 @@ impl Model {
         if let Some(node) = what.node {
             request = request.index("node", node);
         }
-        let first = ListRequest { limit, ..request.clone().at(at) };
+        let mut first = request.clone().at(at);
+        first.limit = limit;
         let page = match self.world.cache.list(first).await {
             Ok(page) => page,
             Err(error) => return self.judge(at, error.kind()),
@@ -232,7 +236,8 @@ impl Model {
         let total = objects.len() + page.remaining;
         while let Some(token) = page.continue_token {
             let token: ContinueToken = token.to_string().parse().unwrap();
-            let next = ListRequest { limit, ..request.clone().continue_from(token) };
+            let mut next = request.clone().continue_from(token);
+            next.limit = limit;
             page = match self.world.cache.list(next).await {
                 Ok(page) => page,
                 Err(error) => {
@@ -386,7 +391,7 @@ impl Tracked {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
     fn the_cache_is_its_source_at_every_revision((mode, config) in configs(), ops in ops()) {
