@@ -8,9 +8,14 @@
     reason = "prices of shapes steer a heuristic; every sum that counts is an integer"
 )]
 
+use super::bits::Bits;
 use super::offers::Offer;
 use super::problem::Problem;
 use super::room::{Demand, Room};
+
+/// Above so many waiting shapes only the quick way of filling is tried, and one round made: the
+/// careful way takes time with their square, and so many shapes fill any node well.
+const CROWD: usize = 512;
 
 /// Pods for one node, in the order in which they are taken.
 #[derive(Debug, Clone, Default)]
@@ -53,20 +58,36 @@ impl Fill {
 pub(super) struct Filler<'p> {
     problem: &'p Problem<'p>,
     worth: Vec<f64>,
+    /// All shapes, the dearest first.
+    order: Vec<usize>,
 }
 
 impl<'p> Filler<'p> {
     /// `shapes` are those that each offer takes.
-    pub(super) fn new(problem: &'p Problem<'_>, offers: &[&Offer], shapes: &[Vec<usize>]) -> Self {
+    pub(super) fn new(problem: &'p Problem<'_>, offers: &[&Offer], shapes: &[Bits]) -> Self {
         let mut worth = vec![f64::INFINITY; problem.shapes.len()];
         for (offer, shapes) in offers.iter().zip(shapes) {
             let scales = Scales::of(&offer.room);
-            for shape in shapes.iter().copied() {
-                let part = scales.largest(&problem.shapes[shape].demand);
+            for (shape, of) in
+                problem.shapes.iter().enumerate().filter(|(shape, _)| shapes.has(*shape))
+            {
+                let part = scales.largest(&of.demand);
                 worth[shape] = worth[shape].min(part * offer.price.max(1) as f64);
             }
         }
-        Self { problem, worth }
+        let mut filler = Self { problem, order: (0..worth.len()).collect(), worth };
+        filler.sort();
+        filler
+    }
+
+    fn sort(&mut self) {
+        let worth = &self.worth;
+        self.order.sort_by(|a, b| worth[*b].total_cmp(&worth[*a]).then(a.cmp(b)));
+    }
+
+    /// Whether there are so many shapes that another round would take too long.
+    pub(super) fn crowded(&self, left: &[u64]) -> bool {
+        left.iter().filter(|n| **n > 0).count() > CROWD
     }
 
     /// Moves every shape's price half-way to what was paid for it: a node's price, shared among
@@ -87,32 +108,40 @@ impl<'p> Filler<'p> {
                 *worth = f64::midpoint(*worth, paid / pods);
             }
         }
+        self.sort();
     }
 
-    /// The better of two ways to fill this node.
-    pub(super) fn fill(&self, offer: &Offer, shapes: &[usize], left: &[u64]) -> Fill {
-        let waiting: Vec<usize> = shapes.iter().copied().filter(|shape| left[*shape] > 0).collect();
-        let dense = self.by_density(offer.room.clone(), waiting.clone(), left);
-        let sized = self.by_worth(offer.room.clone(), waiting, left);
+    /// The better of two ways to fill this node, which takes `shapes`.
+    pub(super) fn fill(&self, offer: &Offer, shapes: &Bits, left: &[u64]) -> Fill {
+        let waiting =
+            self.order.iter().copied().filter(|shape| left[*shape] > 0 && shapes.has(*shape));
+        let waiting: Vec<usize> = waiting.collect();
+        let sized = self.by_worth(offer.room.clone(), &waiting, left);
+        if waiting.len() > CROWD {
+            return sized;
+        }
+        let dense = self.by_density(offer.room.clone(), &waiting, left);
         if sized.value > dense.value { sized } else { dense }
     }
 
     /// The dearest shape first, as many as fit.
-    fn by_worth(&self, mut room: Room, mut waiting: Vec<usize>, left: &[u64]) -> Fill {
-        waiting.sort_by(|a, b| self.worth[*b].total_cmp(&self.worth[*a]));
+    fn by_worth(&self, mut room: Room, waiting: &[usize], left: &[u64]) -> Fill {
         let mut fill = Fill::default();
-        for shape in waiting {
-            let n = room.count(&self.problem.shapes[shape].demand).min(left[shape]);
-            self.add(&mut fill, &mut room, shape, n);
+        for shape in waiting.iter().copied() {
+            let demand = &self.problem.shapes[shape].demand;
+            if room.fits(demand) {
+                let n = room.count(demand).min(left[shape]);
+                self.add(&mut fill, &mut room, shape, n);
+            }
         }
         fill
     }
 
     /// Always the shape that is worth most for the part of the remaining room that it takes.
-    fn by_density(&self, mut room: Room, mut waiting: Vec<usize>, left: &[u64]) -> Fill {
+    fn by_density(&self, mut room: Room, waiting: &[usize], left: &[u64]) -> Fill {
         let mut fill = Fill::default();
         let mut left: Vec<(usize, u64)> =
-            waiting.drain(..).map(|shape| (shape, left[shape])).collect();
+            waiting.iter().copied().map(|shape| (shape, left[shape])).collect();
         loop {
             left.retain(|(shape, n)| *n > 0 && room.fits(&self.problem.shapes[*shape].demand));
             let scales = Scales::of(&room);

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
+use super::bits::Bits;
 use super::fill::{Fill, Filler};
 use super::offers::{Offer, Offers};
 use super::outcome::{Open, Outcome};
@@ -137,8 +138,8 @@ struct Packing {
 struct Packer<'p, 'i> {
     problem: &'p Problem<'i>,
     offers: Vec<&'p Offer>,
-    /// By offer: the shapes that it takes, hardest first.
-    shapes: Vec<Vec<usize>>,
+    /// By offer: the shapes that it takes.
+    shapes: Vec<Bits>,
     limited: bool,
 }
 
@@ -148,8 +149,10 @@ impl<'p, 'i> Packer<'p, 'i> {
             let of = &problem.shapes[shape];
             offer.mask(soft).has(of.class) && offer.room.fits(&of.demand)
         };
-        let of =
-            |offer: &&Offer| tier.iter().copied().filter(|shape| takes(offer, *shape)).collect();
+        let of = |offer: &&Offer| {
+            let taken = tier.iter().copied().filter(|shape| takes(offer, *shape));
+            Bits::collect(problem.shapes.len(), taken)
+        };
         let shapes = offers.iter().map(of).collect();
         let limited = problem.input.pools.iter().any(|pool| pool.limits != PoolLimits::default());
         Self { problem, offers, shapes, limited }
@@ -157,9 +160,9 @@ impl<'p, 'i> Packer<'p, 'i> {
 
     /// By shape: how many pods wait, of those that some offer takes.
     fn left(&self, tier: &[usize], outcome: &Outcome) -> Vec<u64> {
-        let takeable: BTreeSet<usize> = self.shapes.iter().flatten().copied().collect();
+        let takeable = |shape: &usize| self.shapes.iter().any(|taken| taken.has(*shape));
         let mut left = vec![0; self.problem.shapes.len()];
-        for shape in tier.iter().copied().filter(|shape| takeable.contains(shape)) {
+        for shape in tier.iter().copied().filter(takeable) {
             left[shape] = outcome.left(self.problem, shape);
         }
         left
@@ -172,6 +175,7 @@ impl<'p, 'i> Packer<'p, 'i> {
             return Packing::default();
         }
         let mut filler = Filler::new(self.problem, &self.offers, &self.shapes);
+        let rounds = if filler.crowded(left) { 1 } else { rounds };
         for _ in 0..rounds {
             let packing = self.pack(&filler, left.to_vec(), budget.clone());
             let paid =
@@ -230,7 +234,7 @@ impl<'p, 'i> Packer<'p, 'i> {
             let mut room = self.offers[*index].room.clone();
             batch.fill.pods.iter().all(|(shape, n)| {
                 let demand = &self.problem.shapes[*shape].demand;
-                let fits = self.shapes[*index].contains(shape) && room.count(demand) >= *n;
+                let fits = self.shapes[*index].has(*shape) && room.count(demand) >= *n;
                 if fits {
                     room.take(demand, *n, drop);
                 }
