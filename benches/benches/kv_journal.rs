@@ -13,6 +13,7 @@ use kv_journal::{
     Config, FileConfig, FileJournal, Journal, KeyRange, MemoryJournal, RangeRequest, Store,
 };
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -26,23 +27,37 @@ fn runtime() -> Outcome<Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
 }
 
-fn open(runtime: &Runtime, journal: impl Journal) -> Outcome<Store> {
+/// A store whose driver runs.
+struct Running {
+    store: Store,
+    driver: JoinHandle<kv_journal::Result<()>>,
+}
+
+impl Running {
+    /// Ends the driver, which frees the directory.
+    fn close(self, runtime: &Runtime) -> Outcome<()> {
+        drop(self.store);
+        Ok(runtime.block_on(self.driver)??)
+    }
+}
+
+fn open(runtime: &Runtime, journal: impl Journal) -> Outcome<Running> {
     runtime.block_on(async {
         let (store, driver) = Store::open(Arc::new(journal), Config::default()).await?;
-        tokio::spawn(driver);
-        Ok(store)
+        Ok(Running { store, driver: tokio::spawn(driver) })
     })
 }
 
-fn open_file(runtime: &Runtime, directory: &Path) -> Outcome<Store> {
+fn open_file(runtime: &Runtime, directory: &Path) -> Outcome<Running> {
     let journal = runtime.block_on(FileJournal::open(directory, FileConfig::default()))?;
     open(runtime, journal)
 }
 
-fn filled(runtime: &Runtime, journal: impl Journal) -> Outcome<Store> {
-    let store = open(runtime, journal)?;
-    runtime.block_on(put_all(&store, &keys(KEYS), &values(1000, VALUE_LEN), 1024))?;
-    Ok(store)
+fn filled(runtime: &Runtime, journal: impl Journal) -> Outcome<Running> {
+    let running = open(runtime, journal)?;
+    let values = values(1000, VALUE_LEN);
+    runtime.block_on(put_all(&running.store, &keys(KEYS), &values, 1024))?;
+    Ok(running)
 }
 
 /// Overwrites a fixed set of keys, and compacts after each round as a control plane would.
@@ -67,10 +82,11 @@ fn put(c: &mut Criterion, name: &str, runtime: &Runtime, store: &Store, in_fligh
 
 fn puts(c: &mut Criterion) -> Outcome<()> {
     let runtime = runtime()?;
-    put(c, "put-memory", &runtime, &open(&runtime, MemoryJournal::new())?, &[1, 1024]);
+    let memory = open(&runtime, MemoryJournal::new())?;
+    put(c, "put-memory", &runtime, &memory.store, &[1, 1024]);
     let directory = tempfile::tempdir()?;
-    let store = open_file(&runtime, directory.path())?;
-    put(c, "put-durable", &runtime, &store, &[1, 128, 1024, 4096]);
+    let file = open_file(&runtime, directory.path())?;
+    put(c, "put-durable", &runtime, &file.store, &[1, 128, 1024, 4096]);
     Ok(())
 }
 
@@ -80,7 +96,7 @@ fn turn(keys: &[Bytes]) -> impl Iterator<Item = &Bytes> {
 
 fn reads(c: &mut Criterion) -> Outcome<()> {
     let runtime = runtime()?;
-    let store = filled(&runtime, MemoryJournal::new())?;
+    let store = filled(&runtime, MemoryJournal::new())?.store;
     let all = keys(KEYS);
     let mut group = c.benchmark_group("read");
     for (name, from) in [("get-hot-10k", &all[..HOT]), ("get-100k", &all[..])] {
@@ -114,31 +130,16 @@ fn reads(c: &mut Criterion) -> Outcome<()> {
 fn recovery(c: &mut Criterion) -> Outcome<()> {
     let runtime = runtime()?;
     let directory = tempfile::tempdir()?;
-    let store = {
-        let journal = FileJournal::open(directory.path(), FileConfig::default());
-        filled(&runtime, runtime.block_on(journal)?)?
-    };
-    close(&runtime, store);
+    let journal = FileJournal::open(directory.path(), FileConfig::default());
+    filled(&runtime, runtime.block_on(journal)?)?.close(&runtime)?;
     let mut group = c.benchmark_group("recovery");
     group.sample_size(10);
     group.throughput(Throughput::Elements(KEYS as u64));
     group.bench_function("100k-keys-256B", |b| {
-        b.iter(|| {
-            open_file(&runtime, directory.path()).map(|store| close(&runtime, store)).is_ok()
-        });
+        b.iter(|| open_file(&runtime, directory.path()).and_then(|open| open.close(&runtime)));
     });
     group.finish();
     Ok(())
-}
-
-/// Ends the driver, which frees the directory.
-fn close(runtime: &Runtime, store: Store) {
-    let watcher = store.watch(KeyRange::all());
-    drop(store);
-    if let Ok(mut watcher) = watcher {
-        use futures_util::StreamExt;
-        runtime.block_on(async { while watcher.next().await.is_some() {} });
-    }
 }
 
 #[expect(clippy::expect_used, reason = "a bench that cannot be set up has nothing to measure")]

@@ -1,4 +1,5 @@
 //! Every journal of the crate keeps the port's contract, and no broken one passes.
+#![allow(clippy::unwrap_used, reason = "tests unwrap")]
 
 mod broken;
 

@@ -1,5 +1,5 @@
 //! A process that is killed under load loses nothing that it acknowledged.
-#![allow(clippy::disallowed_methods, reason = "tests spawn")]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests spawn and unwrap")]
 
 mod harness;
 

@@ -1,6 +1,6 @@
 //! A store over a journal that fails.
 
-#![allow(clippy::disallowed_methods, reason = "tests spawn")]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests spawn and unwrap")]
 
 mod harness;
 

@@ -1,5 +1,5 @@
 //! A store over a directory, and watchers beside writers.
-#![allow(clippy::disallowed_methods, reason = "tests spawn")]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests spawn and unwrap")]
 
 mod harness;
 

@@ -1,6 +1,8 @@
 //! The store against a plain map of histories.
 
-#![allow(clippy::disallowed_methods, reason = "tests spawn")]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests spawn and unwrap")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a model panics where the store differs")]
+#![allow(clippy::needless_pass_by_value, reason = "a step is consumed")]
 
 mod harness;
 

@@ -1,6 +1,6 @@
 //! What a store promises, one scenario each.
 
-#![allow(clippy::disallowed_methods, reason = "tests spawn")]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests spawn and unwrap")]
 
 mod harness;
 

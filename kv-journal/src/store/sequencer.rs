@@ -68,7 +68,6 @@ pub(super) struct Sequencer {
     queue: mpsc::Receiver<Command>,
     queue_open: bool,
     taken: VecDeque<Command>,
-    publisher: Publisher,
     journal: Arc<dyn Journal>,
     config: Config,
     /// The newest state; ahead of what is published by the batch in flight and the one gathering.
@@ -78,6 +77,8 @@ pub(super) struct Sequencer {
     next_seq: u64,
     /// Whether the published state still holds what a compaction has freed in `state`.
     sweep_unpublished: bool,
+    /// Dropped last: whoever finds the store closed finds the journal let go of.
+    publisher: Publisher,
 }
 
 impl Sequencer {

@@ -1,6 +1,6 @@
 //! What the store's tests share.
 #![allow(dead_code, reason = "each test binary uses a part")]
-#![allow(clippy::disallowed_methods, reason = "tests spawn")]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests spawn and unwrap")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

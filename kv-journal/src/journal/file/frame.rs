@@ -100,6 +100,11 @@ pub fn fuzz_frames(bytes: &[u8]) -> usize {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "the tests made these bytes"
+)]
 mod tests {
     use proptest::prelude::*;
 

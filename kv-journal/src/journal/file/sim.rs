@@ -1,4 +1,5 @@
 //! A disk in memory that fails and crashes as told.
+#![allow(clippy::cast_possible_truncation, reason = "simulated files are small")]
 
 use std::collections::BTreeMap;
 use std::io;
