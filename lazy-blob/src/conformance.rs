@@ -77,13 +77,16 @@ pub trait Subject: Send + Sync {
     }
 }
 
+/// A check that runs.
+pub type Running<'a> = Pin<Box<dyn Future<Output = Checked> + Send + 'a>>;
+
 /// A check, as a value.
 #[derive(Clone, Copy)]
 pub struct Check {
     /// Its function's name.
     pub name: &'static str,
     /// The function.
-    pub run: for<'a> fn(&'a dyn Subject) -> Pin<Box<dyn Future<Output = Checked> + Send + 'a>>,
+    pub run: for<'a> fn(&'a dyn Subject) -> Running<'a>,
 }
 
 impl fmt::Debug for Check {
@@ -200,11 +203,9 @@ pub async fn ranges_outside<S: Subject + ?Sized>(subject: &S) -> Checked {
 ///
 /// The violation that was found.
 pub async fn empty_ranges<S: Subject + ?Sized>(subject: &S) -> Checked {
-    for (length, ranges) in [(100, vec![0..0, 50..50, 100..100]), (0, vec![0..0])] {
+    for (length, at) in [(100, 0), (100, 50), (100, 100), (0, 0)] {
         let source = subject.create(pattern(length, 0)).await;
-        for range in ranges {
-            expect_bytes("4", &*source, &pattern(length, 0), range).await?;
-        }
+        expect_bytes("4", &*source, &pattern(length, 0), at..at).await?;
     }
     Ok(())
 }

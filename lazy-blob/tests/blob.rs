@@ -1,4 +1,11 @@
 //! An open blob against whole decompressed archives, under faults and at its end.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::cast_possible_truncation,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and spawns what a caller would"
+)]
 
 mod support;
 
@@ -116,7 +123,7 @@ proptest! {
 /// One read in `4 - level`, never twice in a row, goes wrong in one of four ways.
 fn survivable(level: u64, call: &lazy_blob::ReadCall) -> Fault {
     let mixed = Random::new(call.sequence).next();
-    if level == 0 || call.sequence % (5 - level) != 0 {
+    if level == 0 || !call.sequence.is_multiple_of(5 - level) {
         return Fault::None;
     }
     match mixed % 4 {
@@ -443,10 +450,19 @@ async fn wrong_requests_say_what_is_wrong() {
     ] {
         kinds.push(blob.read(path, range).await.unwrap_err().kind());
     }
-    use ErrorKind::{Exhausted, Invalid, NotFound};
-    assert_eq!(kinds, [NotFound, NotFound, Invalid, Invalid, Invalid, Exhausted]);
+    assert_eq!(
+        kinds,
+        [
+            ErrorKind::NotFound,
+            ErrorKind::NotFound,
+            ErrorKind::Invalid,
+            ErrorKind::Invalid,
+            ErrorKind::Invalid,
+            ErrorKind::Exhausted,
+        ]
+    );
     let beyond = blob.read_at(u64::MAX - 1..u64::MAX).await.unwrap_err();
-    assert_eq!(beyond.kind(), Invalid);
+    assert_eq!(beyond.kind(), ErrorKind::Invalid);
 }
 
 #[tokio::test]

@@ -1,4 +1,11 @@
 //! Every adapter keeps the contract of `Source`, and broken ones are caught.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::cast_possible_truncation,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and spawns what a caller would"
+)]
 
 #[path = "support/server.rs"]
 mod server;

@@ -1,5 +1,12 @@
 //! The HTTP source against a real server on loopback.
 #![cfg(feature = "http")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::cast_possible_truncation,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and spawns what a caller would"
+)]
 
 #[path = "support/mod.rs"]
 mod support;

@@ -150,13 +150,13 @@ impl Work {
     fn receive(&mut self, Fetched { run, attempt, answer }: Fetched) -> Result<()> {
         let bytes = match answer {
             Ok(bytes) => bytes,
-            Err(error) => return self.fail_run(run, error),
+            Err(error) => return self.fail_run(run, &error),
         };
         add(&self.shared.counters.bytes_fetched, bytes.len() as u64);
         let range = self.shared.fetch_range(&run);
         if bytes.len() as u64 != range.end - range.start {
             let error = wrong_length(&range, bytes.len());
-            self.try_again(run, attempt, error);
+            self.try_again(run, attempt, &error);
             return Ok(());
         }
         for number in run {
@@ -169,20 +169,20 @@ impl Work {
         Ok(())
     }
 
-    fn fail_run(&mut self, run: Range<usize>, error: Error) -> Result<()> {
+    fn fail_run(&mut self, run: Range<usize>, error: &Error) -> Result<()> {
         for number in run {
             self.answer(number, &Err(error.clone()));
         }
         if error.kind() == ErrorKind::Changed {
             // The first failure is the one to tell.
             let _ = self.shared.failure.set(error.clone());
-            return Err(error);
+            return Err(error.clone());
         }
         Ok(())
     }
 
     /// After wrong bytes: once more, or tell.
-    fn try_again(&mut self, run: Range<usize>, attempt: u32, error: Error) {
+    fn try_again(&mut self, run: Range<usize>, attempt: u32, error: &Error) {
         add(&self.shared.counters.digest_failures, 1);
         if attempt < self.shared.config.retries {
             self.start_fetch(run, attempt + 1);
@@ -202,7 +202,7 @@ impl Work {
                 self.shared.cache.lock().insert(number, span.clone());
                 self.answer(number, &Ok(span));
             }
-            Err(error) => self.try_again(number..number + 1, attempt, error),
+            Err(error) => self.try_again(number..number + 1, attempt, &error),
         }
     }
 

@@ -47,7 +47,7 @@ enum Spans {
     /// The first bytes, too few to tell the format.
     Unknown(Vec<u8>),
     Gzip(Box<GzipSpans>),
-    Plain(PlainSpans),
+    Plain(Box<PlainSpans>),
 }
 
 /// What is made of the uncompressed bytes.
@@ -158,7 +158,7 @@ impl IndexBuilder {
             let message = "the blob is zstd: only gzip and uncompressed tar are read so far";
             return Err(Error::new(ErrorKind::Unsupported, message));
         } else {
-            Spans::Plain(PlainSpans::new(&self.config))
+            Spans::Plain(Box::new(PlainSpans::new(&self.config)))
         };
         self.forward(&head)
     }

@@ -70,7 +70,7 @@ impl HeaderParser {
 
     fn step(&self, byte: u8) -> Result<State> {
         Ok(match self.state {
-            State::Fixed { at } => self.fixed(at, byte)?,
+            State::Fixed { at } => fixed(at, byte)?,
             State::ExtraLength { low: None } => State::ExtraLength { low: Some(byte) },
             State::ExtraLength { low: Some(low) } => {
                 State::Extra { left: u16::from_le_bytes([low, byte]) }
@@ -90,24 +90,6 @@ impl HeaderParser {
         })
     }
 
-    /// The ten bytes that every header has.
-    fn fixed(&self, at: u8, byte: u8) -> Result<State> {
-        let [first, second] = MAGIC;
-        match at {
-            0 if byte != first => return Err(corrupt("no gzip magic")),
-            1 if byte != second => return Err(corrupt("no gzip magic")),
-            2 if byte != METHOD_DEFLATE => {
-                return Err(Error::new(
-                    ErrorKind::Unsupported,
-                    format!("gzip: method {byte}: only deflate (8) is defined"),
-                ));
-            }
-            3 if byte & FLAGS_RESERVED != 0 => return Err(corrupt("reserved header flag is set")),
-            _ => {}
-        }
-        Ok(if at == 9 { State::ExtraLength { low: None } } else { State::Fixed { at: at + 1 } })
-    }
-
     /// Passes over the parts that the flags say are absent.
     fn skip_absent(&mut self) {
         loop {
@@ -122,6 +104,24 @@ impl HeaderParser {
             self.state = next;
         }
     }
+}
+
+/// The ten bytes that every header has.
+fn fixed(at: u8, byte: u8) -> Result<State> {
+    let [first, second] = MAGIC;
+    match at {
+        0 if byte != first => return Err(corrupt("no gzip magic")),
+        1 if byte != second => return Err(corrupt("no gzip magic")),
+        2 if byte != METHOD_DEFLATE => {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("gzip: method {byte}: only deflate (8) is defined"),
+            ));
+        }
+        3 if byte & FLAGS_RESERVED != 0 => return Err(corrupt("reserved header flag is set")),
+        _ => {}
+    }
+    Ok(if at == 9 { State::ExtraLength { low: None } } else { State::Fixed { at: at + 1 } })
 }
 
 pub(super) fn corrupt(what: &str) -> Error {

@@ -102,7 +102,7 @@ impl Index {
         self.parts.blob_digest
     }
 
-    /// SHA-256 of the uncompressed archive: the layer's DiffID in an image configuration.
+    /// SHA-256 of the uncompressed archive: the layer's `DiffID` in an image configuration.
     #[must_use]
     pub fn diff_id(&self) -> Digest {
         self.parts.diff_id

@@ -1,4 +1,5 @@
 //! A real HTTP server on loopback that serves one blob, and misbehaves on demand.
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

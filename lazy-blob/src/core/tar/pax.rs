@@ -26,13 +26,13 @@ impl Overrides {
     pub(super) fn apply(&mut self, mut records: &[u8]) -> Result<()> {
         while !records.is_empty() {
             let (key, value, rest) = split_record(records).ok_or_else(malformed)?;
-            self.set(key, value).ok_or_else(malformed)?;
+            self.set(key, value)?;
             records = rest;
         }
         Ok(())
     }
 
-    fn set(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+    fn set(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         match key {
             b"path" => self.path = text(value)?,
             b"linkpath" => self.link_target = text(value)?,
@@ -44,7 +44,7 @@ impl Overrides {
             b"mtime" => self.mtime = time(value)?,
             _ => self.set_extension(key, value),
         }
-        Some(())
+        Ok(())
     }
 
     fn set_extension(&mut self, key: &[u8], value: &[u8]) {
@@ -72,15 +72,18 @@ fn split_record(records: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
 }
 
 /// An empty value deletes what an earlier or global header said. A NUL can't be in a path.
-fn text(value: &[u8]) -> Option<Option<Vec<u8>>> {
+fn text(value: &[u8]) -> Result<Option<Vec<u8>>> {
     if value.contains(&0) {
-        return None;
+        return Err(malformed());
     }
-    Some((!value.is_empty()).then(|| value.to_vec()))
+    Ok((!value.is_empty()).then(|| value.to_vec()))
 }
 
-fn number(value: &[u8]) -> Option<Option<u64>> {
-    if value.is_empty() { Some(None) } else { decimal(value).map(Some) }
+fn number(value: &[u8]) -> Result<Option<u64>> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    decimal(value).map(Some).ok_or_else(malformed)
 }
 
 fn decimal(digits: &[u8]) -> Option<u64> {
@@ -93,11 +96,15 @@ fn decimal(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// Seconds with an optional sign and fraction, as whole seconds rounded down and nanoseconds.
-fn time(value: &[u8]) -> Option<Option<(i64, u32)>> {
+fn time(value: &[u8]) -> Result<Option<(i64, u32)>> {
     if value.is_empty() {
-        return Some(None);
+        return Ok(None);
     }
+    seconds(value).map(Some).ok_or_else(malformed)
+}
+
+/// Seconds with an optional sign and fraction, as whole seconds rounded down and nanoseconds.
+fn seconds(value: &[u8]) -> Option<(i64, u32)> {
     let (negative, value) = match value.strip_prefix(b"-") {
         Some(rest) => (true, rest),
         None => (false, value),
@@ -106,11 +113,11 @@ fn time(value: &[u8]) -> Option<Option<(i64, u32)>> {
     let (whole, fraction) = value.split_at_checked(point)?;
     let seconds = i64::try_from(decimal(whole)?).ok()?;
     let nanos = nanoseconds(fraction.get(1..).unwrap_or_default())?;
-    Some(Some(match (negative, nanos) {
+    Some(match (negative, nanos) {
         (false, _) => (seconds, nanos),
         (true, 0) => (-seconds, 0),
         (true, _) => (-seconds - 1, 1_000_000_000 - nanos),
-    }))
+    })
 }
 
 fn nanoseconds(fraction: &[u8]) -> Option<u32> {
