@@ -17,11 +17,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let internet = MemoryUpstream::new();
     internet.add_address("www.example.com", 300, "192.0.2.1".parse()?);
 
-    let (resolver, driver) = Resolver::open(
-        Arc::new(internet),
-        Some(Arc::new(records)),
-        Config::default(),
-    )?;
+    let (resolver, driver) =
+        Resolver::open(Arc::new(internet), Some(Arc::new(records)), Config::default())?;
     tokio::spawn(driver);
     let (server, driver) = Server::bind(resolver.clone(), ServerConfig::default()).await?;
     tokio::spawn(driver);
@@ -29,14 +26,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let client = UdpSocket::bind("127.0.0.1:0").await?;
     client.connect(server.local_addr()).await?;
-    for name in [
-        "web.prod.svc.cluster.local",
-        "www.example.com",
-        "www.example.com",
-    ] {
-        client
-            .send(&Query::new(name.parse()?, RecordType::A).encode(7))
-            .await?;
+    for name in ["web.prod.svc.cluster.local", "www.example.com", "www.example.com"] {
+        client.send(&Query::new(name.parse()?, RecordType::A).encode(7)).await?;
         let mut buffer = [0; 1232];
         let len = client.recv(&mut buffer).await?;
         let addresses: Vec<_> = Message::parse(&buffer[..len])?.addresses().collect();

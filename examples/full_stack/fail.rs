@@ -13,6 +13,18 @@ impl Fail {
     pub(crate) fn new(what: impl Into<String>) -> Self {
         Self(what.into())
     }
+
+    /// An error and its causes on one line.
+    pub(crate) fn chain(error: &dyn Error) -> String {
+        let mut line = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            line.push_str(": ");
+            line.push_str(&error.to_string());
+            cause = error.source();
+        }
+        line
+    }
 }
 
 impl fmt::Display for Fail {
@@ -28,15 +40,6 @@ pub(crate) trait Context<T> {
 
 impl<T, E: Error> Context<T> for std::result::Result<T, E> {
     fn context(self, what: impl FnOnce() -> String) -> Result<T> {
-        self.map_err(|error| {
-            let mut line = format!("{}: {error}", what());
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                line.push_str(": ");
-                line.push_str(&error.to_string());
-                cause = error.source();
-            }
-            Fail(line)
-        })
+        self.map_err(|error| Fail(format!("{}: {}", what(), Fail::chain(&error))))
     }
 }

@@ -15,17 +15,15 @@ use crate::fail::{Context, Fail, Result};
 const BUILT_BYTES: u64 = 64 << 20;
 /// The largest file that goes into the built-in image.
 const BUILT_FILE_BYTES: u64 = 4 << 20;
-/// Bytes that a pod reads of its image before it runs: of a typical image 6.4 % is read at start
-/// (Slacker, FAST'16), which of 16 MiB is about one.
+/// Bytes that a pod reads of its image before it runs, from the archive's first files.
 const STARTUP_BYTES: u64 = 1 << 20;
-/// Files larger than this are skipped when the files of the start are chosen.
-const STARTUP_FILE_BYTES: u64 = 256 << 10;
 
-/// A file that a starting pod reads, with the digest that its bytes must have.
+/// The beginning of a file that a starting pod reads, with the digest that it must have.
 #[derive(Debug, Clone)]
 pub(crate) struct StartupFile {
     pub(crate) path: String,
-    pub(crate) size: u64,
+    /// How many bytes of it are read, from its first on.
+    pub(crate) bytes: u64,
     pub(crate) sha256: [u8; 32],
 }
 
@@ -46,16 +44,9 @@ impl Image {
         let startup = startup_files(BufReader::new(file))
             .context(|| format!("{} is not a readable .tar.gz", name()))?;
         if startup.is_empty() {
-            return Err(Fail::new(format!(
-                "{} holds no regular file to start from",
-                name()
-            )));
+            return Err(Fail::new(format!("{} holds no regular file to start from", name())));
         }
-        Ok(Self {
-            layer: layer.to_owned(),
-            layer_bytes,
-            startup,
-        })
+        Ok(Self { layer: layer.to_owned(), layer_bytes, startup })
     }
 
     /// Builds a layer below `folder` from files of this machine.
@@ -72,17 +63,16 @@ fn startup_files(layer: impl Read) -> io::Result<Vec<StartupFile>> {
     let mut files = Vec::new();
     let mut left = STARTUP_BYTES;
     for entry in archive.entries()? {
-        let mut entry = entry?;
-        let size = entry.size();
-        let wanted = size > 0 && size <= STARTUP_FILE_BYTES.min(left);
-        if !entry.header().entry_type().is_file() || !wanted {
+        let entry = entry?;
+        if !entry.header().entry_type().is_file() || entry.size() == 0 {
             continue;
         }
+        let bytes = entry.size().min(left);
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let sha256 = sha256_of(&mut entry)?;
-        files.push(StartupFile { path, size, sha256 });
-        left -= size;
-        if left < 4_096 {
+        let sha256 = sha256_of(&mut entry.take(bytes))?;
+        files.push(StartupFile { path, bytes, sha256 });
+        left -= bytes;
+        if left == 0 {
             break;
         }
     }
@@ -127,13 +117,9 @@ fn build_layer(layer: &Path) -> io::Result<()> {
 /// Folders that hold programs and their data, on any machine that can build this one: the
 /// system's, then the one that this program lies in.
 fn machine_folders() -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> = ["/usr/bin", "/usr/lib", "/usr/share"]
-        .iter()
-        .map(PathBuf::from)
-        .collect();
-    if let Some(own) = std::env::current_exe()
-        .ok()
-        .and_then(|exe| exe.parent().map(Path::to_owned))
+    let mut folders: Vec<PathBuf> =
+        ["/usr/bin", "/usr/lib", "/usr/share"].iter().map(PathBuf::from).collect();
+    if let Some(own) = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned))
     {
         folders.push(own);
     }

@@ -31,11 +31,10 @@ const FRAME_BYTES: u64 = 256 << 10;
 
 type Body = BoxBody<Bytes, io::Error>;
 
-/// Serves one layer; [`Registry::run`] is the future that does so.
+/// A port that a layer is going to be served at.
 #[derive(Debug)]
 pub(crate) struct Registry {
     listener: TcpListener,
-    layer: Arc<Layer>,
 }
 
 /// The file behind the blob and what was sent of it.
@@ -47,39 +46,21 @@ pub(crate) struct Layer {
 }
 
 impl Registry {
-    pub(crate) async fn bind(listen: SocketAddr, layer: &Path) -> Result<Self> {
-        let name = || format!("image {}", layer.display());
-        let file = File::open(layer).context(name)?;
-        let bytes = file.metadata().context(name)?.len();
+    pub(crate) async fn bind(listen: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind(listen)
             .await
             .context(|| format!("registry can't listen on {listen}: choose another address"))?;
-        Ok(Self {
-            listener,
-            layer: Arc::new(Layer {
-                file,
-                bytes,
-                sent: AtomicU64::new(0),
-            }),
-        })
+        Ok(Self { listener })
     }
 
     /// The layer's URL.
     pub(crate) fn url(&self) -> Result<String> {
-        let address = self
-            .listener
-            .local_addr()
-            .context(|| "registry".to_owned())?;
+        let address = self.listener.local_addr().context(|| "registry".to_owned())?;
         Ok(format!("http://{address}{BLOB_PATH}"))
     }
 
-    /// Counts what is sent.
-    pub(crate) fn layer(&self) -> Arc<Layer> {
-        Arc::clone(&self.layer)
-    }
-
     /// Accepts connections until it is dropped.
-    pub(crate) async fn run(self) {
+    pub(crate) async fn serve(self, layer: Arc<Layer>) {
         loop {
             // Running out of descriptors passes: wait for some to come free.
             let Ok((connection, _)) = self.listener.accept().await else {
@@ -88,7 +69,7 @@ impl Registry {
             };
             // Nagle's algorithm would hold back the last segment of each answer.
             let _ = connection.set_nodelay(true);
-            let layer = Arc::clone(&self.layer);
+            let layer = Arc::clone(&layer);
             let service = service_fn(move |request| {
                 let layer = Arc::clone(&layer);
                 async move { Ok::<_, Infallible>(respond(&layer, &request)) }
@@ -105,6 +86,13 @@ impl Registry {
 }
 
 impl Layer {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let name = || format!("image {}", path.display());
+        let file = File::open(path).context(name)?;
+        let bytes = file.metadata().context(name)?.len();
+        Ok(Self { file, bytes, sent: AtomicU64::new(0) })
+    }
+
     /// Bytes of the layer sent so far, over all clients.
     pub(crate) fn sent_bytes(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
@@ -115,13 +103,9 @@ impl Layer {
         range: Range<u64>,
     ) -> impl Stream<Item = io::Result<Frame<Bytes>>> + use<> {
         let layer = Arc::clone(self);
-        stream::iter(
-            range
-                .clone()
-                .step_by(usize::try_from(FRAME_BYTES).unwrap_or(usize::MAX)),
-        )
-        .map(move |start| layer.read(start..range.end.min(start + FRAME_BYTES)))
-        .map(|frame| frame.map(Frame::data))
+        stream::iter(range.clone().step_by(usize::try_from(FRAME_BYTES).unwrap_or(usize::MAX)))
+            .map(move |start| layer.read(start..range.end.min(start + FRAME_BYTES)))
+            .map(|frame| frame.map(Frame::data))
     }
 
     /// Reads from the page cache in all likelihood, so no thread is asked to do it.
@@ -138,11 +122,7 @@ fn respond(layer: &Arc<Layer>, request: &Request<Incoming>) -> Response<Body> {
     if request.uri().path() != BLOB_PATH {
         return status(StatusCode::NOT_FOUND);
     }
-    let range = match request
-        .headers()
-        .get(RANGE)
-        .map(|value| value.to_str().ok())
-    {
+    let range = match request.headers().get(RANGE).map(|value| value.to_str().ok()) {
         None => None,
         Some(text) => match text.and_then(|text| parse_range(text, layer.bytes)) {
             Some(range) => Some(range),
@@ -155,24 +135,15 @@ fn respond(layer: &Arc<Layer>, request: &Request<Incoming>) -> Response<Body> {
         .header(ETAG, format!("\"layer-{}\"", layer.bytes))
         .header(CONTENT_LENGTH, bytes.end - bytes.start);
     if range.is_some() {
-        let of = format!(
-            "bytes {}-{}/{}",
-            bytes.start,
-            bytes.end.saturating_sub(1),
-            layer.bytes
-        );
-        builder = builder
-            .status(StatusCode::PARTIAL_CONTENT)
-            .header(CONTENT_RANGE, of);
+        let of = format!("bytes {}-{}/{}", bytes.start, bytes.end.saturating_sub(1), layer.bytes);
+        builder = builder.status(StatusCode::PARTIAL_CONTENT).header(CONTENT_RANGE, of);
     }
     let body = match *request.method() {
         Method::GET => BodyExt::boxed(StreamBody::new(layer.frames(bytes))),
         Method::HEAD => empty(),
         _ => return status(StatusCode::METHOD_NOT_ALLOWED),
     };
-    builder
-        .body(body)
-        .unwrap_or_else(|_| status(StatusCode::INTERNAL_SERVER_ERROR))
+    builder.body(body).unwrap_or_else(|_| status(StatusCode::INTERNAL_SERVER_ERROR))
 }
 
 /// `bytes=first-last`, `bytes=first-` or `bytes=-suffix` (RFC 9110, section 14.1.2), one range only.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::latency::Quantiles;
+use trestle_examples::latency::Quantiles;
 
 /// The result of a run; its JSON form is what `--json` writes.
 #[derive(Debug, Serialize)]
@@ -20,6 +20,7 @@ pub(crate) struct Report {
     pub(crate) elapsed_secs: f64,
     pub(crate) image_bytes: u64,
     pub(crate) image_bytes_fetched: u64,
+    pub(crate) image_bytes_sent: u64,
     pub(crate) image_bytes_fetched_per_node: f64,
     pub(crate) dns_hit_ratio: f64,
     pub(crate) operations: Vec<Operation>,
@@ -64,36 +65,17 @@ impl Operation {
     ) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "counts of a run fit 53 bits")]
         let per_second = latency.count as f64 / span.as_secs_f64().max(1e-6);
-        Self {
-            part,
-            what,
-            per_second,
-            latency,
-        }
+        Self { part, what, per_second, latency }
     }
 }
 
 impl Slo {
     pub(crate) fn at_most(name: &'static str, value: f64, limit: f64, unit: &'static str) -> Self {
-        Self {
-            name,
-            value,
-            limit,
-            unit,
-            met: value <= limit,
-            bound: Bound::AtMost,
-        }
+        Self { name, value, limit, unit, met: value <= limit, bound: Bound::AtMost }
     }
 
     pub(crate) fn at_least(name: &'static str, value: f64, limit: f64, unit: &'static str) -> Self {
-        Self {
-            name,
-            value,
-            limit,
-            unit,
-            met: value >= limit,
-            bound: Bound::AtLeast,
-        }
+        Self { name, value, limit, unit, met: value >= limit, bound: Bound::AtLeast }
     }
 }
 
@@ -142,18 +124,9 @@ impl Report {
         )?;
         let mut last = "";
         for operation in &self.operations {
-            let part = if operation.part == last {
-                ""
-            } else {
-                operation.part
-            };
+            let part = if operation.part == last { "" } else { operation.part };
             last = operation.part;
-            let Quantiles {
-                count,
-                p50_ms,
-                p99_ms,
-                max_ms,
-            } = operation.latency;
+            let Quantiles { count, p50_ms, p99_ms, max_ms } = operation.latency;
             writeln!(
                 f,
                 "{part:<12} {:<34} {:>10} {:>11} {p50_ms:>10.2} {p99_ms:>10.2} {max_ms:>10.2}",
@@ -166,11 +139,7 @@ impl Report {
     }
 
     fn write_levels(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "\n{:<47} {:>10} {:>11}   met",
-            "service level", "measured", "limit"
-        )?;
+        writeln!(f, "\n{:<47} {:>10} {:>11}   met", "service level", "measured", "limit")?;
         for slo in &self.slo {
             let sign = match slo.bound {
                 Bound::AtMost => "<=",
@@ -191,11 +160,7 @@ fn megabytes(bytes: f64) -> String {
 
 /// A number with as many decimals as a reader needs.
 fn number(value: f64) -> String {
-    if value >= 100.0 {
-        thousands(value)
-    } else {
-        format!("{value:.2}")
-    }
+    if value >= 100.0 { thousands(value) } else { format!("{value:.2}") }
 }
 
 /// A whole number with commas.
@@ -217,12 +182,7 @@ mod tests {
 
     #[test]
     fn thousands_are_grouped() {
-        let cases = [
-            (0.0, "0"),
-            (999.0, "999"),
-            (1_000.0, "1,000"),
-            (1_234_567.2, "1,234,567"),
-        ];
+        let cases = [(0.0, "0"), (999.0, "999"), (1_000.0, "1,000"), (1_234_567.2, "1,234,567")];
         for (value, text) in cases {
             assert_eq!(thousands(value), text);
         }

@@ -1,2 +1,8 @@
-//! What the examples share: the glue that joins two crates each.
+//! What the examples share: objects, a client, and the glue that joins two crates each.
 #![forbid(unsafe_code)]
+
+pub mod client;
+pub mod cluster_view;
+pub mod glue;
+pub mod latency;
+pub mod objects;

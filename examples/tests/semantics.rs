@@ -11,13 +11,7 @@ fn named_tests(semantics: &str) -> Vec<(String, String)> {
     semantics
         .lines()
         .filter(|line| line.starts_with('|') && line.contains("::"))
-        .flat_map(|line| {
-            line.split('`')
-                .skip(1)
-                .step_by(2)
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
-        })
+        .flat_map(|line| line.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>())
         .filter_map(|name| {
             let (file, test) = name.split_once(".rs::")?;
             Some((format!("{file}.rs"), test.rsplit("::").next()?.to_owned()))
@@ -41,18 +35,14 @@ fn every_promise_has_its_test() {
             !source.contains(&format!("fn {test}("))
         })
         .collect();
-    assert!(
-        missing.is_empty(),
-        "SEMANTICS.md names tests that do not exist: {missing:#?}"
-    );
+    assert!(missing.is_empty(), "SEMANTICS.md names tests that do not exist: {missing:#?}");
 }
 
 #[test]
 fn every_row_names_a_test() {
     let semantics = std::fs::read_to_string(root().join("SEMANTICS.md")).unwrap();
-    let rows = semantics
-        .lines()
-        .filter(|line| line.starts_with("| ") && !line.contains("| test |"));
+    let rows =
+        semantics.lines().filter(|line| line.starts_with("| ") && !line.contains("| test |"));
     let bare: Vec<_> = rows.filter(|row| !row.contains(".rs::")).collect();
     assert!(bare.is_empty(), "rows without a test: {bare:#?}");
 }
@@ -60,13 +50,7 @@ fn every_row_names_a_test() {
 /// The `rust` blocks of a crate's README are its quickstart, to the letter.
 #[test]
 fn quickstarts_are_the_readmes_code() {
-    for part in [
-        "kv-journal",
-        "watch-cache",
-        "lazy-blob",
-        "binpack",
-        "dns-cache",
-    ] {
+    for part in ["kv-journal", "watch-cache", "lazy-blob", "binpack", "dns-cache"] {
         let readme = std::fs::read_to_string(root().join(part).join("README.md")).unwrap();
         let file = format!("examples/quickstart_{}.rs", part.replace('-', "_"));
         let quickstart = std::fs::read_to_string(root().join(&file)).unwrap();
@@ -75,9 +59,6 @@ fn quickstarts_are_the_readmes_code() {
             .skip_while(|line| line.starts_with("//!") || line.is_empty())
             .map(|line| format!("{line}\n"))
             .collect();
-        assert!(
-            readme.contains(code.trim_end()),
-            "{part}/README.md does not hold {file}"
-        );
+        assert!(readme.contains(code.trim_end()), "{part}/README.md does not hold {file}");
     }
 }

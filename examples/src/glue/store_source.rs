@@ -1,0 +1,83 @@
+//! A store as the source of a cache.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
+use kv_journal::{Event, EventKind, KeyRange, KeyValue, RangeRequest, Store, WatchRequest};
+use watch_cache::{Change, CurrentRevision, Error, ErrorKind, Events, Freshness, Listing, Object};
+use watch_cache::{Result, Revision, Source, SourceEvent};
+
+/// A [`Store`] whose revisions a cache follows.
+#[derive(Debug, Clone)]
+pub struct StoreSource(pub Store);
+
+#[async_trait]
+impl Source for StoreSource {
+    async fn list(&self, prefix: &Bytes, at: Option<u64>) -> Result<Listing> {
+        let revision = match at {
+            Some(revision) => revision,
+            None => self.0.read_barrier().await.map_err(error)?,
+        };
+        let request = RangeRequest::new(KeyRange::prefix(prefix.clone())).at(revision);
+        let answer = self.0.range(request).map_err(error)?;
+        let objects = answer.kvs.iter().map(|kv| object(kv)).collect();
+        Ok(Listing { revision, objects: stream::iter([Ok(objects)]).boxed() })
+    }
+
+    async fn watch(&self, prefix: &Bytes, after: u64) -> Result<Events> {
+        let request = WatchRequest::new(KeyRange::prefix(prefix.clone()))
+            .from_revision(after + 1)
+            .progress_on_advance();
+        let watcher = self.0.watch(request).map_err(error)?;
+        Ok(watcher
+            .map(|batch| {
+                let batch = batch.map_err(error)?;
+                if batch.is_progress() {
+                    return Ok(SourceEvent::Progress(batch.revision));
+                }
+                let changes = batch.events.iter().map(change).collect();
+                Ok(SourceEvent::Revision(Revision { revision: batch.revision, changes }))
+            })
+            .boxed())
+    }
+
+    fn freshness(&self) -> Freshness<'_> {
+        Freshness::Pushed(self)
+    }
+}
+
+#[async_trait]
+impl CurrentRevision for StoreSource {
+    async fn current_revision(&self) -> Result<u64> {
+        self.0.read_barrier().await.map_err(error)
+    }
+}
+
+fn change(event: &Event) -> Change {
+    match event.kind {
+        EventKind::Put => Change::Put(object(&event.kv)),
+        EventKind::Delete => Change::Delete(event.kv.key.clone()),
+    }
+}
+
+fn object(kv: &KeyValue) -> Arc<Object> {
+    let (key, value) = (kv.key.clone(), kv.value.clone());
+    let (create_revision, mod_revision) = (kv.create_revision, kv.mod_revision);
+    Arc::new(Object { key, value, create_revision, mod_revision })
+}
+
+fn error(error: kv_journal::Error) -> Error {
+    use kv_journal::ErrorKind as Kind;
+    let kind = match error.kind() {
+        Kind::Compacted { compact_revision } => {
+            ErrorKind::Expired { oldest_revision: compact_revision }
+        }
+        Kind::FutureRevision { current_revision } => ErrorKind::TooLarge { current_revision },
+        Kind::Invalid => ErrorKind::Invalid,
+        Kind::Closed | Kind::Fenced | Kind::Corrupt => ErrorKind::Closed,
+        _ => ErrorKind::Unavailable,
+    };
+    Error::new(kind, "the store failed").with_source(error)
+}
