@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::stats::{Counters, Stats};
 use super::{Outcome, Transport};
 use crate::config::{Config, PodNames};
-use crate::core::cache::{Answer, Cache, Key, Reply, TtlLimits};
+use crate::core::cache::{Answer, Cache, Key, KeyRef, Reply, TtlLimits};
 use crate::core::wire::{
     Class, MAX_MESSAGE_BYTES, Rcode, Rdata, RecordType, Request, Section, Writer,
 };
@@ -40,16 +40,30 @@ struct Cluster {
 }
 
 /// Where a query stands after the rules and the cluster's records.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it lives for one call; a box would allocate on hits"
-)]
 pub(super) enum Step<'o> {
     /// The buffer holds the response.
     Done,
-    /// The cache or the upstream knows `key`. With a prefix, its records go behind the aliases
-    /// that the response already holds.
-    Ask { key: Key, prefix: Option<Writer<'o>> },
+    /// The cache or the upstream knows the answer.
+    Ask,
+    /// The cache or the upstream knows the records that go behind the aliases in the prefix.
+    AskFor(Box<Alias<'o>>),
+}
+
+/// A response that holds aliases and waits for their last target.
+pub(super) struct Alias<'o> {
+    target: Key,
+    prefix: Writer<'o>,
+}
+
+impl Step<'_> {
+    /// The question that is to be asked, if there is one.
+    pub(super) fn key(self, request: &Request<'_>) -> Option<Key> {
+        match self {
+            Self::Done => None,
+            Self::Ask => Some(Key::of(request)),
+            Self::AskFor(alias) => Some(alias.target),
+        }
+    }
 }
 
 impl Shared {
@@ -107,15 +121,16 @@ impl Shared {
     ) -> Outcome {
         match self.local(request, transport, out) {
             Step::Done => {}
-            Step::Ask { key, prefix: Some(prefix) } => match self.cache.get(&key, now) {
-                Some(answer) => append(&answer, prefix),
-                None => return Outcome::Miss,
-            },
-            Step::Ask { key, prefix: None } => {
-                if !self.cache.answer(&key, now, &self.reply(request, transport), out) {
+            Step::Ask => {
+                let reply = self.reply(request, transport);
+                if !self.cache.answer(KeyRef::of(request), now, &reply, out) {
                     return Outcome::Miss;
                 }
             }
+            Step::AskFor(alias) => match self.cache.get(alias.target.as_ref(), now) {
+                Some(answer) => append(&answer, alias.prefix),
+                None => return Outcome::Miss,
+            },
         }
         Outcome::Answered(out.len())
     }
@@ -131,12 +146,12 @@ impl Shared {
     ) {
         match self.local(request, transport, out) {
             Step::Done => {}
-            Step::Ask { key: now, prefix: Some(prefix) } if now == *key => append(answer, prefix),
-            Step::Ask { key: now, prefix: None } if now == *key => {
+            Step::Ask if *key == Key::of(request) => {
                 answer.write(&self.reply(request, transport), out);
             }
+            Step::AskFor(alias) if alias.target == *key => append(answer, alias.prefix),
             // The records changed meanwhile and lead elsewhere: the client asks again.
-            Step::Ask { .. } => self.empty(request, Rcode::SERVFAIL, out),
+            Step::Ask | Step::AskFor(_) => self.empty(request, Rcode::SERVFAIL, out),
         }
     }
 
@@ -161,7 +176,7 @@ impl Shared {
             Some(cluster) if cluster.settings.covers(&request.name) => {
                 self.cluster(cluster, request, transport, out)
             }
-            _ => Step::Ask { key: Key::of(request), prefix: None },
+            _ => Step::Ask,
         }
     }
 
@@ -224,9 +239,10 @@ impl Shared {
                     writer.finish(rcode);
                     return Step::Done;
                 }
+                Verdict::NotHere if aliases == 0 => return Step::Ask,
                 Verdict::NotHere => {
-                    let key = Key::for_name(name, request);
-                    return Step::Ask { key, prefix: (aliases > 0).then_some(writer) };
+                    let target = Key::for_name(name, request);
+                    return Step::AskFor(Box::new(Alias { target, prefix: writer }));
                 }
             }
         }

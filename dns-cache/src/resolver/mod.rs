@@ -17,7 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use self::local::{Shared, Step};
+use self::local::Shared;
 use self::run::{Ask, Run};
 use self::sync::Sync;
 use crate::config::Config;
@@ -138,9 +138,8 @@ impl Resolver {
     pub(crate) async fn fetch(&self, query: &[u8], transport: Transport) -> Result<Bytes> {
         let request = Request::parse(query).map_err(|_| not_a_query())?;
         let mut out = Vec::new();
-        let Step::Ask { key, .. } = self.shared.local(&request, transport, &mut out) else {
-            return Ok(out.into());
-        };
+        let key = self.shared.local(&request, transport, &mut out).key(&request);
+        let Some(key) = key else { return Ok(out.into()) };
         let answer = self.ask(key.clone()).await?;
         self.shared.complete(&request, transport, &key, &answer, &mut out);
         Ok(out.into())

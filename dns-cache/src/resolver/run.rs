@@ -65,7 +65,7 @@ impl Run {
 
     fn take(&mut self, ask: Ask) {
         // The answer may have landed since the caller missed it.
-        if let Some(answer) = self.shared.cache.peek(&ask.key, self.shared.now()) {
+        if let Some(answer) = self.shared.cache.peek(ask.key.as_ref(), self.shared.now()) {
             _ = ask.reply.send(Arc::new(answer));
             return;
         }
@@ -98,7 +98,7 @@ impl Run {
             self.shared.counters.upstream_failures();
             Answer::failure(key, limits)
         });
-        self.shared.cache.insert(key, &answer, self.shared.now());
+        self.shared.cache.insert(key.as_ref(), &answer, self.shared.now());
         let answer = Arc::new(answer);
         for waiter in self.waiters.remove(key).unwrap_or_default() {
             // A caller that gave up does not matter.

@@ -155,6 +155,7 @@ fn answers_key(message: &Message<'_>, key: &Key) -> bool {
         question.name == *key.name() && question.rtype == key.rtype() && question.class.0 == 1
     });
     let extended = message.edns().is_some_and(|edns| edns.extended_rcode != 0);
+    let same = same && message.has_plain_question();
     same && message.flags().response() && message.flags().opcode() == 0 && !extended
 }
 

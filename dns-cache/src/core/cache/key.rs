@@ -19,6 +19,14 @@ pub(crate) struct Key {
     bits: u8,
 }
 
+/// A [`Key`] whose name is borrowed, which is all that a lookup needs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KeyRef<'k> {
+    pub(super) name: &'k [u8],
+    pub(super) rtype: RecordType,
+    pub(super) bits: u8,
+}
+
 impl Key {
     pub(crate) fn of(request: &Request<'_>) -> Self {
         Self::for_name(request.name.clone(), request)
@@ -26,11 +34,11 @@ impl Key {
 
     /// The key of the same question about another name, in lower case.
     pub(crate) fn for_name(name: Name, request: &Request<'_>) -> Self {
-        let bit = |on: bool, bit: u8| if on { bit } else { 0 };
-        let bits = bit(request.dnssec_ok(), DNSSEC_OK)
-            | bit(request.flags.checking_disabled(), CHECKING_DISABLED)
-            | bit(request.flags.recursion_desired(), RECURSION_DESIRED);
-        Self { name, rtype: request.rtype, bits }
+        Self { name, rtype: request.rtype, bits: bits(request) }
+    }
+
+    pub(crate) fn as_ref(&self) -> KeyRef<'_> {
+        KeyRef { name: self.name.as_wire(), rtype: self.rtype, bits: self.bits }
     }
 
     pub(crate) fn name(&self) -> &Name {
@@ -39,10 +47,6 @@ impl Key {
 
     pub(crate) fn rtype(&self) -> RecordType {
         self.rtype
-    }
-
-    pub(super) fn bits(&self) -> u8 {
-        self.bits
     }
 
     /// The query that a miss sends upstream. AD asks for the validation's result whoever wants
@@ -60,11 +64,30 @@ impl Key {
     }
 }
 
+impl<'k> KeyRef<'k> {
+    pub(crate) fn of(request: &'k Request<'_>) -> Self {
+        Self { name: request.name.as_wire(), rtype: request.rtype, bits: bits(request) }
+    }
+}
+
+fn bits(request: &Request<'_>) -> u8 {
+    let bit = |on: bool, bit: u8| if on { bit } else { 0 };
+    bit(request.dnssec_ok(), DNSSEC_OK)
+        | bit(request.flags.checking_disabled(), CHECKING_DISABLED)
+        | bit(request.flags.recursion_desired(), RECURSION_DESIRED)
+}
+
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_ref().hash(state);
+    }
+}
+
+impl Hash for KeyRef<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
         // The name is in lower case already; its wire form ends itself.
-        state.write(self.name.as_wire());
-        state.write_u16(self.rtype.0);
-        state.write_u8(self.bits);
+        state.write(self.name);
+        let [high, low] = self.rtype.0.to_be_bytes();
+        state.write(&[high, low, self.bits]);
     }
 }

@@ -8,7 +8,7 @@ mod key;
 mod shard;
 
 pub(crate) use answer::{Answer, Reply, TtlLimits};
-pub(crate) use key::Key;
+pub(crate) use key::{Key, KeyRef};
 
 use std::hash::BuildHasher;
 use std::time::Duration;
@@ -47,7 +47,7 @@ impl Cache {
     /// does not allocate when `out` has room.
     pub(crate) fn answer(
         &self,
-        key: &Key,
+        key: KeyRef<'_>,
         now: Duration,
         reply: &Reply<'_>,
         out: &mut Vec<u8>,
@@ -59,7 +59,7 @@ impl Cache {
     }
 
     /// A copy of the answer for `key`, aged to `now`.
-    pub(crate) fn get(&self, key: &Key, now: Duration) -> Option<Answer> {
+    pub(crate) fn get(&self, key: KeyRef<'_>, now: Duration) -> Option<Answer> {
         self.with_shard(key, |shard, hash| {
             let (stored, age_secs) = shard.get(key, hash, millis(now))?;
             Some(stored.aged(age_secs))
@@ -67,7 +67,7 @@ impl Cache {
     }
 
     /// Like [`get`](Self::get), but neither counted nor a reason to keep the entry.
-    pub(crate) fn peek(&self, key: &Key, now: Duration) -> Option<Answer> {
+    pub(crate) fn peek(&self, key: KeyRef<'_>, now: Duration) -> Option<Answer> {
         self.with_shard(key, |shard, hash| {
             let (stored, age_secs) = shard.peek(key, hash, millis(now))?;
             Some(stored.aged(age_secs))
@@ -76,7 +76,7 @@ impl Cache {
 
     /// Keeps `answer` from `now` for as long as it allows. A failure does not replace a good
     /// answer that is still alive.
-    pub(crate) fn insert(&self, key: &Key, answer: &Answer, now: Duration) {
+    pub(crate) fn insert(&self, key: KeyRef<'_>, answer: &Answer, now: Duration) {
         let Some(life) = answer.life() else { return };
         let now = millis(now);
         let expires = now.saturating_add(millis(life));
@@ -100,7 +100,7 @@ impl Cache {
 
     #[allow(clippy::indexing_slicing, reason = "the remainder is below the number of shards")]
     #[expect(clippy::cast_possible_truncation, reason = "any 32 bits of the hash choose a shard")]
-    fn with_shard<T>(&self, key: &Key, run: impl FnOnce(&mut Shard, u64) -> T) -> T {
+    fn with_shard<T>(&self, key: KeyRef<'_>, run: impl FnOnce(&mut Shard, u64) -> T) -> T {
         let hash = self.hash.hash_one(key);
         // The table inside a shard uses the low and the highest bits.
         let shard = (hash >> 20) as u32 as usize % self.shards.len();

@@ -9,7 +9,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use super::Totals;
 use super::answer::{Answer, Stored};
-use super::key::Key;
+use super::key::KeyRef;
 use crate::core::wire::Header;
 
 /// No entry.
@@ -61,7 +61,12 @@ impl Shard {
     }
 
     /// The answer for `key` and its age in whole seconds.
-    pub(super) fn get(&mut self, key: &Key, hash: u64, now: u64) -> Option<(Stored<'_>, u32)> {
+    pub(super) fn get(
+        &mut self,
+        key: KeyRef<'_>,
+        hash: u64,
+        now: u64,
+    ) -> Option<(Stored<'_>, u32)> {
         let Some(at) = self.live(key, hash, now) else {
             self.totals.misses += 1;
             return None;
@@ -72,12 +77,17 @@ impl Shard {
     }
 
     /// Like [`get`](Self::get), leaving no trace.
-    pub(super) fn peek(&mut self, key: &Key, hash: u64, now: u64) -> Option<(Stored<'_>, u32)> {
+    pub(super) fn peek(
+        &mut self,
+        key: KeyRef<'_>,
+        hash: u64,
+        now: u64,
+    ) -> Option<(Stored<'_>, u32)> {
         let at = self.live(key, hash, now)?;
         self.slot(at).map(|slot| slot.aged(now))
     }
 
-    fn live(&mut self, key: &Key, hash: u64, now: u64) -> Option<u32> {
+    fn live(&mut self, key: KeyRef<'_>, hash: u64, now: u64) -> Option<u32> {
         let at = *self.index.get(&hash)?;
         let slot = self.slot(at)?;
         if slot.expires <= now {
@@ -88,7 +98,14 @@ impl Shard {
     }
 
     /// Keeps `answer` until `expires`, making room for it.
-    pub(super) fn insert(&mut self, key: &Key, hash: u64, answer: &Answer, now: u64, expires: u64) {
+    pub(super) fn insert(
+        &mut self,
+        key: KeyRef<'_>,
+        hash: u64,
+        answer: &Answer,
+        now: u64,
+        expires: u64,
+    ) {
         let cost = answer.stored.len() + ENTRY_BYTES;
         let held = self.live(key, hash, now);
         let good = held.and_then(|at| self.slot(at)).is_some_and(|slot| !slot.failure);
@@ -199,7 +216,7 @@ impl Shard {
 }
 
 impl Slot {
-    fn new(key: &Key, hash: u64, answer: &Answer, stored_at: u64, expires: u64) -> Self {
+    fn new(key: KeyRef<'_>, hash: u64, answer: &Answer, stored_at: u64, expires: u64) -> Self {
         Self {
             hash,
             stored_at,
@@ -208,7 +225,7 @@ impl Slot {
             older: NONE,
             newer: NONE,
             wire_len: answer.wire_len,
-            bits: key.bits(),
+            bits: key.bits,
             failure: answer.is_failure(),
             visited: false,
         }
@@ -221,13 +238,12 @@ impl Slot {
     }
 
     /// Whether the kept question is that of `key`, byte for byte.
-    fn answers(&self, key: &Key) -> bool {
-        let name = key.name().as_wire();
+    fn answers(&self, key: KeyRef<'_>) -> bool {
         let question = self.stored.get(Header::BYTES..).unwrap_or_default();
-        self.bits == key.bits()
+        self.bits == key.bits
             && question
-                .strip_prefix(name)
-                .is_some_and(|rest| rest.first_chunk() == Some(&key.rtype().0.to_be_bytes()))
+                .strip_prefix(key.name)
+                .is_some_and(|rest| rest.first_chunk() == Some(&key.rtype.0.to_be_bytes()))
     }
 }
 

@@ -57,14 +57,14 @@ fn big() -> Cache {
 
 fn put(cache: &Cache, text: &str, ttl: u32, now: Duration) {
     let response = response(text, Rcode::NOERROR, &[ttl], None);
-    cache.insert(&key(text), &Answer::prepare(&key(text), &response, LIMITS).unwrap(), now);
+    cache.insert(key(text).as_ref(), &Answer::prepare(&key(text), &response, LIMITS).unwrap(), now);
 }
 
 fn ask(cache: &Cache, query: &[u8], now: Duration, limit: usize) -> Option<Vec<u8>> {
     let request = Request::parse(query).unwrap();
     let reply = Reply { edns: request.response_edns(1232, 0), limit, request: &request };
     let mut out = Vec::new();
-    cache.answer(&Key::of(&request), now, &reply, &mut out).then_some(out)
+    cache.answer(KeyRef::of(&request), now, &reply, &mut out).then_some(out)
 }
 
 fn ttl(cache: &Cache, text: &str, now: Duration) -> Option<u32> {
@@ -118,7 +118,7 @@ fn a_negative_answers_soa_counts_down_from_its_life() {
     let cache = big();
     let response = response("a.example", Rcode::NXDOMAIN, &[], Some((600, 20)));
     let answer = Answer::prepare(&key("a.example"), &response, LIMITS).unwrap();
-    cache.insert(&key("a.example"), &answer, secs(0));
+    cache.insert(key("a.example").as_ref(), &answer, secs(0));
     let answer = ask(&cache, &query("a.example"), secs(5), 512).unwrap();
     let message = Message::parse(&answer).unwrap();
     assert_eq!(message.rcode(), Rcode::NXDOMAIN);
@@ -132,9 +132,9 @@ fn failures_are_kept_for_a_short_time_and_never_hide_a_good_answer() {
     let cache = big();
     put(&cache, "a.example", 60, secs(0));
     let failure = Answer::failure(&key("a.example"), LIMITS);
-    cache.insert(&key("a.example"), &failure, secs(1));
+    cache.insert(key("a.example").as_ref(), &failure, secs(1));
     assert_eq!(ttl(&cache, "a.example", secs(2)), Some(58));
-    cache.insert(&key("a.example"), &failure, secs(60));
+    cache.insert(key("a.example").as_ref(), &failure, secs(60));
     let answer = ask(&cache, &query("a.example"), secs(61), 512).unwrap();
     assert_eq!(Message::parse(&answer).unwrap().rcode(), Rcode::SERVFAIL);
     put(&cache, "a.example", 60, secs(62));
@@ -202,7 +202,7 @@ fn ad_is_given_only_to_those_who_ask() {
     let mut validated = response("a.example", Rcode::NOERROR, &[60], None);
     validated[3] |= 0x20;
     let answer = Answer::prepare(&key("a.example"), &validated, LIMITS).unwrap();
-    cache.insert(&key("a.example"), &answer, secs(0));
+    cache.insert(key("a.example").as_ref(), &answer, secs(0));
     let rd = Flags::default().with_recursion_desired(true);
     for (flags, authentic) in [(rd, false), (rd.with_authentic(true), true)] {
         let query = Query::new(name("a.example"), RecordType::A).with_flags(flags).encode(1);
@@ -246,7 +246,7 @@ fn what_is_over_the_limit_is_truncated_to_the_question() {
     let cache = big();
     let response = response("a.example", Rcode::NOERROR, &[60; 50], None);
     let answer = Answer::prepare(&key("a.example"), &response, LIMITS).unwrap();
-    cache.insert(&key("a.example"), &answer, secs(0));
+    cache.insert(key("a.example").as_ref(), &answer, secs(0));
     let short = ask(&cache, &query("a.example"), secs(0), 512).unwrap();
     let message = Message::parse(&short).unwrap();
     assert!(message.flags().truncated() && message.answers().count() == 0);
@@ -276,7 +276,7 @@ fn an_answer_larger_than_its_shard_is_not_kept() {
     let cache = Cache::new(4096, 4, 7);
     let response = response("a.example", Rcode::NOERROR, &[60; 100], None);
     let answer = Answer::prepare(&key("a.example"), &response, LIMITS).unwrap();
-    cache.insert(&key("a.example"), &answer, secs(0));
+    cache.insert(key("a.example").as_ref(), &answer, secs(0));
     assert_eq!((cache.totals().entries, cache.totals().bytes), (0, 0));
 }
 
@@ -325,7 +325,7 @@ impl World {
             Op::Fail { name } => {
                 let key = key(&format!("n{name}.example"));
                 let failure = Answer::failure(&key, LIMITS);
-                self.cache.insert(&key, &failure, Duration::from_millis(self.now));
+                self.cache.insert(key.as_ref(), &failure, Duration::from_millis(self.now));
                 let known = self.model.get(&name).filter(|known| known.alive(self.now));
                 if known.is_none_or(|known| known.rcode == Rcode::SERVFAIL) || evicts {
                     let failed = Known { rcode: Rcode::SERVFAIL, ttl: 5, put: self.now };
@@ -349,7 +349,7 @@ impl World {
         };
         let response = response(&text, rcode, &answers, soa);
         let answer = Answer::prepare(&key(&text), &response, LIMITS).unwrap();
-        self.cache.insert(&key(&text), &answer, Duration::from_millis(self.now));
+        self.cache.insert(key(&text).as_ref(), &answer, Duration::from_millis(self.now));
         if ttl > 0 {
             self.model.insert(name, Known { rcode, ttl, put: self.now });
         }
@@ -411,7 +411,7 @@ proptest! {
         }
         if let Ok(answer) = Answer::prepare(&key("a.example"), &mutated, LIMITS) {
             let cache = big();
-            cache.insert(&key("a.example"), &answer, secs(0));
+            cache.insert(key("a.example").as_ref(), &answer, secs(0));
             if let Some(answer) = ask(&cache, &query("a.example"), secs(3), 65_535) {
                 prop_assert!(Message::parse(&answer).is_ok());
             }

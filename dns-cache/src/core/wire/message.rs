@@ -128,6 +128,10 @@ impl<'m> Message<'m> {
         self.question.as_ref()
     }
 
+    pub(crate) fn into_question(self) -> Option<Question> {
+        self.question
+    }
+
     /// What the sender says about itself, if it speaks EDNS.
     #[must_use]
     pub fn edns(&self) -> Option<&Edns> {
@@ -161,6 +165,13 @@ impl<'m> Message<'m> {
     /// Where the question section ends.
     pub(crate) fn records_at(&self) -> usize {
         self.records_at
+    }
+
+    /// Whether the question's name is written in full. A pointer there could only lead into the
+    /// header, and would mean another name in a copy with other flags.
+    pub(crate) fn has_plain_question(&self) -> bool {
+        let plain = |question: &Question| Header::BYTES + question.name.as_wire().len() + 4;
+        self.question.as_ref().is_some_and(|question| plain(question) == self.records_at)
     }
 }
 

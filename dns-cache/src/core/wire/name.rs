@@ -73,9 +73,13 @@ impl Name {
     #[must_use]
     pub fn to_lowercase(&self) -> Self {
         let mut name = self.clone();
-        // Lengths are at most 63, below 'A'.
-        name.wire.make_ascii_lowercase();
+        name.make_ascii_lowercase();
         name
+    }
+
+    pub(crate) fn make_ascii_lowercase(&mut self) {
+        // Lengths are at most 63, below 'A'.
+        self.wire.iter_mut().take(self.len.into()).for_each(u8::make_ascii_lowercase);
     }
 
     /// The wire form of the labels before `suffix`, if the name ends with it.

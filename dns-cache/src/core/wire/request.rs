@@ -2,7 +2,7 @@
 
 use super::edns::Edns;
 use super::header::{Flags, Header};
-use super::message::Message;
+use super::message::{Message, Question};
 use super::name::Name;
 use super::types::{Class, Rcode, RecordType};
 use super::{MAX_MESSAGE_BYTES, Writer};
@@ -46,16 +46,13 @@ impl<'q> Request<'q> {
             return Err(Refusal::HeaderOnly(Rcode::FORMERR));
         }
         let message = Message::parse(bytes).map_err(|_| Refusal::HeaderOnly(Rcode::FORMERR))?;
-        let question = message.question().ok_or(Refusal::HeaderOnly(Rcode::FORMERR))?;
-        Ok(Self {
-            bytes,
-            name: question.name.to_lowercase(),
-            rtype: question.rtype,
-            class: question.class,
-            flags: header.flags,
-            edns: message.edns().copied(),
-            question_end: message.records_at(),
-        })
+        let (edns, question_end) = (message.edns().copied(), message.records_at());
+        let plain = message.has_plain_question();
+        let question = message.into_question().filter(|_| plain);
+        let mut question = question.ok_or(Refusal::HeaderOnly(Rcode::FORMERR))?;
+        question.name.make_ascii_lowercase();
+        let Question { name, rtype, class } = question;
+        Ok(Self { bytes, name, rtype, class, flags: header.flags, edns, question_end })
     }
 
     /// The question section in the client's own letters (0x20).
@@ -144,6 +141,13 @@ mod tests {
         assert_eq!(with(5, 2), Refusal::HeaderOnly(Rcode::FORMERR), "two questions");
         assert_eq!(with(5, 0), Refusal::HeaderOnly(Rcode::FORMERR), "no question");
         assert_eq!(with(7, 1), Refusal::HeaderOnly(Rcode::FORMERR), "an answer");
+        let into_header = [0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0xC0, 3, 0, 1, 0, 1];
+        assert!(Message::parse(&into_header).is_ok());
+        assert_eq!(
+            Request::parse(&into_header).map(|_| ()).unwrap_err(),
+            Refusal::HeaderOnly(Rcode::FORMERR),
+            "a name that is made of the header"
+        );
         assert_eq!(Request::parse(&[0; 11]).map(|_| ()).unwrap_err(), Refusal::Drop);
     }
 
