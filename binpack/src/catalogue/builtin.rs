@@ -18,7 +18,8 @@ const GIB: u64 = 1 << 30;
 /// these families linearly. GPU families are not linear and list a price for each size. What the
 /// system keeps back follows the rules of Amazon's EKS image and Karpenter: 6 % of the first core,
 /// 1 % of the second, 0.5 % of the next two and 0.25 % of the rest; 7.5 % of memory for the
-/// hypervisor, then 255 MiB plus 11 MiB per pod, and 100 MiB before eviction; of a 20 GiB disk
+/// hypervisor (on arm64 of all but 64 MiB), then 255 MiB plus 11 MiB per pod, and 100 MiB before
+/// eviction; of a 20 GiB disk
 /// 1 GiB and 10 %. Prices are those of mid-2026; a list price that changes is not noticed here.
 ///
 /// Every type is offered on demand in three zones. There is no spot price, for it is no constant:
@@ -248,7 +249,9 @@ impl Machine {
         let cores = |from: u64, to: u64| self.vcpu.clamp(from, to) - from;
         let kept_tenths =
             600 * cores(0, 1) + 100 * cores(1, 2) + 50 * cores(2, 4) + 25 * cores(4, u64::MAX);
-        let after_hypervisor = self.gib * GIB / 1_000 * 925;
+        // Linux on arm64 sets 64 MiB aside for contiguous allocations.
+        let contiguous = if self.arch == "arm64" { 64 * MIB } else { 0 };
+        let after_hypervisor = (self.gib * GIB - contiguous) / 1_000 * 925;
         let kept_memory = (255 + 11 * self.max_pods + 100) * MIB;
         Resources::new(
             self.vcpu * 1_000 - kept_tenths / 10,

@@ -95,11 +95,21 @@ impl Inner {
         let slot = launched.get_mut(index)?;
         if slot.is_none() {
             let launch: &Launch = plan.launches.get(index)?;
-            self.launched += 1;
-            self.state.nodes.push(launch.node(format!("{}-{}", launch.pool, self.launched)));
+            let node = launch.node(self.free_name(&launch.pool));
+            self.state.nodes.push(node);
             *slot = Some(self.state.nodes.len() - 1);
         }
         *slot
+    }
+
+    fn free_name(&mut self, pool: &str) -> String {
+        loop {
+            self.launched += 1;
+            let name = format!("{pool}-{}", self.launched);
+            if !self.state.nodes.iter().any(|node| *node.name == *name) {
+                return name;
+            }
+        }
     }
 
     fn bind(&mut self, node: usize, pod: &Pod, binding: &Binding) -> bool {

@@ -101,12 +101,18 @@ impl Rounds {
         std::mem::take(&mut state.waiting)
     }
 
-    /// One plan, applied. Ports that are unavailable are asked again, each time from the state on.
+    /// One plan, applied. Ports that are unavailable are asked again, each time from the state
+    /// on, as long as there is a handle.
     async fn round(&self) -> Result<Arc<Plan>> {
         let mut wait = self.config.retry_first;
         loop {
             match self.attempt().await {
-                Err(error) if error.kind() == ErrorKind::Unavailable => self.note_retry(&error),
+                Err(error) if error.kind() == ErrorKind::Unavailable => {
+                    self.note_retry(&error);
+                    if self.want().last {
+                        return Err(error);
+                    }
+                }
                 done => return done,
             }
             sleep(wait.min(self.config.retry_max)).await;
@@ -153,9 +159,10 @@ impl Rounds {
         stats.planning_max = stats.planning_max.max(took);
     }
 
-    /// A closed port or a refused plan ends the driver; anything else ends the round.
+    /// A closed port, a refused plan, or a failure with no handle left ends the driver; anything
+    /// else ends the round.
     fn failed(&self, waiting: Vec<Answer>, error: Error) -> Result<()> {
-        if error.kind() == ErrorKind::Closed {
+        if error.kind() == ErrorKind::Closed || self.want().last {
             self.shared.0.close(Some(error.clone()));
             let closed = self.shared.0.closed();
             answer(waiting, &Err(closed));
