@@ -15,7 +15,6 @@ use crate::error::Result;
 pub struct Message<'m> {
     bytes: &'m [u8],
     header: Header,
-    question: Option<Question>,
     records_at: usize,
     edns: Option<Edns>,
 }
@@ -68,12 +67,12 @@ impl<'m> Message<'m> {
     /// than one OPT, or a name or known record data that breaks its format.
     pub fn parse(bytes: &'m [u8]) -> Result<Self> {
         let header = Header::read(bytes).ok_or_else(|| malformed("shorter than a header"))?;
-        let (question, records_at) = match header.questions {
-            0 => (None, Header::BYTES),
-            1 => Question::read(bytes).map(|(question, end)| (Some(question), end))?,
+        let records_at = match header.questions {
+            0 => Header::BYTES,
+            1 => Question::check(bytes)?,
             _ => return Err(malformed("more than one question")),
         };
-        let mut message = Self { bytes, header, question, records_at, edns: None };
+        let mut message = Self { bytes, header, records_at, edns: None };
         message.edns = message.check_records()?;
         Ok(message)
     }
@@ -124,12 +123,9 @@ impl<'m> Message<'m> {
 
     /// The question, if there is one.
     #[must_use]
-    pub fn question(&self) -> Option<&Question> {
-        self.question.as_ref()
-    }
-
-    pub(crate) fn into_question(self) -> Option<Question> {
-        self.question
+    pub fn question(&self) -> Option<Question> {
+        let asked = self.header.questions == 1;
+        asked.then(|| Question::read(self.bytes)).flatten()
     }
 
     /// What the sender says about itself, if it speaks EDNS.
@@ -170,17 +166,33 @@ impl<'m> Message<'m> {
     /// Whether the question's name is written in full. A pointer there could only lead into the
     /// header, and would mean another name in a copy with other flags.
     pub(crate) fn has_plain_question(&self) -> bool {
-        let plain = |question: &Question| Header::BYTES + question.name.as_wire().len() + 4;
-        self.question.as_ref().is_some_and(|question| plain(question) == self.records_at)
+        let mut labels = 0;
+        let walked = walk(self.bytes, Header::BYTES, |label| labels += label.len());
+        let plain_end = Header::BYTES + labels + 1 + Question::FIXED_BYTES;
+        self.header.questions == 1 && walked.is_ok() && plain_end == self.records_at
     }
 }
 
 impl Question {
-    fn read(bytes: &[u8]) -> Result<(Self, usize)> {
-        let (name, at) = Name::read(bytes, Header::BYTES)?;
-        let word = |at| u16_at(bytes, at).ok_or_else(|| malformed("the question ends early"));
-        let (rtype, class) = (RecordType(word(at)?), Class(word(at + 2)?));
-        Ok((Self { name, rtype, class }, at + 4))
+    /// Type and class.
+    const FIXED_BYTES: usize = 4;
+
+    /// Walks over the question and returns where it ends.
+    fn check(bytes: &[u8]) -> Result<usize> {
+        let end = walk(bytes, Header::BYTES, |_| ())? + Self::FIXED_BYTES;
+        if bytes.len() < end {
+            return Err(malformed("the question ends early"));
+        }
+        Ok(end)
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let (name, at) = Name::read(bytes, Header::BYTES).ok()?;
+        Some(Self {
+            name,
+            rtype: RecordType(u16_at(bytes, at)?),
+            class: Class(u16_at(bytes, at + 2)?),
+        })
     }
 }
 

@@ -73,13 +73,19 @@ impl Name {
     #[must_use]
     pub fn to_lowercase(&self) -> Self {
         let mut name = self.clone();
-        name.make_ascii_lowercase();
+        // Lengths are at most 63, below 'A'.
+        name.wire.make_ascii_lowercase();
         name
     }
 
-    pub(crate) fn make_ascii_lowercase(&mut self) {
-        // Lengths are at most 63, below 'A'.
-        self.wire.iter_mut().take(self.len.into()).for_each(u8::make_ascii_lowercase);
+    /// The name at byte `at` of a message that has been checked, in lower case.
+    pub(super) fn lowercase_at(message: &[u8], at: usize) -> Self {
+        let mut name = Self::root();
+        _ = walk(message, at, |label| name.extend(label));
+        if let Some(used) = name.wire.get_mut(..usize::from(name.len)) {
+            used.make_ascii_lowercase();
+        }
+        name
     }
 
     /// The wire form of the labels before `suffix`, if the name ends with it.

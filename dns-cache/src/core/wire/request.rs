@@ -2,10 +2,10 @@
 
 use super::edns::Edns;
 use super::header::{Flags, Header};
-use super::message::{Message, Question};
+use super::message::Message;
 use super::name::Name;
 use super::types::{Class, Rcode, RecordType};
-use super::{MAX_MESSAGE_BYTES, Writer};
+use super::{MAX_MESSAGE_BYTES, Writer, u16_at};
 
 /// The least payload that a client without EDNS takes (RFC 1035 section 4.2.1).
 const CLASSIC_PAYLOAD_BYTES: u16 = 512;
@@ -46,13 +46,20 @@ impl<'q> Request<'q> {
             return Err(Refusal::HeaderOnly(Rcode::FORMERR));
         }
         let message = Message::parse(bytes).map_err(|_| Refusal::HeaderOnly(Rcode::FORMERR))?;
-        let (edns, question_end) = (message.edns().copied(), message.records_at());
-        let plain = message.has_plain_question();
-        let question = message.into_question().filter(|_| plain);
-        let mut question = question.ok_or(Refusal::HeaderOnly(Rcode::FORMERR))?;
-        question.name.make_ascii_lowercase();
-        let Question { name, rtype, class } = question;
-        Ok(Self { bytes, name, rtype, class, flags: header.flags, edns, question_end })
+        if !message.has_plain_question() {
+            return Err(Refusal::HeaderOnly(Rcode::FORMERR));
+        }
+        let question_end = message.records_at();
+        let word = |before: usize| u16_at(bytes, question_end - before).unwrap_or_default();
+        Ok(Self {
+            bytes,
+            name: Name::lowercase_at(bytes, Header::BYTES),
+            rtype: RecordType(word(4)),
+            class: Class(word(2)),
+            flags: header.flags,
+            edns: message.edns().copied(),
+            question_end,
+        })
     }
 
     /// The question section in the client's own letters (0x20).
