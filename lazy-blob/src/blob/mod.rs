@@ -169,6 +169,11 @@ impl Blob {
         self.shared.check_range(&range)?;
         let spans = self.shared.index.spans_of(range.clone());
         if spans.len() <= 1 {
+            if !spans.is_empty()
+                && let Some(span) = self.shared.hit(spans.start)
+            {
+                return Ok(self.shared.slice(spans.start, &span, &range));
+            }
             return match self.fetch(spans.clone()).await?.first() {
                 Some(span) => Ok(self.shared.slice(spans.start, span, &range)),
                 None => Ok(Bytes::new()),
@@ -319,6 +324,13 @@ impl Shared {
             }
         }
         batches
+    }
+
+    /// A span that the cache holds; a miss is counted by those who then wait.
+    fn hit(&self, number: usize) -> Option<Bytes> {
+        let span = self.cache.lock().get(number)?;
+        add(&self.counters.cache_hits, 1);
+        Some(span)
     }
 
     /// What the cache holds of these spans, and the numbers of the others.
