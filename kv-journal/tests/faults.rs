@@ -193,6 +193,36 @@ async fn a_full_queue_makes_callers_wait() {
 }
 
 #[tokio::test]
+async fn a_full_batch_of_reads_makes_room_for_the_next() {
+    let journal = FaultJournal::new(MemoryJournal::new());
+    let mut config = Config::default();
+    config.batch_records = 2;
+    let (store, driver) = Store::open(Arc::new(journal.clone()), config).await.unwrap();
+    tokio::spawn(driver);
+    journal.script([Fault::Hold]);
+    let writer = store.clone();
+    let write = tokio::spawn(async move { put(&writer, "a", "1").await });
+    while journal.remaining() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let read = || kv_journal::Txn::new().then(kv_journal::Op::get("a"));
+    let reads: Vec<_> = (0..50)
+        .map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move { store.txn(read()).await })
+        })
+        .collect();
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    journal.release();
+    assert_eq!(write.await.unwrap(), 2);
+    for read in reads {
+        assert_eq!(read.await.unwrap().unwrap().revision, 2);
+    }
+}
+
+#[tokio::test]
 async fn a_journal_that_lost_its_beginning_is_refused() {
     let journal = MemoryJournal::new();
     let (store, driver) = Store::open(Arc::new(journal.clone()), Config::default()).await.unwrap();
@@ -225,7 +255,7 @@ fn fault() -> impl Strategy<Value = Fault> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     /// Whatever the journal does: an acknowledged write is there after a reopen, at its revision; a
     /// refused one is not.

@@ -367,7 +367,7 @@ fn plain(kvs: &[Arc<KeyValue>]) -> Vec<KeyValue> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn the_store_does_what_the_model_does(steps in prop::collection::vec(step(), 1..60)) {

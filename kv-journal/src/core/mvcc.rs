@@ -254,6 +254,11 @@ impl State {
             }
             self.swept_revision = revision;
         }
+        self.is_swept()
+    }
+
+    /// Whether nothing that was compacted is still held.
+    pub(crate) fn is_swept(&self) -> bool {
         self.swept_revision >= self.compact_revision
     }
 

@@ -126,6 +126,10 @@ impl Sequencer {
             if idle && !self.queue_open {
                 return Ok(());
             }
+            if in_flight.is_none() && !self.taken.is_empty() {
+                // A full batch without records was just answered: there is room again.
+                continue;
+            }
             let takes = self.queue_open && self.taken.is_empty();
             tokio::select! {
                 committed = poll_commit(&mut in_flight), if in_flight.is_some() => {
@@ -270,9 +274,8 @@ impl Sequencer {
     /// Frees some of what was compacted; when all is freed and nothing is under way, lets go of
     /// the published state that still holds it.
     fn sweep(&mut self, nothing_in_flight: bool) -> bool {
-        let before = self.state.versions();
+        self.sweep_unpublished |= !self.state.is_swept();
         let swept = self.state.sweep(SWEEP_STEP);
-        self.sweep_unpublished |= self.state.versions() != before;
         if swept && self.sweep_unpublished && nothing_in_flight && self.batch.waiting.is_empty() {
             self.publisher.publish(Arc::new(self.state.clone()), self.next_seq);
             self.sweep_unpublished = false;

@@ -344,7 +344,7 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn no_crash_loses_or_invents_a_batch(ops in prop::collection::vec(op(), 1..40)) {
