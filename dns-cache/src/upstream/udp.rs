@@ -70,6 +70,16 @@ impl UdpUpstreamConfig {
 /// An upstream of name servers. Each attempt has a socket of its own, bound by the system to a
 /// random port and connected to the server, and an id from a cryptographic generator (RFC 5452).
 /// A datagram with another id or question, or that is no message, is counted, and the wait goes on.
+///
+/// ```
+/// use dns_cache::upstream::{UdpUpstream, UdpUpstreamConfig};
+///
+/// let mut config = UdpUpstreamConfig::new(vec!["192.0.2.53:53".parse().unwrap()]);
+/// config.attempt_timeout_ms = 800;
+/// let upstream = UdpUpstream::new(config)?;
+/// assert_eq!(upstream.stats().sent, 0);
+/// # Ok::<(), dns_cache::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct UdpUpstream {
     config: UdpUpstreamConfig,
