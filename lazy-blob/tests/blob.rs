@@ -429,6 +429,9 @@ async fn wrong_requests_say_what_is_wrong() {
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(tar::EntryType::Link);
     builder.append_link(&mut header, "dangling", "no such file").unwrap();
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::GNUSparse);
+    builder.append_data(&mut header, "sparse", &b""[..]).unwrap();
     let blob = gzip(&builder.into_inner().unwrap(), 6);
     let index = Arc::new(index(&blob, &IndexConfig::default()));
     let source = Arc::new(MemorySource::new(blob));
@@ -444,6 +447,7 @@ async fn wrong_requests_say_what_is_wrong() {
         ("missing", 0..1),
         ("dangling", 0..1),
         ("symlink", 0..1),
+        ("sparse", 0..0),
         ("file", 0..6),
         ("file", 3..1),
         ("file", 0..5),
@@ -456,6 +460,7 @@ async fn wrong_requests_say_what_is_wrong() {
             ErrorKind::NotFound,
             ErrorKind::NotFound,
             ErrorKind::Invalid,
+            ErrorKind::Unsupported,
             ErrorKind::Invalid,
             ErrorKind::Invalid,
             ErrorKind::Exhausted,
