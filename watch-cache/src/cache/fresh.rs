@@ -52,6 +52,15 @@ pub(super) enum Asked {
     Progress(Result<()>),
 }
 
+impl Asked {
+    pub(super) fn question(&self) -> Option<u64> {
+        match self {
+            Self::Answer(question, _) => Some(*question),
+            Self::Progress(_) => None,
+        }
+    }
+}
+
 pub(super) async fn ask(
     source: Arc<dyn Source>,
     prefixes: Vec<Bytes>,

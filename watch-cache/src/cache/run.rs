@@ -136,6 +136,8 @@ impl Run {
         while let Poll::Ready(Some(asked)) = self.asking.poll_next_unpin(cx) {
             inbox.asked.push(asked);
         }
+        // An earlier question may have a lower revision, which its waiters need not wait beyond.
+        inbox.asked.sort_by_key(Asked::question);
         if let Poll::Ready(Some(fed)) = self.feed.poll_next_unpin(cx) {
             inbox.fed = fed;
         }

@@ -84,7 +84,9 @@ pub trait RequestProgress: CurrentRevision {
 /// A revisioned store that a cache lists once and then watches.
 ///
 /// Errors carry the kind that says what to do: `Expired` makes a cache list again, `Invalid` and
-/// `Closed` end it, and after all others it tries again with backoff.
+/// `Closed` end it, and after all others it tries again with backoff. A cache does not give up on a
+/// list or on a silent watch: an adapter over a network bounds its calls and notices a dead
+/// connection itself.
 ///
 /// # Contract
 ///
