@@ -347,11 +347,11 @@ pub mod cluster {
         let before = state("6", of).await?;
         let mut plan = Plan::default();
         let gone = Target::Existing("fixture-no-such-node".into());
-        let plain = || Target::Existing("fixture-plain".into());
+        let on_plain = || Target::Existing("fixture-plain".into());
         plan.bindings.push(Binding::new("fixture-a", gone, Vec::new()));
-        plan.bindings.push(Binding::new("fixture-huge", plain(), Vec::new()));
-        plan.bindings.push(Binding::new("fixture-b", plain(), Vec::new()));
-        plan.bindings.push(Binding::new("fixture-no-such-pod", plain(), Vec::new()));
+        plan.bindings.push(Binding::new("fixture-huge", on_plain(), Vec::new()));
+        plan.bindings.push(Binding::new("fixture-b", on_plain(), Vec::new()));
+        plan.bindings.push(Binding::new("fixture-no-such-pod", on_plain(), Vec::new()));
         answered("6", of.apply(&plan).await)?;
         let after = state("6", of).await?;
         let left: Vec<_> = before.pending.iter().filter(|pod| &*pod.name != "fixture-b").collect();
@@ -405,7 +405,7 @@ macro_rules! catalogue_conformance {
 }
 
 /// One `#[test]` for each item of [`Cluster`]'s contract. The expression is a future of a cluster
-/// in the state of [`cluster_fixture`](conformance::cluster_fixture).
+/// in the state of [`cluster_fixture`](crate::conformance::cluster_fixture).
 ///
 /// ```
 /// # mod tests {

@@ -149,7 +149,7 @@ impl<'a> Check<'a> {
             match times.get(&*pod.name) {
                 Some(1) => {}
                 Some(n) => {
-                    self.breach(Rule::EveryPodOnce, format!("pod {} is named {n} times", pod.name))
+                    self.breach(Rule::EveryPodOnce, format!("pod {} is named {n} times", pod.name));
                 }
                 None => self.breach(Rule::EveryPodOnce, format!("pod {} is forgotten", pod.name)),
             }
@@ -170,7 +170,9 @@ impl<'a> Check<'a> {
             }
         }
         let over: Vec<String> = self.sites.iter().flat_map(Site::over).collect();
-        over.into_iter().for_each(|message| self.breach(Rule::Capacity, message));
+        for message in over {
+            self.breach(Rule::Capacity, message);
+        }
     }
 
     fn site(&self, target: &Target) -> Option<usize> {
@@ -204,7 +206,9 @@ impl<'a> Check<'a> {
         }
         on.add(&pod.requests);
         on.bound += 1;
-        found.into_iter().for_each(|(rule, message)| self.breach(rule, message));
+        for (rule, message) in found {
+            self.breach(rule, message);
+        }
     }
 
     fn launches(&mut self) {

@@ -1,4 +1,5 @@
 //! Every adapter keeps its port's contract, and a broken one is caught on the item it breaks.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail by panic")]
 
 use std::future::Future;
 use std::sync::Arc;

@@ -1,5 +1,11 @@
 //! The packer on whole generated clusters: every plan passes the validator, and leaves nothing
 //! waiting that has a place.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panic"
+)]
 
 use binpack::{
     Binding, CapacityType, Config, Effect, Fit, GPU_MILLI, Input, InstanceType, Launch, Node,
@@ -464,33 +470,33 @@ fn the_validator_refuses_every_corruption() {
     refused(Rule::EveryPodOnce, |_, plan| drop(plan.unplaced.pop()));
     refused(Rule::EveryPodOnce, |_, plan| plan.bindings[0].pod = "stranger".into());
     refused(Rule::TargetExists, |_, plan| {
-        plan.bindings[0].target = Target::Existing("nowhere".into())
+        plan.bindings[0].target = Target::Existing("nowhere".into());
     });
     refused(Rule::TargetExists, |_, plan| plan.bindings[1].target = Target::Launch(1));
     refused(Rule::Requirements, |input, _| {
-        input.pods[1].requirements[0] = Requirement::is_in(key::ZONE, ["zone-b"])
+        input.pods[1].requirements[0] = Requirement::is_in(key::ZONE, ["zone-b"]);
     });
     refused(Rule::Requirements, |input, _| {
-        input.pods[1].requirements.push(Requirement::exists("disk"))
+        input.pods[1].requirements.push(Requirement::exists("disk"));
     });
     refused(Rule::Requirements, |input, _| {
-        input.pods[1].requirements.push(Requirement::does_not_exist(key::ZONE))
+        input.pods[1].requirements.push(Requirement::does_not_exist(key::ZONE));
     });
     refused(Rule::Requirements, |input, _| {
-        input.pods[1].requirements.push(Requirement::not_in(key::ZONE, ["zone-a"]))
+        input.pods[1].requirements.push(Requirement::not_in(key::ZONE, ["zone-a"]));
     });
     refused(Rule::Requirements, |input, _| {
-        input.pods[1].requirements.push(Requirement::greater_than("disk", 1))
+        input.pods[1].requirements.push(Requirement::greater_than("disk", 1));
     });
     refused(Rule::Taints, |input, _| input.pods[0].tolerations.clear());
     refused(Rule::Taints, |input, _| {
-        input.nodes[0].taints.push(Taint::new("gone", "", Effect::NoExecute))
+        input.nodes[0].taints.push(Taint::new("gone", "", Effect::NoExecute));
     });
     refused(Rule::Capacity, |input, _| input.pods[0].requests.cpu_milli = 8_001);
     refused(Rule::Capacity, |input, _| input.pods[1].requests.memory_bytes = 65 * GIB);
     refused(Rule::Capacity, |input, _| input.nodes[0].allocatable.pods = 0);
     refused(Rule::Capacity, |input, _| {
-        input.pods[0].requests = Resources::default().with_extended("widget", 1)
+        input.pods[0].requests = Resources::default().with_extended("widget", 1);
     });
     refused(Rule::Gpus, |_, plan| plan.bindings[0].gpus.clear());
     refused(Rule::Gpus, |_, plan| plan.bindings[0].gpus = vec![2]);
@@ -515,10 +521,10 @@ fn the_validator_refuses_every_corrupt_launch() {
     refused(Rule::Launch, |_, plan| plan.launches[0].allocatable.cpu_milli += 1);
     refused(Rule::Launch, |_, plan| plan.launches[0].daemon_overhead.cpu_milli += 1);
     refused(Rule::Launch, |_, plan| {
-        drop(plan.launches[0].labels.insert("disk".into(), "ssd".into()))
+        drop(plan.launches[0].labels.insert("disk".into(), "ssd".into()));
     });
     refused(Rule::Launch, |_, plan| {
-        plan.launches[0].taints.push(Taint::new("x", "", Effect::NoSchedule))
+        plan.launches[0].taints.push(Taint::new("x", "", Effect::NoSchedule));
     });
     refused(Rule::Launch, |input, _| input.pools[0].requirements.push(Requirement::exists("disk")));
     refused(Rule::Requested, |_, plan| plan.launches[0].requested.cpu_milli += 1);

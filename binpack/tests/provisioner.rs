@@ -1,4 +1,11 @@
 //! The shell: batching, retries, failures and shutdown, in paused time.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    clippy::similar_names,
+    reason = "tests spawn drivers, and helpers of tests fail by panic"
+)]
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -214,9 +221,8 @@ async fn a_config_out_of_range_is_refused() {
     let mut config = Config::default();
     config.packing_rounds = 0;
     let cluster = Flaky::new(0, ErrorKind::Unavailable);
-    let refused = Provisioner::open(Arc::new(BuiltinCatalogue::new()), cluster, config)
-        .err()
-        .expect("refused");
+    let refused =
+        Provisioner::open(Arc::new(BuiltinCatalogue::new()), cluster, config).expect_err("refused");
     assert_eq!(refused.kind(), ErrorKind::Invalid);
 }
 

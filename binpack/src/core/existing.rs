@@ -81,11 +81,10 @@ fn candidates(
 /// what stays free of the device for a share.
 fn gpu_waste(room: &Room, demand: &Demand) -> u64 {
     match demand.gpu {
-        Gpu::None => room.gpu_free(),
+        Gpu::None | Gpu::Whole(_) => room.gpu_free(),
         Gpu::Share(milli) => {
             room.gpus.iter().filter_map(|free| free.checked_sub(milli)).min().unwrap_or(0)
         }
-        Gpu::Whole(_) => room.gpu_free(),
     }
 }
 

@@ -54,6 +54,11 @@ impl Fill {
     }
 }
 
+/// Whether so many shapes wait that another round would take too long.
+pub(super) fn crowded(left: &[u64]) -> bool {
+    left.iter().filter(|n| **n > 0).count() > CROWD
+}
+
 /// Fills nodes by what shapes are worth.
 pub(super) struct Filler<'p> {
     problem: &'p Problem<'p>,
@@ -83,11 +88,6 @@ impl<'p> Filler<'p> {
     fn sort(&mut self) {
         let worth = &self.worth;
         self.order.sort_by(|a, b| worth[*b].total_cmp(&worth[*a]).then(a.cmp(b)));
-    }
-
-    /// Whether there are so many shapes that another round would take too long.
-    pub(super) fn crowded(&self, left: &[u64]) -> bool {
-        left.iter().filter(|n| **n > 0).count() > CROWD
     }
 
     /// Moves every shape's price half-way to what was paid for it: a node's price, shared among

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
 use super::bits::Bits;
-use super::fill::{Fill, Filler};
+use super::fill::{Fill, Filler, crowded};
 use super::offers::{Offer, Offers};
 use super::outcome::{Open, Outcome};
 use super::problem::Problem;
@@ -145,12 +145,12 @@ struct Packer<'p, 'i> {
 
 impl<'p, 'i> Packer<'p, 'i> {
     fn new(problem: &'p Problem<'i>, offers: Vec<&'p Offer>, tier: &[usize], soft: bool) -> Self {
-        let takes = |offer: &Offer, shape: usize| {
+        let fits = |offer: &Offer, shape: usize| {
             let of = &problem.shapes[shape];
             offer.mask(soft).has(of.class) && offer.room.fits(&of.demand)
         };
         let of = |offer: &&Offer| {
-            let taken = tier.iter().copied().filter(|shape| takes(offer, *shape));
+            let taken = tier.iter().copied().filter(|shape| fits(offer, *shape));
             Bits::collect(problem.shapes.len(), taken)
         };
         let shapes = offers.iter().map(of).collect();
@@ -175,7 +175,7 @@ impl<'p, 'i> Packer<'p, 'i> {
             return Packing::default();
         }
         let mut filler = Filler::new(self.problem, &self.offers, &self.shapes);
-        let rounds = if filler.crowded(left) { 1 } else { rounds };
+        let rounds = if crowded(left) { 1 } else { rounds };
         for _ in 0..rounds {
             let packing = self.pack(&filler, left.to_vec(), budget.clone());
             let paid =

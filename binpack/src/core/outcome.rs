@@ -80,8 +80,8 @@ impl Outcome {
 
     pub(super) fn into_plan(self, problem: &Problem<'_>, offers: &Offers) -> Plan {
         let input = problem.input;
-        let mut plan = Plan::default();
-        plan.launches = self.opened.iter().map(|open| launch(input, &open.offer)).collect();
+        let launches = self.opened.iter().map(|open| launch(input, &open.offer)).collect();
+        let mut plan = Plan { launches, ..Plan::default() };
         let shape_of = shape_of(problem);
         let mut explainer = Explainer::new(problem, offers);
         for (index, (pod, place)) in input.pods.iter().zip(self.places).enumerate() {

@@ -95,16 +95,15 @@ impl<'a> Problem<'a> {
         let mut shape_of: HashMap<(&Resources, usize, i32), usize> = HashMap::new();
         let mut shapes: Vec<Shape> = Vec::new();
         for (index, pod) in input.pods.iter().enumerate() {
-            let class = match class_of.get(&class_key(pod)) {
-                Some(class) => *class,
-                None => {
-                    classes.push(Class {
-                        domains: domains(&pod.requirements)?,
-                        tolerations: &pod.tolerations,
-                    });
-                    class_of.insert(class_key(pod), classes.len() - 1);
-                    classes.len() - 1
-                }
+            let class = if let Some(class) = class_of.get(&class_key(pod)) {
+                *class
+            } else {
+                classes.push(Class {
+                    domains: domains(&pod.requirements)?,
+                    tolerations: &pod.tolerations,
+                });
+                class_of.insert(class_key(pod), classes.len() - 1);
+                classes.len() - 1
             };
             let shape =
                 *shape_of.entry((&pod.requests, class, pod.priority)).or_insert_with(|| {

@@ -148,8 +148,16 @@ struct State {
     asked: Asked,
     waiting: Vec<Answer>,
     stats: Stats,
-    /// Set when the driver is gone: why, if it failed.
-    closed: Option<Option<Error>>,
+    life: Life,
+}
+
+/// Whether the driver is there.
+#[derive(Debug, Default)]
+enum Life {
+    #[default]
+    Open,
+    Closed,
+    Failed(Error),
 }
 
 /// What handles want and the driver has not begun.
@@ -167,7 +175,7 @@ impl Shared {
 
     fn enlist(&self, answer: Answer) -> Result<()> {
         let mut state = self.state.lock();
-        if state.closed.is_some() {
+        if !matches!(state.life, Life::Open) {
             drop(state);
             return Err(self.closed());
         }
@@ -180,9 +188,9 @@ impl Shared {
     fn closed(&self) -> Error {
         let error =
             Error::new(ErrorKind::Closed, "the provisioner's driver is gone: open it again");
-        match self.state.lock().closed.clone().flatten() {
-            Some(cause) => error.with_source(cause),
-            None => error,
+        match &self.state.lock().life {
+            Life::Failed(cause) => error.with_source(cause.clone()),
+            Life::Open | Life::Closed => error,
         }
     }
 
@@ -190,7 +198,9 @@ impl Shared {
     fn close(&self, cause: Option<Error>) {
         let waiting = {
             let mut state = self.state.lock();
-            state.closed.get_or_insert(cause);
+            if matches!(state.life, Life::Open) {
+                state.life = cause.map_or(Life::Closed, Life::Failed);
+            }
             std::mem::take(&mut state.waiting)
         };
         drop(waiting);

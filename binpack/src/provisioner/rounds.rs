@@ -147,16 +147,16 @@ impl Rounds {
         let existing =
             plan.bindings.iter().filter(|b| matches!(b.target, Target::Existing(_))).count();
         let mut state = self.shared.0.state.lock();
-        let stats = &mut state.stats;
-        stats.plans += 1;
-        stats.pods_on_existing += existing as u64;
-        stats.pods_on_launches += (plan.bindings.len() - existing) as u64;
-        stats.launches += plan.launches.len() as u64;
-        stats.unplaced = plan.unplaced.len() as u64;
-        stats.cost_per_hour_micros =
-            stats.cost_per_hour_micros.saturating_add(plan.cost_per_hour_micros);
-        stats.planning += took;
-        stats.planning_max = stats.planning_max.max(took);
+        let all = &mut state.stats;
+        all.plans += 1;
+        all.pods_on_existing += existing as u64;
+        all.pods_on_launches += (plan.bindings.len() - existing) as u64;
+        all.launches += plan.launches.len() as u64;
+        all.unplaced = plan.unplaced.len() as u64;
+        all.cost_per_hour_micros =
+            all.cost_per_hour_micros.saturating_add(plan.cost_per_hour_micros);
+        all.planning += took;
+        all.planning_max = all.planning_max.max(took);
     }
 
     /// A closed port, a refused plan, or a failure with no handle left ends the driver; anything
