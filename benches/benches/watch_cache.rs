@@ -38,7 +38,10 @@ impl Stack {
         let source = Arc::new(MemorySource::new());
         let put = |pod| Write::Put(pod_key(pod), pod_value(pod % NODES, 0));
         source.txn((0..pods).map(put));
-        let opened = Cache::open(source.clone(), vec![by_node()], Config::default());
+        let mut config = Config::default();
+        // A round may take long on a busy machine; that is then its figure.
+        config.wait_timeout = Config::WAIT_TIMEOUT.max;
+        let opened = Cache::open(source.clone(), vec![by_node()], config);
         let (cache, driver) = opened.expect("a cache");
         runtime.spawn(driver);
         runtime.block_on(cache.ready()).expect("a listing");
