@@ -7,6 +7,7 @@ use binpack::{Config, Input, plan, validate};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 /// The plan's cost, and the rival's: printed once, for a bench measures time.
+#[expect(clippy::cast_precision_loss, reason = "dollars to print")]
 fn cost(name: &str, input: &Input) {
     let Ok(plan) = plan(input, &Config::default()) else {
         return;
