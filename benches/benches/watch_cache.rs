@@ -1,5 +1,6 @@
 //! Benches of `watch-cache`: applying, listing, and handing events to watchers; the rival for the
 //! last is `tokio::sync::broadcast`, which every receiver reads whole.
+#![expect(clippy::expect_used, reason = "a bench stops at what it did not expect")]
 
 use std::hint::black_box;
 use std::sync::Arc;
