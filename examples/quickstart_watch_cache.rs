@@ -1,5 +1,4 @@
 //! Quickstart of `watch-cache`: list and watch pods by node, at exact revisions.
-#![allow(clippy::disallowed_methods, reason = "an application spawns; a library does not")]
 
 use std::sync::Arc;
 
