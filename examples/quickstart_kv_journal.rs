@@ -1,5 +1,4 @@
 //! Quickstart of `kv-journal`: a durable store in a directory, a transaction, a watch, a restart.
-#![allow(clippy::disallowed_methods, reason = "an application spawns; a library does not")]
 
 use std::error::Error;
 use std::path::Path;

@@ -31,8 +31,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 fn layer() -> io::Result<Vec<u8>> {
     let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::default()));
     for number in 0..20_u64 {
-        let content: String =
-            (0..20_000).map(|line| format!("{}\n", line * line ^ number)).collect();
+        let lines: Vec<_> = (0..20_000).map(|line| ((line * line) ^ number).to_string()).collect();
+        let content = lines.join("\n");
         let mut header = tar::Header::new_gnu();
         header.set_size(content.len() as u64);
         let path = format!("usr/share/numbers/{number}");

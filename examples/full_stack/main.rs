@@ -5,7 +5,6 @@
 //! cargo run --release --example full-stack
 //! cargo run --release --example full-stack -- --nodes 1000 --pods openb_pod_list_default.csv
 //! ```
-#![allow(clippy::disallowed_methods, reason = "a program spawns its tasks and owns its threads")]
 
 mod args;
 mod check;

@@ -74,7 +74,7 @@ pub(crate) fn service(i: usize) -> ServiceObject {
 }
 
 fn service_address(i: usize) -> Ipv4Addr {
-    let [.., high, low] = (i as u32 + 1).to_be_bytes();
+    let [.., high, low] = (i + 1).to_be_bytes();
     Ipv4Addr::new(10, 96, high, low)
 }
 
@@ -84,7 +84,7 @@ fn outside(i: usize) -> String {
 
 /// From TEST-NET-2 (RFC 5737).
 fn outside_address(i: usize) -> IpAddr {
-    let [.., low] = (i as u32 + 1).to_be_bytes();
+    let [.., low] = (i + 1).to_be_bytes();
     IpAddr::V4(Ipv4Addr::new(198, 51, 100, low))
 }
 

@@ -1,4 +1,5 @@
 //! What a run comes to: one table for people, one object for machines.
+#![expect(clippy::cast_precision_loss, reason = "counts and bytes of a run fit 53 bits")]
 
 use std::fmt::{self, Write as _};
 use std::time::Duration;
@@ -63,7 +64,6 @@ impl Operation {
         latency: Quantiles,
         span: Duration,
     ) -> Self {
-        #[expect(clippy::cast_precision_loss, reason = "counts of a run fit 53 bits")]
         let per_second = latency.count as f64 / span.as_secs_f64().max(1e-6);
         Self { part, what, per_second, latency }
     }

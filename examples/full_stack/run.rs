@@ -81,17 +81,28 @@ pub(crate) async fn run(args: &Args) -> Result<Report> {
     let mut show = JoinSet::new();
     show.spawn(async move { shown.show(pods).await });
     progress.phase("image");
-    let image = match &args.image {
-        Some(path) => Image::open(path)?,
-        None => Image::build(scratch.path())?,
-    };
-    let mut run = Run::new(stack, registry, &image, &progress)?;
+    let (image, index) = take_image(args, &scratch).await?;
+    let mut run = Run::new(stack, registry, &image, index, &progress)?;
     let unplaced = run.drive(args, &inputs).await?;
     progress.phase("checking");
     let (checks, measured) = run.finish(&journal, pods, unplaced).await?;
     show.shutdown().await;
     crate::progress::clear_line();
     Ok(summarize(checks, &measured, &image, progress.started.elapsed()))
+}
+
+/// The image and its index, made on a thread of their own, so that Ctrl-C is heard meanwhile.
+async fn take_image(args: &Args, scratch: &TempDir) -> Result<(Image, Index)> {
+    let (given, folder) = (args.image.clone(), scratch.path().to_owned());
+    let made = tokio::task::spawn_blocking(move || {
+        let image = match given {
+            Some(path) => Image::open(&path)?,
+            None => Image::build(&folder)?,
+        };
+        let index = index(&image)?;
+        Ok((image, index))
+    });
+    made.await.context(|| "image".to_owned())?
 }
 
 fn journal_folder(args: &Args, scratch: &TempDir) -> Result<PathBuf> {
@@ -151,6 +162,7 @@ impl Run {
         mut stack: Stack,
         registry: Registry,
         image: &Image,
+        index: Index,
         progress: &Arc<Progress>,
     ) -> Result<Self> {
         let layer = Arc::new(Layer::open(&image.layer)?);
@@ -164,7 +176,7 @@ impl Run {
             cache: stack.cache.clone(),
             dns: stack.names.address,
             source,
-            index: Arc::new(index(image)?),
+            index: Arc::new(index),
             startup: image.startup.clone(),
             progress: Arc::clone(progress),
             seen: Seen::default(),
@@ -218,19 +230,19 @@ impl Run {
     /// Creates objects, `writers` at a time; those that are there from an earlier run stay.
     async fn create(
         &self,
-        objects: impl Iterator<Item = (Bytes, serde_json::Result<Bytes>)>,
+        objects: impl Iterator<Item = (Bytes, serde_json::Result<Bytes>)> + Send,
         writers: usize,
-        each: impl Fn(),
+        each: impl Fn() + Sync,
     ) -> Result<()> {
         let each = &each;
-        let writes = objects.map(|(key, value)| async move {
+        let creates = objects.map(|(key, value)| async move {
             let what = || format!("writing {}", String::from_utf8_lossy(&key));
             let value = value.context(what)?;
             self.stack.client.create(&key, value).await.context(what)?;
             each();
             Ok::<_, Fail>(())
         });
-        stream::iter(writes).buffer_unordered(writers).try_collect().await
+        stream::iter(creates).buffer_unordered(writers).try_collect().await
     }
 
     async fn dns_is_up_to_date(&self) -> Result<()> {

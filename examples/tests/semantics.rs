@@ -55,9 +55,8 @@ fn quickstarts_are_the_readmes_code() {
         let file = format!("examples/quickstart_{}.rs", part.replace('-', "_"));
         let quickstart = std::fs::read_to_string(root().join(&file)).unwrap();
         let code: String = quickstart
-            .lines()
-            .skip_while(|line| line.starts_with("//!") || line.is_empty())
-            .map(|line| format!("{line}\n"))
+            .split_inclusive('\n')
+            .skip_while(|line| line.starts_with("//!") || line.trim().is_empty())
             .collect();
         assert!(readme.contains(code.trim_end()), "{part}/README.md does not hold {file}");
     }
