@@ -1,5 +1,4 @@
 //! Benches of `dns-cache`: a hit, a cluster answer, and the listener against a plain echo.
-#![allow(clippy::disallowed_methods, reason = "a bench spawns and measures what it likes")]
 
 use std::hint::black_box;
 use std::net::{SocketAddr, UdpSocket};

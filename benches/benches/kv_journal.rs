@@ -1,5 +1,4 @@
 //! Benches of `kv-journal`: values of 256 bytes, keys of some 40.
-#![allow(clippy::disallowed_methods, reason = "a bench spawns the driver")]
 
 use std::error::Error;
 use std::hint::black_box;

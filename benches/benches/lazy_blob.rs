@@ -1,5 +1,7 @@
 //! Benches of `lazy-blob`: building an index and resuming spans beside plain inflate of the same
 //! blob by the same library, and reads of 4 KiB, cached and cold.
+#![expect(clippy::expect_used, reason = "a bench stops at what it did not expect")]
+#![expect(clippy::cast_possible_truncation, reason = "the blob is in memory")]
 
 use std::hint::black_box;
 use std::io::Read;

@@ -31,7 +31,8 @@ impl Bench {
         let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         let mut archive = tar::Builder::new(gzip);
         for i in 0..8_u8 {
-            let content: Vec<u8> = (0..200_000_u32).map(|n| (n * 7 / 3).to_le_bytes()[0] ^ i).collect();
+            let content: Vec<u8> =
+                (0..200_000_u32).map(|n| (n * 7 / 3).to_le_bytes()[0] ^ i).collect();
             let mut header = tar::Header::new_gnu();
             header.set_size(content.len() as u64);
             archive.append_data(&mut header, format!("usr/bin/tool-{i}"), &content[..]).unwrap();
