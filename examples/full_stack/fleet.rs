@@ -24,9 +24,9 @@ use crate::progress::Progress;
 
 /// Pods that start at the same moment on this one machine. It bounds open connections and sockets
 /// to far below the 1,024 files that a process may usually have.
-pub(crate) const STARTING: usize = 64;
+pub(crate) const STARTING: usize = 32;
 /// Decoded bytes of the image that each node keeps: enough for the files of a start.
-const NODE_CACHE_BYTES: u64 = 2 << 20;
+const NODE_CACHE_BYTES: u64 = 1 << 20;
 
 /// What every node needs.
 pub(crate) struct Fleet {

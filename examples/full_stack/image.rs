@@ -16,7 +16,7 @@ const BUILT_BYTES: u64 = 64 << 20;
 /// The largest file that goes into the built-in image.
 const BUILT_FILE_BYTES: u64 = 4 << 20;
 /// Bytes that a pod reads of its image before it runs, from the archive's first files.
-const STARTUP_BYTES: u64 = 1 << 20;
+const STARTUP_BYTES: u64 = 512 << 10;
 
 /// The beginning of a file that a starting pod reads, with the digest that it must have.
 #[derive(Debug, Clone)]
