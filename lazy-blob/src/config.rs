@@ -32,58 +32,57 @@ impl<T: PartialOrd + Display + Copy> Limit<T> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
-    /// Bytes of decoded spans that are kept in memory: see [`CACHE_BYTES`].
+    /// Bytes of decoded spans that are kept in memory.
     pub cache_bytes: u64,
-    /// Compressed bytes that one fetch of adjacent spans may ask for: see [`FETCH_BYTES`].
+    /// Compressed bytes that one fetch of adjacent spans may ask for.
     pub fetch_bytes: u64,
-    /// Fetches under way at the same time: see [`FETCHES`].
+    /// Fetches under way at the same time.
     pub fetches: usize,
-    /// Times that a span is fetched again after wrong bytes: see [`RETRIES`].
+    /// Times that a span is fetched again after wrong bytes.
     pub retries: u32,
-    /// Bytes that one `read` may return: see [`READ_BYTES`].
+    /// Bytes that one `read` may return.
     pub read_bytes: u64,
-    /// Requests that wait for the driver before callers are held back: see [`QUEUE`].
+    /// Requests that wait for the driver before callers are held back.
     pub queue: usize,
 }
-
-/// [`Config::cache_bytes`]. The default holds 16 spans of the default size, so that 1,000 blobs in
-/// one process stay within 8 GiB; 0 keeps nothing.
-pub const CACHE_BYTES: Limit<u64> = Limit { default: 8 << 20, min: 0, max: 1 << 40 };
-/// [`Config::fetch_bytes`]. A range request over a 20 ms link at 1 Gb/s moves 2.5 MB in one round
-/// trip: the default keeps the link busy without holding much. A span larger than this is
-/// fetched alone.
-pub const FETCH_BYTES: Limit<u64> = Limit { default: 2 << 20, min: 1, max: 1 << 30 };
-/// [`Config::fetches`]. Browsers open six connections to one host (RFC 9112, section 9.4, asks to
-/// be conservative); four leave room for other blobs.
-pub const FETCHES: Limit<usize> = Limit { default: 4, min: 1, max: 256 };
-/// [`Config::retries`]. One more try tells a damaged transfer from a damaged blob.
-pub const RETRIES: Limit<u32> = Limit { default: 1, min: 0, max: 16 };
-/// [`Config::read_bytes`]. A larger file is read in ranges.
-pub const READ_BYTES: Limit<u64> = Limit { default: 256 << 20, min: 1, max: 1 << 40 };
-/// [`Config::queue`]. Enough for the readers of one container's start.
-pub const QUEUE: Limit<usize> = Limit { default: 32, min: 1, max: 1 << 16 };
 
 impl Default for Config {
     fn default() -> Self {
         Self {
-            cache_bytes: CACHE_BYTES.default,
-            fetch_bytes: FETCH_BYTES.default,
-            fetches: FETCHES.default,
-            retries: RETRIES.default,
-            read_bytes: READ_BYTES.default,
-            queue: QUEUE.default,
+            cache_bytes: Self::CACHE_BYTES.default,
+            fetch_bytes: Self::FETCH_BYTES.default,
+            fetches: Self::FETCHES.default,
+            retries: Self::RETRIES.default,
+            read_bytes: Self::READ_BYTES.default,
+            queue: Self::QUEUE.default,
         }
     }
 }
 
 impl Config {
-    pub(crate) fn validate(&self) -> Result<()> {
-        CACHE_BYTES.check("cache_bytes", self.cache_bytes)?;
-        FETCH_BYTES.check("fetch_bytes", self.fetch_bytes)?;
-        FETCHES.check("fetches", self.fetches)?;
-        RETRIES.check("retries", self.retries)?;
-        READ_BYTES.check("read_bytes", self.read_bytes)?;
-        QUEUE.check("queue", self.queue)
+    /// The default holds 16 spans of the default size, so that 1,000 blobs in one process stay
+    /// within 8 GiB; 0 keeps nothing.
+    pub const CACHE_BYTES: Limit<u64> = Limit { default: 8 << 20, min: 0, max: 1 << 40 };
+    /// A range request over a 20 ms link at 1 Gb/s moves 2.5 MB in one round trip: the default
+    /// keeps the link busy without holding much. A span larger than this is fetched alone.
+    pub const FETCH_BYTES: Limit<u64> = Limit { default: 2 << 20, min: 1, max: 1 << 30 };
+    /// Browsers open six connections to one host (RFC 9112, section 9.4, asks to be
+    /// conservative); four leave room for other blobs.
+    pub const FETCHES: Limit<usize> = Limit { default: 4, min: 1, max: 256 };
+    /// One more try tells a damaged transfer from a damaged blob.
+    pub const RETRIES: Limit<u32> = Limit { default: 1, min: 0, max: 16 };
+    /// A larger file is read in ranges.
+    pub const READ_BYTES: Limit<u64> = Limit { default: 256 << 20, min: 1, max: 1 << 40 };
+    /// Enough for the readers of one container's start.
+    pub const QUEUE: Limit<usize> = Limit { default: 32, min: 1, max: 1 << 16 };
+
+    pub(crate) fn check(&self) -> Result<()> {
+        Self::CACHE_BYTES.check("cache_bytes", self.cache_bytes)?;
+        Self::FETCH_BYTES.check("fetch_bytes", self.fetch_bytes)?;
+        Self::FETCHES.check("fetches", self.fetches)?;
+        Self::RETRIES.check("retries", self.retries)?;
+        Self::READ_BYTES.check("read_bytes", self.read_bytes)?;
+        Self::QUEUE.check("queue", self.queue)
     }
 }
 
@@ -92,72 +91,72 @@ impl Config {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IndexConfig {
-    /// Uncompressed bytes after which a span ends: see [`SPAN_BYTES`].
+    /// Uncompressed bytes after which a span ends.
     pub span_bytes: u64,
-    /// Compressed bytes after which a span ends: see [`SPAN_COMPRESSED_BYTES`].
+    /// Compressed bytes after which a span ends.
     pub span_compressed_bytes: u64,
-    /// Uncompressed bytes that a span may have at most: see [`MAX_SPAN_BYTES`].
+    /// Uncompressed bytes that a span may have at most.
     pub max_span_bytes: u64,
-    /// Uncompressed bytes of a whole blob: see [`MAX_BLOB_BYTES`].
+    /// Uncompressed bytes of a whole blob.
     pub max_blob_bytes: u64,
-    /// Uncompressed bytes for each compressed byte: see [`MAX_RATIO`].
+    /// Uncompressed bytes for each compressed byte.
     pub max_ratio: u64,
-    /// Entries of the archive: see [`MAX_ENTRIES`].
+    /// Entries of the archive.
     pub max_entries: u64,
-    /// Bytes of one path or link target: see [`MAX_PATH_BYTES`].
+    /// Bytes of one path or link target.
     pub max_path_bytes: u64,
-    /// Bytes of one extended header: see [`MAX_EXTENSION_BYTES`].
+    /// Bytes of one extended header.
     pub max_extension_bytes: u64,
 }
-
-/// [`IndexConfig::span_bytes`]. A reader decodes one span to serve a byte of it: 512 KiB take
-/// about 1.3 ms of one core. A span ends at the first deflate block boundary after this.
-pub const SPAN_BYTES: Limit<u64> = Limit { default: 512 << 10, min: 4 << 10, max: 1 << 30 };
-/// [`IndexConfig::span_compressed_bytes`]. A reader fetches one whole span to verify it, so this
-/// bounds the cost of a cold read: with deflate blocks of at most 64 KiB it stays below 256 KiB.
-pub const SPAN_COMPRESSED_BYTES: Limit<u64> =
-    Limit { default: 192 << 10, min: 1 << 10, max: 1 << 30 };
-/// [`IndexConfig::max_span_bytes`]. A deflate block may be of any length, and a span can't end
-/// within one; a span is decoded in memory, so its size must have an end.
-pub const MAX_SPAN_BYTES: Limit<u64> = Limit { default: 64 << 20, min: 64 << 10, max: 1 << 31 };
-/// [`IndexConfig::max_blob_bytes`]. Larger than any layer seen; registries refuse layers over
-/// 10 to 52 GB.
-pub const MAX_BLOB_BYTES: Limit<u64> = Limit { default: 256 << 30, min: 1 << 10, max: 1 << 50 };
-/// [`IndexConfig::max_ratio`], checked after the first 256 MiB of output. Deflate reaches 1,032
-/// on zeros (zlib's "Maximum Compression Factor"); image layers lie between 2 and 5.
-pub const MAX_RATIO: Limit<u64> = Limit { default: 200, min: 2, max: 2_000 };
-/// [`IndexConfig::max_entries`]. A large layer of a Python or Node image has about 200,000.
-pub const MAX_ENTRIES: Limit<u64> = Limit { default: 4 << 20, min: 1, max: 1 << 31 };
-/// [`IndexConfig::max_path_bytes`]. Linux's `PATH_MAX`.
-pub const MAX_PATH_BYTES: Limit<u64> = Limit { default: 4096, min: 256, max: 1 << 20 };
-/// [`IndexConfig::max_extension_bytes`]. Linux allows 64 KiB for one extended attribute; Go's tar
-/// reader allows 1 MiB for one extended header.
-pub const MAX_EXTENSION_BYTES: Limit<u64> = Limit { default: 1 << 20, min: 1 << 10, max: 1 << 26 };
 
 impl Default for IndexConfig {
     fn default() -> Self {
         Self {
-            span_bytes: SPAN_BYTES.default,
-            span_compressed_bytes: SPAN_COMPRESSED_BYTES.default,
-            max_span_bytes: MAX_SPAN_BYTES.default,
-            max_blob_bytes: MAX_BLOB_BYTES.default,
-            max_ratio: MAX_RATIO.default,
-            max_entries: MAX_ENTRIES.default,
-            max_path_bytes: MAX_PATH_BYTES.default,
-            max_extension_bytes: MAX_EXTENSION_BYTES.default,
+            span_bytes: Self::SPAN_BYTES.default,
+            span_compressed_bytes: Self::SPAN_COMPRESSED_BYTES.default,
+            max_span_bytes: Self::MAX_SPAN_BYTES.default,
+            max_blob_bytes: Self::MAX_BLOB_BYTES.default,
+            max_ratio: Self::MAX_RATIO.default,
+            max_entries: Self::MAX_ENTRIES.default,
+            max_path_bytes: Self::MAX_PATH_BYTES.default,
+            max_extension_bytes: Self::MAX_EXTENSION_BYTES.default,
         }
     }
 }
 
 impl IndexConfig {
-    pub(crate) fn validate(&self) -> Result<()> {
-        SPAN_BYTES.check("span_bytes", self.span_bytes)?;
-        SPAN_COMPRESSED_BYTES.check("span_compressed_bytes", self.span_compressed_bytes)?;
-        MAX_SPAN_BYTES.check("max_span_bytes", self.max_span_bytes)?;
-        MAX_BLOB_BYTES.check("max_blob_bytes", self.max_blob_bytes)?;
-        MAX_RATIO.check("max_ratio", self.max_ratio)?;
-        MAX_ENTRIES.check("max_entries", self.max_entries)?;
-        MAX_PATH_BYTES.check("max_path_bytes", self.max_path_bytes)?;
-        MAX_EXTENSION_BYTES.check("max_extension_bytes", self.max_extension_bytes)
+    /// A reader decodes one span to serve a byte of it: 512 KiB take about 1.3 ms of one core.
+    /// A span ends at the first deflate block boundary after this.
+    pub const SPAN_BYTES: Limit<u64> = Limit { default: 512 << 10, min: 4 << 10, max: 1 << 30 };
+    /// A reader fetches one whole span to verify it, so this bounds the cost of a cold read:
+    /// with deflate blocks of at most 64 KiB it stays below 256 KiB.
+    pub const SPAN_COMPRESSED_BYTES: Limit<u64> =
+        Limit { default: 192 << 10, min: 1 << 10, max: 1 << 30 };
+    /// A deflate block may be of any length, and a span can't end within one; a span is decoded
+    /// in memory, so its size must have an end.
+    pub const MAX_SPAN_BYTES: Limit<u64> = Limit { default: 64 << 20, min: 64 << 10, max: 1 << 31 };
+    /// Larger than any layer seen; registries refuse layers over 10 to 52 GB.
+    pub const MAX_BLOB_BYTES: Limit<u64> = Limit { default: 256 << 30, min: 1 << 10, max: 1 << 50 };
+    /// Checked after the first 256 MiB of output. Deflate reaches 1,032 on zeros (zlib's
+    /// "Maximum Compression Factor"); image layers lie between 2 and 5.
+    pub const MAX_RATIO: Limit<u64> = Limit { default: 200, min: 2, max: 2_000 };
+    /// A large layer of a Python or Node image has about 200,000.
+    pub const MAX_ENTRIES: Limit<u64> = Limit { default: 4 << 20, min: 1, max: 1 << 31 };
+    /// Linux's `PATH_MAX`.
+    pub const MAX_PATH_BYTES: Limit<u64> = Limit { default: 4096, min: 256, max: 1 << 20 };
+    /// Linux allows 64 KiB for one extended attribute; Go's tar reader allows 1 MiB for one
+    /// extended header.
+    pub const MAX_EXTENSION_BYTES: Limit<u64> =
+        Limit { default: 1 << 20, min: 1 << 10, max: 1 << 26 };
+
+    pub(crate) fn check(&self) -> Result<()> {
+        Self::SPAN_BYTES.check("span_bytes", self.span_bytes)?;
+        Self::SPAN_COMPRESSED_BYTES.check("span_compressed_bytes", self.span_compressed_bytes)?;
+        Self::MAX_SPAN_BYTES.check("max_span_bytes", self.max_span_bytes)?;
+        Self::MAX_BLOB_BYTES.check("max_blob_bytes", self.max_blob_bytes)?;
+        Self::MAX_RATIO.check("max_ratio", self.max_ratio)?;
+        Self::MAX_ENTRIES.check("max_entries", self.max_entries)?;
+        Self::MAX_PATH_BYTES.check("max_path_bytes", self.max_path_bytes)?;
+        Self::MAX_EXTENSION_BYTES.check("max_extension_bytes", self.max_extension_bytes)
     }
 }

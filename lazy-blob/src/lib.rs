@@ -57,15 +57,8 @@ pub use crate::core::{
     Compression, Digest, Entry, EntryKind, Index, IndexBuilder, SpanInfo, Xattr,
 };
 pub use blob::{Blob, Driver, Stats};
-pub use config::{
-    CACHE_BYTES, Config, FETCH_BYTES, FETCHES, IndexConfig, Limit, MAX_BLOB_BYTES, MAX_ENTRIES,
-    MAX_EXTENSION_BYTES, MAX_PATH_BYTES, MAX_RATIO, MAX_SPAN_BYTES, QUEUE, READ_BYTES, RETRIES,
-    SPAN_BYTES, SPAN_COMPRESSED_BYTES,
-};
+pub use config::{Config, IndexConfig, Limit};
 pub use error::{Error, ErrorKind, Result};
-#[cfg(feature = "http")]
-pub use source::{
-    CONNECT_TIMEOUT_MS, HttpClient, HttpConfig, HttpSource, IDLE_CONNECTIONS, REDIRECTS,
-    REQUEST_TIMEOUT_MS, UNRANGED_BYTES,
-};
 pub use source::{Fault, FaultSource, FaultStats, FileSource, MemorySource, ReadCall, Source};
+#[cfg(feature = "http")]
+pub use source::{HttpClient, HttpConfig, HttpSource};

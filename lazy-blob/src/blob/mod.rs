@@ -67,7 +67,7 @@ impl Blob {
         index: Arc<Index>,
         config: Config,
     ) -> Result<(Self, Driver)> {
-        config.validate()?;
+        config.check()?;
         let (expected, seen) = (index.compressed_bytes(), source.size().await?);
         if expected != seen {
             return Err(Error::new(

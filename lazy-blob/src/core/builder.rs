@@ -76,7 +76,7 @@ impl IndexBuilder {
     ///
     /// [`Invalid`](ErrorKind::Invalid) for a setting out of its range.
     pub fn new(config: IndexConfig) -> Result<Self> {
-        config.validate()?;
+        config.check()?;
         let archive = Archive { toc: TocParser::new(&config), diff_id: Hasher::new(), bytes: 0 };
         Ok(Self {
             config,

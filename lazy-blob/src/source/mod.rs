@@ -18,10 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub use fault::{Fault, FaultSource, FaultStats, ReadCall};
 pub use file::FileSource;
 #[cfg(feature = "http")]
-pub use http::{
-    CONNECT_TIMEOUT_MS, HttpClient, HttpConfig, HttpSource, IDLE_CONNECTIONS, REDIRECTS,
-    REQUEST_TIMEOUT_MS, UNRANGED_BYTES,
-};
+pub use http::{HttpClient, HttpConfig, HttpSource};
 pub use memory::MemorySource;
 
 /// Ranged reads of one immutable blob.

@@ -24,55 +24,52 @@ use crate::error::{Error, ErrorKind, Result};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HttpConfig {
-    /// Time to connect, name resolution and TCP handshake: see [`CONNECT_TIMEOUT_MS`].
+    /// Time to connect, name resolution and TCP handshake.
     pub connect_timeout: Duration,
-    /// Time for one whole answer with its redirects: see [`REQUEST_TIMEOUT_MS`].
+    /// Time for one whole answer with its redirects.
     pub request_timeout: Duration,
-    /// Redirects that one request follows: see [`REDIRECTS`].
+    /// Redirects that one request follows.
     pub redirects: u32,
-    /// How far into a whole blob to read where the server ignores ranges: see
-    /// [`UNRANGED_BYTES`].
+    /// How far into a whole blob to read where the server ignores ranges.
     pub unranged_bytes: u64,
-    /// Idle connections that are kept for each host: see [`IDLE_CONNECTIONS`].
+    /// Idle connections that are kept for each host.
     pub idle_connections: usize,
     /// Certificates (DER) to trust instead of the public authorities; none trusts those.
     pub root_certificates: Vec<Vec<u8>>,
 }
 
-/// [`HttpConfig::connect_timeout`] in milliseconds. Three SYN retransmissions (RFC 6298: 1, 2,
-/// 4 s) fit into the default.
-pub const CONNECT_TIMEOUT_MS: Limit<u64> = Limit { default: 10_000, min: 1, max: 600_000 };
-/// [`HttpConfig::request_timeout`] in milliseconds. 2 MiB at 1 Mb/s take 17 s.
-pub const REQUEST_TIMEOUT_MS: Limit<u64> = Limit { default: 30_000, min: 1, max: 3_600_000 };
-/// [`HttpConfig::redirects`]. Registries redirect once, to a store.
-pub const REDIRECTS: Limit<u32> = Limit { default: 5, min: 0, max: 20 };
-/// [`HttpConfig::unranged_bytes`]. A server without ranges is of use for small blobs only; 0
-/// refuses it.
-pub const UNRANGED_BYTES: Limit<u64> = Limit { default: 8 << 20, min: 0, max: 1 << 40 };
-/// [`HttpConfig::idle_connections`]. As many as a thousand blobs of one host can use well.
-pub const IDLE_CONNECTIONS: Limit<usize> = Limit { default: 16, min: 0, max: 4096 };
-
 impl Default for HttpConfig {
     fn default() -> Self {
         Self {
-            connect_timeout: Duration::from_millis(CONNECT_TIMEOUT_MS.default),
-            request_timeout: Duration::from_millis(REQUEST_TIMEOUT_MS.default),
-            redirects: REDIRECTS.default,
-            unranged_bytes: UNRANGED_BYTES.default,
-            idle_connections: IDLE_CONNECTIONS.default,
+            connect_timeout: Duration::from_millis(Self::CONNECT_TIMEOUT_MS.default),
+            request_timeout: Duration::from_millis(Self::REQUEST_TIMEOUT_MS.default),
+            redirects: Self::REDIRECTS.default,
+            unranged_bytes: Self::UNRANGED_BYTES.default,
+            idle_connections: Self::IDLE_CONNECTIONS.default,
             root_certificates: Vec::new(),
         }
     }
 }
 
 impl HttpConfig {
-    fn validate(&self) -> Result<()> {
+    /// Three SYN retransmissions (RFC 6298: 1, 2, 4 s) fit into the default.
+    pub const CONNECT_TIMEOUT_MS: Limit<u64> = Limit { default: 10_000, min: 1, max: 600_000 };
+    /// 2 MiB at 1 Mb/s take 17 s.
+    pub const REQUEST_TIMEOUT_MS: Limit<u64> = Limit { default: 30_000, min: 1, max: 3_600_000 };
+    /// Registries redirect once, to a store.
+    pub const REDIRECTS: Limit<u32> = Limit { default: 5, min: 0, max: 20 };
+    /// A server without ranges is of use for small blobs only; 0 refuses it.
+    pub const UNRANGED_BYTES: Limit<u64> = Limit { default: 8 << 20, min: 0, max: 1 << 40 };
+    /// As many as a thousand blobs of one host can use well.
+    pub const IDLE_CONNECTIONS: Limit<usize> = Limit { default: 16, min: 0, max: 4096 };
+
+    pub(crate) fn check(&self) -> Result<()> {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        CONNECT_TIMEOUT_MS.check("connect_timeout in ms", millis(self.connect_timeout))?;
-        REQUEST_TIMEOUT_MS.check("request_timeout in ms", millis(self.request_timeout))?;
-        REDIRECTS.check("redirects", self.redirects)?;
-        UNRANGED_BYTES.check("unranged_bytes", self.unranged_bytes)?;
-        IDLE_CONNECTIONS.check("idle_connections", self.idle_connections)
+        Self::CONNECT_TIMEOUT_MS.check("connect_timeout in ms", millis(self.connect_timeout))?;
+        Self::REQUEST_TIMEOUT_MS.check("request_timeout in ms", millis(self.request_timeout))?;
+        Self::REDIRECTS.check("redirects", self.redirects)?;
+        Self::UNRANGED_BYTES.check("unranged_bytes", self.unranged_bytes)?;
+        Self::IDLE_CONNECTIONS.check("idle_connections", self.idle_connections)
     }
 }
 
@@ -111,7 +108,7 @@ impl HttpClient {
     where
         E: Executor<Pin<Box<dyn Future<Output = ()> + Send>>> + Send + Sync + Clone + 'static,
     {
-        config.validate()?;
+        config.check()?;
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
         connector.set_nodelay(true);

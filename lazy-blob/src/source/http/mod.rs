@@ -20,10 +20,7 @@ use self::answer::Version;
 use super::{Source, check_range};
 use crate::error::{Error, ErrorKind, Result};
 
-pub use client::{
-    CONNECT_TIMEOUT_MS, HttpClient, HttpConfig, IDLE_CONNECTIONS, REDIRECTS, REQUEST_TIMEOUT_MS,
-    UNRANGED_BYTES,
-};
+pub use client::{HttpClient, HttpConfig};
 
 /// A [`Source`] over a URL that answers range requests (RFC 9110, section 14).
 ///
