@@ -188,33 +188,42 @@ impl State {
     }
 
     fn put(&mut self, revision: u64, key: &Bytes, value: Bytes, lease: i64) -> Event {
-        let prev_kv = self.live.get(key).cloned();
-        let kv = Arc::new(match &prev_kv {
-            Some(prev) => KeyValue {
-                key: prev.key.clone(),
-                value,
-                create_revision: prev.create_revision,
+        let replaced = self.live.update(key, |live| {
+            let kv = Arc::new(KeyValue {
+                key: live.key.clone(),
+                value: value.clone(),
+                create_revision: live.create_revision,
                 mod_revision: revision,
-                version: prev.version + 1,
+                version: live.version + 1,
                 lease,
-            },
-            // The key outlives the record that made it, so it has its own memory and is then
-            // shared by all versions: a slice would pin the first record for as long.
-            None => KeyValue {
-                key: Bytes::copy_from_slice(key),
-                value,
-                create_revision: revision,
-                mod_revision: revision,
-                version: 1,
-                lease,
-            },
+            });
+            (Arc::clone(&kv), std::mem::replace(live, kv))
         });
+        let (kv, prev_kv) = match replaced {
+            Some((kv, prev)) => {
+                self.history.insert((kv.key.clone(), prev.mod_revision), Some(Arc::clone(&prev)));
+                (kv, Some(prev))
+            }
+            None => (self.create(revision, key, value, lease), None),
+        };
         self.bytes += version_bytes(&kv);
-        self.live.insert(kv.key.clone(), Arc::clone(&kv));
-        if let Some(prev) = &prev_kv {
-            self.history.insert((kv.key.clone(), prev.mod_revision), Some(Arc::clone(prev)));
-        }
         Event { kind: EventKind::Put, kv, prev_kv }
+    }
+
+    fn create(&mut self, revision: u64, key: &Bytes, value: Bytes, lease: i64) -> Arc<KeyValue> {
+        // The key outlives the record that made it, so it has its own memory and is then shared
+        // by all versions: a slice would pin the first record for as long.
+        let key = Bytes::copy_from_slice(key);
+        let kv = Arc::new(KeyValue {
+            key,
+            value,
+            create_revision: revision,
+            mod_revision: revision,
+            version: 1,
+            lease,
+        });
+        self.live.insert(kv.key.clone(), Arc::clone(&kv));
+        kv
     }
 
     fn delete(&mut self, revision: u64, prev: Arc<KeyValue>) -> Event {

@@ -15,6 +15,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use super::barrier::Barrier;
 use super::commit::{Commit, Committed};
 use super::recovery::Recovered;
 use super::shared::Publisher;
@@ -23,11 +24,13 @@ use crate::core::{Op, Record, State, Txn, TxnResponse, evaluate};
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::Journal;
 
-/// Events freed after a compaction between two looks at the queue: some 100 microseconds.
+/// Events freed after a compaction between two looks at the queue: some 100 microseconds. Twice
+/// those applied since the last look are freed in any case, so that writers never outrun it.
 const SWEEP_STEP: usize = 256;
 
-/// Requests taken from the queue at once.
-const TAKE: usize = 64;
+/// Requests taken from the queue at once. A batch copies the paths that it changes in the trees,
+/// so a large one costs less for each request; this many take some milliseconds.
+const TAKE: usize = 512;
 
 pub(super) enum Request {
     Txn(Txn),
@@ -68,6 +71,7 @@ pub(super) struct Sequencer {
     queue: mpsc::Receiver<Command>,
     queue_open: bool,
     taken: VecDeque<Command>,
+    barrier: Barrier,
     journal: Arc<dyn Journal>,
     config: Config,
     /// The newest state; ahead of what is published by the batch in flight and the one gathering.
@@ -75,6 +79,8 @@ pub(super) struct Sequencer {
     batch: Batch,
     epoch: u64,
     next_seq: u64,
+    /// Events applied since the last sweep.
+    applied: usize,
     /// Whether the published state still holds what a compaction has freed in `state`.
     sweep_unpublished: bool,
     /// Dropped last: whoever finds the store closed finds the journal let go of.
@@ -84,6 +90,7 @@ pub(super) struct Sequencer {
 impl Sequencer {
     pub(super) fn new(
         queue: mpsc::Receiver<Command>,
+        barrier: Barrier,
         publisher: Publisher,
         journal: Arc<dyn Journal>,
         config: Config,
@@ -93,6 +100,7 @@ impl Sequencer {
             queue,
             queue_open: true,
             taken: VecDeque::new(),
+            barrier,
             publisher,
             journal,
             config,
@@ -100,6 +108,7 @@ impl Sequencer {
             batch: Batch::default(),
             epoch: recovered.tail.epoch,
             next_seq: recovered.tail.next_seq,
+            applied: 0,
             sweep_unpublished: false,
         }
     }
@@ -132,6 +141,8 @@ impl Sequencer {
             }
             let takes = self.queue_open && self.taken.is_empty();
             tokio::select! {
+                biased;
+                never = poll_fn(|cx| self.barrier.poll(cx)) => match never {},
                 committed = poll_commit(&mut in_flight), if in_flight.is_some() => {
                     if let Some(batch) = in_flight.take() {
                         self.finish(batch, committed)?;
@@ -170,12 +181,11 @@ impl Sequencer {
             Ok(outcome) => outcome,
             Err(error) => return Ok(Err(error)),
         };
-        let encoded = match outcome.record.as_ref().map(Record::encode).transpose() {
-            Ok(encoded) => encoded,
-            Err(error) => return Ok(Err(error)),
-        };
-        if let Some(encoded) = encoded {
-            self.apply(encoded)?;
+        if let Some(record) = outcome.record {
+            match self.check_record(&record).and_then(|()| record.encode_shared()) {
+                Ok((encoded, record)) => self.apply(encoded, &record)?,
+                Err(error) => return Ok(Err(error)),
+            }
         }
         Ok(Ok(outcome.response))
     }
@@ -184,14 +194,30 @@ impl Sequencer {
         if let Err(error) = self.state.check_compaction(revision) {
             return Ok(Err(error));
         }
-        self.apply(Record::Compaction { revision }.encode()?)?;
+        let record = Record::Compaction { revision };
+        self.apply(record.encode()?, &record)?;
         Ok(Ok(TxnResponse { revision: self.state.revision(), ..TxnResponse::default() }))
+    }
+
+    /// Values that a transaction keeps are written again, so they count as if they were given.
+    fn check_record(&self, record: &Record) -> Result<()> {
+        let (bytes, limit) = (record.content_len(), self.config.request_bytes);
+        if bytes <= limit {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Invalid,
+            format!("the transaction keeps and writes {bytes} bytes: the limit is {limit}"),
+        ))
     }
 
     /// From here on a request is its record: the state shares the record's bytes with the journal,
     /// and goes the way that recovery will go.
-    fn apply(&mut self, encoded: Bytes) -> Result<()> {
-        self.state.apply(&Record::decode(encoded.clone())?)?;
+    fn apply(&mut self, encoded: Bytes, record: &Record) -> Result<()> {
+        let before = self.state.versions();
+        self.state.apply(record)?;
+        // Every event adds one version.
+        self.applied += self.state.versions() - before;
         self.batch.bytes += encoded.len();
         self.batch.records.push(encoded);
         Ok(())
@@ -275,7 +301,8 @@ impl Sequencer {
     /// the published state that still holds it.
     fn sweep(&mut self, nothing_in_flight: bool) -> bool {
         self.sweep_unpublished |= !self.state.is_swept();
-        let swept = self.state.sweep(SWEEP_STEP);
+        let applied = std::mem::take(&mut self.applied);
+        let swept = self.state.sweep(SWEEP_STEP.max(2 * applied));
         if swept && self.sweep_unpublished && nothing_in_flight && self.batch.waiting.is_empty() {
             self.publisher.publish(Arc::new(self.state.clone()), self.next_seq);
             self.sweep_unpublished = false;

@@ -1,0 +1,11 @@
+//! What a store promises, one scenario each.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests spawn and unwrap")]
+
+mod barrier;
+mod compaction;
+#[path = "../harness/mod.rs"]
+mod harness;
+mod keys;
+mod lifecycle;
+mod txns;
+mod watches;
