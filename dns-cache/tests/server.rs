@@ -137,7 +137,12 @@ async fn misses_over_the_limit_get_servfail() {
     let world = world(config).await;
     let socket = world.udp().await;
     socket.send(&query("held.example.com", 1)).await.unwrap();
-    assert_eq!(ask(&socket, "held.example.org", 2).await, (2, Rcode::SERVFAIL, 0));
+    let refused = query("held.example.org", 2);
+    socket.send(&refused).await.unwrap();
+    let answer = receive(&socket).await;
+    assert_eq!(summary(&answer), (2, Rcode::SERVFAIL, 0));
+    let questions = [&answer, &refused[..]].map(|bytes| Message::parse(bytes).unwrap().question());
+    assert_eq!(questions[0], questions[1], "a stub resolver ignores what repeats no question");
     world.upstream.permits.add_permits(1);
     assert_eq!(summary(&receive(&socket).await).0, 1);
     assert_eq!(world.server.stats().overloads, 1);
@@ -197,6 +202,23 @@ async fn idle_and_slow_tcp_clients_are_closed() {
     let mut short = world.tcp().await;
     short.write_all(&[0, 3, 1, 2, 3]).await.unwrap();
     assert!(read_tcp(&mut short).await.is_err(), "a length below a header's");
+}
+
+/// Slow loris: each byte in time, the message never.
+#[tokio::test]
+async fn a_message_that_drips_in_is_not_waited_for() {
+    let mut config = config();
+    config.tcp_message_ms = 50;
+    let world = world(config).await;
+    let mut slow = world.tcp().await;
+    slow.write_all(&[0xFF, 0xFF]).await.unwrap();
+    for _ in 0..60_000 {
+        let closed = tokio::time::timeout(Duration::from_millis(5), slow.read_u8()).await;
+        if closed.is_ok() || slow.write_all(&[1]).await.is_err() {
+            return;
+        }
+    }
+    panic!("the connection stayed open for the whole message");
 }
 
 #[tokio::test]
@@ -290,6 +312,8 @@ async fn a_resolver_without_a_driver_is_servfail() {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     socket.connect(server.local_addr()).await.unwrap();
     assert_eq!(ask(&socket, "a.example", 5).await, (5, Rcode::SERVFAIL, 0));
+    socket.send(&query("a.example", 6)).await.unwrap();
+    assert!(Message::parse(&receive(&socket).await).unwrap().question().is_some());
 }
 
 /// What dig prints for the arguments, or `None` where it is not installed.

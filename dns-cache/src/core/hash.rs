@@ -23,3 +23,20 @@ impl BuildHasher for KeyedHash {
         SipHasher13::new_with_key(&self.key)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names that collide under one key are nothing special under another.
+    #[test]
+    fn a_flood_of_colliding_names_needs_the_key() {
+        let (known, secret) = (KeyedHash::new(1), KeyedHash::new(2));
+        let low_bits = |hash: &KeyedHash, name: &u32| hash.hash_one(name) & 0xFF;
+        let flood: Vec<_> = (0..100_000u32).filter(|name| low_bits(&known, name) == 0).collect();
+        assert!(flood.len() > 200, "a flood of {}", flood.len());
+        let places: std::collections::HashSet<_> =
+            flood.iter().map(|name| low_bits(&secret, name)).collect();
+        assert!(places.len() > 150, "{} places of 256", places.len());
+    }
+}

@@ -210,7 +210,7 @@ impl Shared {
         writer.finish(Rcode::NOERROR);
     }
 
-    fn empty(&self, request: &Request<'_>, rcode: Rcode, out: &mut Vec<u8>) {
+    pub(super) fn empty(&self, request: &Request<'_>, rcode: Rcode, out: &mut Vec<u8>) {
         let edns = request.response_edns(self.config.udp_payload_bytes, 0);
         request.write_empty(rcode, edns, out);
     }
@@ -222,7 +222,6 @@ impl Shared {
         transport: Transport,
         out: &'o mut Vec<u8>,
     ) -> Step<'o> {
-        self.counters.zone_answers();
         let zone = cluster.zone.load();
         let Some(zone) = zone.as_deref() else {
             self.empty(request, Rcode::SERVFAIL, out);
@@ -235,6 +234,7 @@ impl Shared {
             match zone.answer(&name, request.rtype, &mut writer) {
                 Verdict::Alias(target) => name = *target,
                 Verdict::Done(rcode) => {
+                    self.counters.zone_answers();
                     writer.authoritative();
                     writer.finish(rcode);
                     return Step::Done;

@@ -22,6 +22,8 @@ use self::run::{Ask, Run};
 use self::sync::Sync;
 use crate::config::Config;
 use crate::core::cache::{Answer, Key};
+#[cfg(feature = "server")]
+use crate::core::wire::Rcode;
 use crate::core::wire::{Refusal, Request, write_header_only};
 use crate::error::{Error, ErrorKind, Result};
 use crate::records::Records;
@@ -109,9 +111,10 @@ impl Resolver {
         transport: Transport,
         out: &mut Vec<u8>,
     ) -> Outcome {
-        match Request::parse(query) {
-            Ok(request) => self.shared.answer(&request, now, transport, out),
-            Err(refusal) => self.refuse(query, refusal, out),
+        // Matched by reference: a request holds its name, and a move would copy it.
+        match &Request::parse(query) {
+            Ok(request) => self.shared.answer(request, now, transport, out),
+            Err(refusal) => self.refuse(query, *refusal, out),
         }
     }
 
@@ -151,6 +154,20 @@ impl Resolver {
             Ok(()) => answer.await.map_err(|_| closed()),
             Err(mpsc::error::TrySendError::Full(ask)) => Ok(self.shared.overloaded(&ask.key)),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(closed()),
+        }
+    }
+
+    /// Writes SERVFAIL, with the question, for a query that will not be resolved; false if the
+    /// query deserves no response. Without the question stub resolvers would take the response for
+    /// somebody else's and wait on.
+    #[cfg(feature = "server")]
+    pub(crate) fn servfail(&self, query: &[u8], out: &mut Vec<u8>) -> bool {
+        match &Request::parse(query) {
+            Ok(request) => {
+                self.shared.empty(request, Rcode::SERVFAIL, out);
+                true
+            }
+            Err(refusal) => self.refuse(query, *refusal, out) != Outcome::Drop,
         }
     }
 

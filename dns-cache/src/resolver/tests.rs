@@ -203,8 +203,18 @@ async fn a_setting_out_of_its_range_is_refused() {
     let error = Resolver::open(Arc::new(internet()), None, config).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.to_string().starts_with("config: cache_bytes is 1: set it to"), "{error}");
-    let config = Config { cluster_domain: "a..b".into(), ..Config::default() };
-    assert!(Resolver::open(Arc::new(internet()), None, config).is_err());
+    for domain in ["a..b", "", ".", &vec!["x".repeat(60); 4].join(".")] {
+        let config = Config { cluster_domain: domain.into(), ..Config::default() };
+        let error = Resolver::open(Arc::new(internet()), None, config).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.to_string().starts_with("config: cluster_domain is "), "{error}");
+    }
+}
+
+#[test]
+fn every_resolver_has_a_secret_of_its_own() {
+    let seeds: std::collections::HashSet<_> = (0..100).map(|_| system_seed()).collect();
+    assert_eq!(seeds.len(), 100);
 }
 
 /// What a query is answered without asking anyone: the code, or nothing.

@@ -132,7 +132,7 @@ async fn answer(context: &Context, query: Vec<u8>) -> Option<Bytes> {
         Outcome::Drop => None,
         Outcome::Miss => match resolver.fetch(&query, Transport::Tcp).await {
             Ok(response) => Some(response),
-            Err(_) => servfail(&query),
+            Err(_) => servfail(resolver, &query),
         },
     }
 }

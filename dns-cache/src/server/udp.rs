@@ -9,9 +9,8 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::net::UdpSocket;
 
 use super::{Context, count};
-use crate::core::wire::{Rcode, write_header_only};
 use crate::error::Result;
-use crate::resolver::{Outcome, Transport};
+use crate::resolver::{Outcome, Resolver, Transport};
 
 /// Queries answered before other work has its turn.
 const BATCH: usize = 64;
@@ -77,8 +76,9 @@ impl Listener {
             }
             Outcome::Miss => {
                 count(&self.context.counters.overloads);
-                write_header_only(query, Rcode::SERVFAIL, &mut self.response);
-                self.send(peer);
+                if resolver.servfail(query, &mut self.response) {
+                    self.send(peer);
+                }
             }
             Outcome::Drop => {}
         }
@@ -109,12 +109,11 @@ fn wait(
     Box::pin(async move {
         // It fails only when the resolver's driver is gone, and then nobody has an answer.
         let response = resolver.fetch(&query, Transport::Udp).await.ok();
-        (response.or_else(|| servfail(&query)), peer)
+        (response.or_else(|| servfail(&resolver, &query)), peer)
     })
 }
 
-pub(super) fn servfail(query: &[u8]) -> Option<Bytes> {
+pub(super) fn servfail(resolver: &Resolver, query: &[u8]) -> Option<Bytes> {
     let mut response = Vec::new();
-    write_header_only(query, Rcode::SERVFAIL, &mut response);
-    (!response.is_empty()).then(|| response.into())
+    resolver.servfail(query, &mut response).then(|| response.into())
 }

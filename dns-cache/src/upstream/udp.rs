@@ -21,6 +21,11 @@ use crate::error::{Error, ErrorKind, Result};
 /// An answer without fragments is smaller; one with them still fits.
 const DATAGRAM_BYTES: usize = 4096;
 
+/// Datagrams that do not answer an attempt's query before it is asked over TCP instead. An
+/// attacker has 2^32 ids and ports to guess from; RFC 5452 section 9.3 asks for a bound on the
+/// guesses, and a connection cannot be guessed at.
+const MAX_MISMATCHED: usize = 64;
+
 /// Settings of a [`UdpUpstream`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -69,7 +74,8 @@ impl UdpUpstreamConfig {
 
 /// An upstream of name servers. Each attempt has a socket of its own, bound by the system to a
 /// random port and connected to the server, and an id from a cryptographic generator (RFC 5452).
-/// A datagram with another id or question, or that is no message, is counted, and the wait goes on.
+/// A datagram with another id or question, or that is no message, is counted, and the wait goes
+/// on; after many of them the query goes over TCP, where nobody can guess.
 ///
 /// ```
 /// use dns_cache::upstream::{UdpUpstream, UdpUpstreamConfig};
@@ -106,7 +112,7 @@ pub struct UdpStats {
     pub mismatched: u64,
     /// Attempts after the first.
     pub retries: u64,
-    /// Exchanges over TCP after a truncated answer.
+    /// Exchanges over TCP, after a truncated answer or a flood of wrong ones.
     pub tcp: u64,
 }
 
@@ -156,7 +162,7 @@ impl UdpUpstream {
         self.stats.sent.fetch_add(1, Ordering::Relaxed);
         let answer = timeout_at(deadline, self.receive(&socket, &query)).await;
         let answer = answer.map_err(|_| timed_out(server))?.map_err(unreachable)?;
-        if !is_truncated(&answer) {
+        if let Some(answer) = answer.filter(|answer| !is_truncated(answer)) {
             return Ok(answer);
         }
         drop(socket);
@@ -166,18 +172,19 @@ impl UdpUpstream {
         over_tcp.map_err(|_| timed_out(server))?
     }
 
-    /// Waits for the datagram that answers `query`. The socket is connected, so the system has
-    /// checked where it comes from.
-    async fn receive(&self, socket: &UdpSocket, query: &[u8]) -> std::io::Result<BytesMut> {
+    /// Waits for the datagram that answers `query`, through so many that do not. The socket is
+    /// connected, so the system has checked where they come from.
+    async fn receive(&self, socket: &UdpSocket, query: &[u8]) -> std::io::Result<Option<BytesMut>> {
         let mut datagram = BytesMut::zeroed(DATAGRAM_BYTES);
-        loop {
+        for _ in 0..MAX_MISMATCHED {
             let len = socket.recv(&mut datagram).await?;
             if datagram.get(..len).is_some_and(|answer| answers(query, answer)) {
                 datagram.truncate(len);
-                return Ok(datagram);
+                return Ok(Some(datagram));
             }
             self.stats.mismatched.fetch_add(1, Ordering::Relaxed);
         }
+        Ok(None)
     }
 }
 

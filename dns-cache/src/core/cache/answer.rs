@@ -58,9 +58,11 @@ impl Answer {
         if !answers_key(&message, key) {
             return Err(malformed("the upstream answered another question"));
         }
-        let life_secs = life_secs(&message, limits);
         let mut wire = without_opt(&message, key)?;
-        let failure = message.rcode() == Rcode::SERVFAIL;
+        // Written anew, a message may have grown too long and been cut.
+        let cut = Header::read(&wire).is_some_and(|header| header.flags.truncated());
+        let life_secs = if cut { 0 } else { life_secs(&message, limits) };
+        let failure = !matches!(message.rcode(), Rcode::NOERROR | Rcode::NXDOMAIN);
         let offsets = set_ttls(&mut wire, key, limits, life_secs)?;
         Ok(Self::assemble(wire, &offsets, life_secs, failure))
     }
@@ -98,6 +100,9 @@ impl Answer {
         let wire = self.stored.get(..usize::from(self.wire_len)).unwrap_or_default();
         let Ok(message) = Message::parse(wire) else { return Rcode::SERVFAIL };
         message.records().for_each(|record| writer.copy(&record, record.ttl));
+        if message.flags().truncated() {
+            writer.cut();
+        }
         message.rcode()
     }
 
@@ -159,17 +164,14 @@ fn answers_key(message: &Message<'_>, key: &Key) -> bool {
     same && message.flags().response() && message.flags().opcode() == 0 && !extended
 }
 
-/// How long `message` may be kept, in seconds; 0 is not at all.
+/// How long `message`, which is not truncated, may be kept, in seconds; 0 is not at all.
 fn life_secs(message: &Message<'_>, limits: TtlLimits) -> u32 {
-    if message.flags().truncated() {
-        return 0;
-    }
     let positive = has_answer(message);
     match message.rcode() {
         Rcode::NOERROR if positive => limits.keep(least_ttl(message), limits.max_secs),
         Rcode::NOERROR | Rcode::NXDOMAIN => negative_life_secs(message, limits),
-        Rcode::SERVFAIL => limits.failure_secs,
-        _ => 0,
+        // RFC 9520 section 2: REFUSED and FORMERR are failures to resolve as much as SERVFAIL.
+        _ => limits.failure_secs,
     }
 }
 
@@ -221,6 +223,9 @@ fn without_opt(message: &Message<'_>, key: &Key) -> Result<Vec<u8>> {
     writer.authentic(message.flags().authentic());
     let kept = records.iter().filter(|record| record.rtype != RecordType::OPT);
     kept.for_each(|record| writer.copy(record, record.ttl));
+    if message.flags().truncated() {
+        writer.cut();
+    }
     writer.finish(message.rcode());
     Ok(wire)
 }

@@ -85,9 +85,9 @@ impl Hash for Key {
 
 impl Hash for KeyRef<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // The name is in lower case already; its wire form ends itself.
+        // The name is in lower case already; its wire form ends itself. The whole word before it
+        // keeps the hasher's words and the name's in step.
+        state.write_u64(u64::from(self.rtype.0) << 8 | u64::from(self.bits));
         state.write(self.name);
-        let [high, low] = self.rtype.0.to_be_bytes();
-        state.write(&[high, low, self.bits]);
     }
 }

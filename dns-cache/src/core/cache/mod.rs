@@ -109,7 +109,7 @@ impl Cache {
 }
 
 fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+    time.as_secs().saturating_mul(1000).saturating_add(time.subsec_millis().into())
 }
 
 #[cfg(test)]

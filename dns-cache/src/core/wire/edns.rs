@@ -36,6 +36,24 @@ impl Edns {
         })
     }
 
+    /// Reads `rest` if it is one OPT record and nothing else, as at the end of nearly every query.
+    pub(super) fn read_alone(rest: &[u8]) -> Option<Self> {
+        let [0, 0, 41, high, low, extended_rcode, version, flags, _, len @ ..] = rest else {
+            return None;
+        };
+        let (len, options) = len.split_first_chunk()?;
+        if options.len() != usize::from(u16::from_be_bytes(*len)) || check_options(options).is_err()
+        {
+            return None;
+        }
+        Some(Self {
+            payload_bytes: u16::from_be_bytes([*high, *low]),
+            version: *version,
+            extended_rcode: *extended_rcode,
+            dnssec_ok: flags & 0x80 != 0,
+        })
+    }
+
     /// The record as it goes on the wire.
     pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
         let [high, low] = self.payload_bytes.to_be_bytes();

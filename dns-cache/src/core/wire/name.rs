@@ -78,14 +78,23 @@ impl Name {
         name
     }
 
-    /// The name at byte `at` of a message that has been checked, in lower case.
-    pub(super) fn lowercase_at(message: &[u8], at: usize) -> Self {
-        let mut name = Self::root();
-        _ = walk(message, at, |label| name.extend(label));
-        if let Some(used) = name.wire.get_mut(..usize::from(name.len)) {
-            used.make_ascii_lowercase();
+    /// The name at the start of `bytes`, in lower case, if it stands there in full, without
+    /// pointers.
+    #[inline]
+    pub(super) fn plain_lowercase(bytes: &[u8]) -> Option<Self> {
+        let mut end = 0;
+        loop {
+            match *bytes.get(end)? {
+                0 => break,
+                len @ 1..=63 => end += 1 + usize::from(len),
+                _ => return None,
+            }
         }
-        name
+        let mut name = Self { len: u8::try_from(end + 1).ok()?, wire: [0; MAX_NAME_BYTES] };
+        let used = name.wire.get_mut(..=end)?;
+        used.copy_from_slice(bytes.get(..=end)?);
+        used.make_ascii_lowercase();
+        Some(name)
     }
 
     /// The wire form of the labels before `suffix`, if the name ends with it.

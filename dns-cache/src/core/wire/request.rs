@@ -2,7 +2,7 @@
 
 use super::edns::Edns;
 use super::header::{Flags, Header};
-use super::message::Message;
+use super::message::{Message, Question};
 use super::name::Name;
 use super::types::{Class, Rcode, RecordType};
 use super::{MAX_MESSAGE_BYTES, Writer, u16_at};
@@ -32,6 +32,8 @@ pub(crate) enum Refusal {
     HeaderOnly(Rcode),
 }
 
+const FORMERR: Refusal = Refusal::HeaderOnly(Rcode::FORMERR);
+
 impl<'q> Request<'q> {
     pub(crate) fn parse(bytes: &'q [u8]) -> Result<Self, Refusal> {
         let header = Header::read(bytes).ok_or(Refusal::Drop)?;
@@ -43,23 +45,21 @@ impl<'q> Request<'q> {
         }
         // RFC 9619: exactly one question. Nothing but a transfer puts records before OPT.
         if header.questions != 1 || header.answers != 0 {
-            return Err(Refusal::HeaderOnly(Rcode::FORMERR));
+            return Err(FORMERR);
         }
-        let message = Message::parse(bytes).map_err(|_| Refusal::HeaderOnly(Rcode::FORMERR))?;
-        if !message.has_plain_question() {
-            return Err(Refusal::HeaderOnly(Rcode::FORMERR));
-        }
-        let question_end = message.records_at();
-        let word = |before: usize| u16_at(bytes, question_end - before).unwrap_or_default();
-        Ok(Self {
-            bytes,
-            name: Name::lowercase_at(bytes, Header::BYTES),
-            rtype: RecordType(word(4)),
-            class: Class(word(2)),
-            flags: header.flags,
-            edns: message.edns().copied(),
-            question_end,
-        })
+        // The question must be written in full: a pointer could only lead into the header, and
+        // would mean another name in a response with other flags.
+        let rest = bytes.get(Header::BYTES..).unwrap_or_default();
+        let Some(name) = Name::plain_lowercase(rest) else { return Err(FORMERR) };
+        let type_at = Header::BYTES + name.as_wire().len();
+        let question_end = type_at + Question::FIXED_BYTES;
+        let (Some(rtype), Some(class)) = (u16_at(bytes, type_at), u16_at(bytes, type_at + 2))
+        else {
+            return Err(FORMERR);
+        };
+        let (rtype, class, flags) = (RecordType(rtype), Class(class), header.flags);
+        let edns = read_edns(bytes, header, question_end)?;
+        Ok(Self { bytes, name, rtype, class, flags, edns, question_end })
     }
 
     /// The question section in the client's own letters (0x20).
@@ -105,6 +105,22 @@ impl<'q> Request<'q> {
     pub(crate) fn write_empty(&self, rcode: Rcode, edns: Option<Edns>, out: &mut Vec<u8>) {
         Writer::response(out, self, edns, MAX_MESSAGE_BYTES).finish(rcode);
     }
+}
+
+/// What the client says about itself in the records behind the question.
+fn read_edns(bytes: &[u8], header: Header, question_end: usize) -> Result<Option<Edns>, Refusal> {
+    let rest = bytes.get(question_end..).unwrap_or_default();
+    match (header.authorities, header.additionals) {
+        (0, 0) if rest.is_empty() => return Ok(None),
+        (0, 1) => {
+            if let Some(edns) = Edns::read_alone(rest) {
+                return Ok(Some(edns));
+            }
+        }
+        _ => {}
+    }
+    let message = Message::behind_question(bytes, header, question_end).map_err(|_| FORMERR)?;
+    Ok(message.edns().copied())
 }
 
 /// Writes the header of a response to a query that could not be read. The caller has checked

@@ -87,6 +87,11 @@ impl<'o> Writer<'o> {
         self.flags = self.flags.with_authentic(authentic);
     }
 
+    /// Sets TC: the answer was cut before it came here.
+    pub(crate) fn cut(&mut self) {
+        self.truncated = true;
+    }
+
     /// Adds a record of class IN.
     pub(crate) fn record(
         &mut self,

@@ -16,7 +16,7 @@ use self::entry::Entry;
 use self::shared_map::SharedMap;
 use crate::core::hash::KeyedHash;
 use crate::core::wire::Name;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::service::Service;
 
 /// What does not change while the zone lives.
@@ -32,9 +32,18 @@ pub(crate) struct ZoneSettings {
 
 impl ZoneSettings {
     pub(crate) fn new(domain: &str, ttl_secs: u32, pod_names: bool, seed: u128) -> Result<Self> {
-        let domain = domain.parse::<Name>()?.to_lowercase();
-        let mname = Name::join([b"ns".as_slice(), b"dns"], &domain)?;
-        let rname = Name::join([b"hostmaster".as_slice()], &domain)?;
+        let wrong = |error| {
+            let why = format!("config: cluster_domain is {domain:?}: name a zone in DNS form");
+            Error::new(ErrorKind::Invalid, why).with_source(error)
+        };
+        let domain_name = domain.parse::<Name>().map_err(wrong)?.to_lowercase();
+        if domain_name == Name::root() {
+            let why = "config: cluster_domain is the root, which holds every name: name a zone";
+            return Err(Error::new(ErrorKind::Invalid, why));
+        }
+        let mname = Name::join([b"ns".as_slice(), b"dns"], &domain_name).map_err(wrong)?;
+        let rname = Name::join([b"hostmaster".as_slice()], &domain_name).map_err(wrong)?;
+        let domain = domain_name;
         Ok(Self { domain, mname, rname, ttl_secs, pod_names, hash: KeyedHash::new(seed) })
     }
 
