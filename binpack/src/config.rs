@@ -5,6 +5,84 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 
+/// Which node that exists a pod goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Fit {
+    /// The first in the order of the input that has room, as Karpenter does.
+    First,
+    /// The one that is left with the least room, nodes without GPUs first for pods without.
+    #[default]
+    Best,
+}
+
+/// The settings of [`plan`](crate::plan) and of a [`Provisioner`](crate::Provisioner).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Config {
+    /// Which node that exists a pod goes to.
+    pub fit: Fit,
+    /// How many times new nodes are packed: [`Config::PACKING_ROUNDS`].
+    pub packing_rounds: u32,
+    /// How long no trigger must come before a batch is planned: [`Config::BATCH_IDLE_MS`].
+    pub batch_idle: Duration,
+    /// How long a batch may collect at most: [`Config::BATCH_MAX_MS`].
+    pub batch_max: Duration,
+    /// How long the first repetition of a failed port call waits: [`Config::RETRY_FIRST_MS`].
+    pub retry_first: Duration,
+    /// How long a repetition waits at most: [`Config::RETRY_MAX_MS`].
+    pub retry_max: Duration,
+    /// Whether every plan is checked by [`validate`](crate::validate()) before it is applied. It
+    /// takes a small part of the planning time; a plan that fails ends the driver.
+    pub validate_plans: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            fit: Fit::default(),
+            packing_rounds: Self::PACKING_ROUNDS.default,
+            batch_idle: Duration::from_millis(Self::BATCH_IDLE_MS.default),
+            batch_max: Duration::from_millis(Self::BATCH_MAX_MS.default),
+            retry_first: Duration::from_millis(Self::RETRY_FIRST_MS.default),
+            retry_max: Duration::from_millis(Self::RETRY_MAX_MS.default),
+            validate_plans: true,
+        }
+    }
+}
+
+impl Config {
+    /// Milliseconds without a new trigger after which a batch is planned. Karpenter's
+    /// `BATCH_IDLE_DURATION` is 1 s; 0 plans at once.
+    pub const BATCH_IDLE_MS: Limit<u64> = Limit { default: 1_000, min: 0, max: 600_000 };
+    /// Milliseconds after which a batch is planned even while triggers keep coming. Karpenter's
+    /// `BATCH_MAX_DURATION` is 10 s.
+    pub const BATCH_MAX_MS: Limit<u64> = Limit { default: 10_000, min: 0, max: 3_600_000 };
+    /// Milliseconds before the first repetition of a failed port call; each further one waits twice
+    /// as long. 100 ms is short beside a launch and long beside a round trip.
+    pub const RETRY_FIRST_MS: Limit<u64> = Limit { default: 100, min: 1, max: 60_000 };
+    /// Milliseconds that a repetition waits at most. 10 s, as Karpenter's batch: an outage that ends
+    /// is noticed within it.
+    pub const RETRY_MAX_MS: Limit<u64> = Limit { default: 10_000, min: 1, max: 3_600_000 };
+    /// How many times the packer packs anew with prices learnt from the last time; the cheapest
+    /// result is kept. On real traces sixteen cost about one percent less than one, and take a few
+    /// hundredths of a second for 8,000 pods; more find little.
+    pub const PACKING_ROUNDS: Limit<u32> = Limit { default: 16, min: 1, max: 1_000 };
+
+    /// Whether every setting is in its range.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] with the name of the setting that is not.
+    pub fn check(&self) -> Result<()> {
+        Self::PACKING_ROUNDS.check("packing_rounds", self.packing_rounds)?;
+        Self::BATCH_IDLE_MS.check("batch_idle in ms", millis(self.batch_idle))?;
+        Self::BATCH_MAX_MS.check("batch_max in ms", millis(self.batch_max))?;
+        Self::RETRY_FIRST_MS.check("retry_first in ms", millis(self.retry_first))?;
+        Self::RETRY_MAX_MS.check("retry_max in ms", millis(self.retry_max))
+    }
+}
+
 /// A setting's default and the least and the most that `open` accepts.
 #[derive(Debug, Clone, Copy)]
 pub struct Limit<T> {
@@ -26,88 +104,6 @@ impl<T: PartialOrd + Display + Copy> Limit<T> {
             ErrorKind::Invalid,
             format!("config: {field} is {value}: set it to {min}..={max}"),
         ))
-    }
-}
-
-/// Milliseconds without a new trigger after which a batch is planned. Karpenter's
-/// `BATCH_IDLE_DURATION` is 1 s; 0 plans at once.
-pub const BATCH_IDLE_MS: Limit<u64> = Limit { default: 1_000, min: 0, max: 600_000 };
-
-/// Milliseconds after which a batch is planned even while triggers keep coming. Karpenter's
-/// `BATCH_MAX_DURATION` is 10 s.
-pub const BATCH_MAX_MS: Limit<u64> = Limit { default: 10_000, min: 0, max: 3_600_000 };
-
-/// Milliseconds before the first repetition of a failed port call; each further one waits twice
-/// as long. 100 ms is short beside a launch and long beside a round trip.
-pub const RETRY_FIRST_MS: Limit<u64> = Limit { default: 100, min: 1, max: 60_000 };
-
-/// Milliseconds that a repetition waits at most. 10 s, as Karpenter's batch: an outage that ends
-/// is noticed within it.
-pub const RETRY_MAX_MS: Limit<u64> = Limit { default: 10_000, min: 1, max: 3_600_000 };
-
-/// How many times the packer packs anew with prices learnt from the last time; the cheapest
-/// result is kept. On real traces sixteen cost about one percent less than one, and take a few
-/// hundredths of a second for 8,000 pods; more find little.
-pub const PACKING_ROUNDS: Limit<u32> = Limit { default: 16, min: 1, max: 1_000 };
-
-/// Which node that exists a pod goes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum Fit {
-    /// The first in the order of the input that has room, as Karpenter does.
-    First,
-    /// The one that is left with the least room, nodes without GPUs first for pods without.
-    #[default]
-    Best,
-}
-
-/// The settings of [`plan`](crate::plan) and of a [`Provisioner`](crate::Provisioner).
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Config {
-    /// Which node that exists a pod goes to.
-    pub fit: Fit,
-    /// How many times new nodes are packed: [`PACKING_ROUNDS`].
-    pub packing_rounds: u32,
-    /// How long no trigger must come before a batch is planned: [`BATCH_IDLE_MS`].
-    pub batch_idle: Duration,
-    /// How long a batch may collect at most: [`BATCH_MAX_MS`].
-    pub batch_max: Duration,
-    /// How long the first repetition of a failed port call waits: [`RETRY_FIRST_MS`].
-    pub retry_first: Duration,
-    /// How long a repetition waits at most: [`RETRY_MAX_MS`].
-    pub retry_max: Duration,
-    /// Whether every plan is checked by [`validate`](crate::validate()) before it is applied. It
-    /// takes a small part of the planning time; a plan that fails ends the driver.
-    pub validate_plans: bool,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            fit: Fit::default(),
-            packing_rounds: PACKING_ROUNDS.default,
-            batch_idle: Duration::from_millis(BATCH_IDLE_MS.default),
-            batch_max: Duration::from_millis(BATCH_MAX_MS.default),
-            retry_first: Duration::from_millis(RETRY_FIRST_MS.default),
-            retry_max: Duration::from_millis(RETRY_MAX_MS.default),
-            validate_plans: true,
-        }
-    }
-}
-
-impl Config {
-    /// Whether every setting is in its range.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Invalid`] with the name of the setting that is not.
-    pub fn check(&self) -> Result<()> {
-        PACKING_ROUNDS.check("packing_rounds", self.packing_rounds)?;
-        BATCH_IDLE_MS.check("batch_idle in ms", millis(self.batch_idle))?;
-        BATCH_MAX_MS.check("batch_max in ms", millis(self.batch_max))?;
-        RETRY_FIRST_MS.check("retry_first in ms", millis(self.retry_first))?;
-        RETRY_MAX_MS.check("retry_max in ms", millis(self.retry_max))
     }
 }
 

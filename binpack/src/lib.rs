@@ -37,9 +37,7 @@ pub mod workload;
 
 pub use catalogue::{BuiltinCatalogue, Catalogue, CsvCatalogue, MemoryCatalogue};
 pub use cluster::{Cluster, ClusterState, MemoryCluster};
-pub use config::{
-    BATCH_IDLE_MS, BATCH_MAX_MS, Config, Fit, Limit, PACKING_ROUNDS, RETRY_FIRST_MS, RETRY_MAX_MS,
-};
+pub use config::{Config, Fit, Limit};
 pub use core::{Domain, plan};
 pub use error::{Error, ErrorKind, Result};
 pub use model::{

@@ -12,12 +12,15 @@ use crate::error::{Error, ErrorKind, Result};
 /// bound on what a wrong file can make the reader hold.
 pub(crate) const MAX_FILE_BYTES: u64 = 1 << 30;
 
-/// The longest line: all known ones are below a kilobyte.
-const MAX_LINE_BYTES: usize = 64 << 10;
+/// The longest row, quoted line breaks included: all known ones are below a kilobyte.
+const MAX_ROW_BYTES: usize = 64 << 10;
+
+/// How much the reader takes in at once, and so may have read beyond a row's end.
+const BUFFER_BYTES: usize = 8 << 10;
 
 /// A table with named columns.
 pub(crate) struct Table<R> {
-    reader: csv::Reader<LineBound<io::Take<R>>>,
+    reader: csv::Reader<Bounded<R>>,
     columns: Vec<(&'static str, usize)>,
 }
 
@@ -31,9 +34,10 @@ pub(crate) struct Row<'a> {
 impl<R: Read> Table<R> {
     /// Reads the header, which must have all of `columns`, in any order and among others.
     pub(crate) fn open(input: R, columns: &[&'static str]) -> Result<Self> {
-        let bound = LineBound { inner: input.take(MAX_FILE_BYTES), line_bytes: 0 };
-        let mut reader = ReaderBuilder::new().from_reader(bound);
+        let bounded = Bounded { inner: input, row_bytes: 0, left: MAX_FILE_BYTES };
+        let mut reader = ReaderBuilder::new().buffer_capacity(BUFFER_BYTES).from_reader(bounded);
         let header = reader.headers().map_err(unreadable)?.clone();
+        reader.get_mut().row_bytes = 0;
         let columns = columns.iter().map(|name| find(&header, name).map(|at| (*name, at)));
         Ok(Self { columns: columns.collect::<Result<_>>()?, reader })
     }
@@ -42,6 +46,7 @@ impl<R: Read> Table<R> {
     pub(crate) fn for_each(mut self, mut each: impl FnMut(&Row<'_>) -> Result<()>) -> Result<()> {
         let mut record = StringRecord::new();
         while self.reader.read_record(&mut record).map_err(unreadable)? {
+            self.reader.get_mut().row_bytes = 0;
             let line = record.position().map_or(0, csv::Position::line);
             each(&Row { columns: &self.columns, record: &record, line })?;
         }
@@ -137,7 +142,7 @@ fn unreadable(error: csv::Error) -> Error {
             (ErrorKind::NotFound, "not found")
         }
         csv::ErrorKind::Io(io) if io.kind() == io::ErrorKind::InvalidData => {
-            (ErrorKind::Invalid, "a line is too long")
+            (ErrorKind::Invalid, "a row or the file is too long")
         }
         csv::ErrorKind::Io(_) => (ErrorKind::Unavailable, "the file can't be read"),
         csv::ErrorKind::Utf8 { .. } => (ErrorKind::Invalid, "not UTF-8"),
@@ -149,22 +154,28 @@ fn unreadable(error: csv::Error) -> Error {
     Error::new(kind, format!("line {line}: {problem}: correct it")).with_source(error)
 }
 
-/// Refuses a line without an end before it is held in memory.
-struct LineBound<R> {
+/// Refuses a row or a file without an end before it is held in memory.
+struct Bounded<R> {
     inner: R,
-    line_bytes: usize,
+    /// Read since the last row was complete.
+    row_bytes: usize,
+    /// What the file may still have.
+    left: u64,
 }
 
-impl<R: Read> Read for LineBound<R> {
+impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
-        for byte in buffer.iter().take(read) {
-            self.line_bytes = if *byte == b'\n' { 0 } else { self.line_bytes + 1 };
-            if self.line_bytes > MAX_LINE_BYTES {
-                let problem = format!("a line is longer than {MAX_LINE_BYTES} bytes");
-                return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
-            }
+        self.row_bytes = self.row_bytes.saturating_add(read);
+        if self.row_bytes > MAX_ROW_BYTES + BUFFER_BYTES {
+            let problem = format!("a row is longer than {MAX_ROW_BYTES} bytes");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
         }
+        let Some(left) = self.left.checked_sub(read as u64) else {
+            let problem = format!("the file is longer than {MAX_FILE_BYTES} bytes");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+        };
+        self.left = left;
         Ok(read)
     }
 }
@@ -199,10 +210,43 @@ mod tests {
         );
         assert_eq!(said("a,b\n1,11\n"), "line 2, column b: is 11, above 10: check its unit");
         assert_eq!(said("a,b\n1,2\n1\n"), "line 3: not as many columns as the header: correct it");
-        assert!(
-            said(&format!("a,b\n1,{}", "2".repeat(MAX_LINE_BYTES + 1)))
-                .contains("a line is too long")
-        );
+    }
+
+    #[test]
+    fn a_row_without_an_end_is_refused_before_it_is_held() {
+        let endless = |start: &'static str, again: &'static [u8]| {
+            let input = start.as_bytes().chain(io::Cursor::new(again.repeat(100_000)));
+            let counted = Counted { inner: input, read: 0 };
+            let mut table = Table::open(counted, &["a", "b"]).expect("the header is well formed");
+            let error = table.reader.read_record(&mut StringRecord::new()).unwrap_err();
+            assert!(table.reader.get_ref().inner.read <= 2 * MAX_ROW_BYTES, "it stopped reading");
+            unreadable(error).to_string()
+        };
+        for (start, again) in [("a,b\n1,", &b"22222222"[..]), ("a,b\n1,\"", b"2222222\n")] {
+            let said = endless(start, again);
+            assert!(said.contains("a row or the file is too long"), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_is_refused_and_not_cut_off() {
+        let mut bounded = Bounded { inner: &b"a,b\n1,2\n"[..], row_bytes: 0, left: 7 };
+        assert!(bounded.read_to_end(&mut Vec::new()).is_err());
+        bounded = Bounded { inner: &b"a,b\n1,2\n"[..], row_bytes: 0, left: 8 };
+        assert_eq!(bounded.read_to_end(&mut Vec::new()).expect("it is not too long"), 8);
+    }
+
+    struct Counted<R> {
+        inner: R,
+        read: usize,
+    }
+
+    impl<R: Read> Read for Counted<R> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let read = self.inner.read(buffer)?;
+            self.read += read;
+            Ok(read)
+        }
     }
 
     #[test]

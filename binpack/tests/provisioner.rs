@@ -16,8 +16,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use binpack::{
     BuiltinCatalogue, Catalogue, Cluster, ClusterState, Config, Driver, Error, ErrorKind,
-    InstanceType, MemoryCluster, NodePool, Plan, Pod, Provisioner, Requirement, Resources, Result,
-    Target,
+    InstanceType, MemoryCluster, NodePool, Plan, Pod, Provisioner, ReasonKind, Requirement,
+    Resources, Result, Target, Unplaced,
 };
 use proptest::prelude::*;
 use tokio::time::{Instant, sleep, timeout};
@@ -140,22 +140,90 @@ async fn ports_that_are_unavailable_are_asked_again_with_a_growing_pause() {
     assert_eq!(stats.last_error.as_deref(), Some("the cluster is on fire"));
 }
 
+fn malformed(name: &str) -> Pod {
+    pod(name).require(Requirement { key: "".into(), ..Requirement::exists("k") })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_malformed_pod_is_reported_and_blocks_no_other() {
+    let cluster = Flaky::new(0, ErrorKind::Unavailable);
+    let (provisioner, driver) = open(cluster.clone());
+    tokio::spawn(driver);
+    let huge = |name: &str| Pod::new(name, Resources::new(1 << 40, 0));
+    for pod in [huge("u0"), malformed("m1"), pod("p2"), malformed("m3"), malformed("m4")] {
+        cluster.inner.add_pod(pod);
+    }
+    for pod in [pod("p5"), huge("u6"), malformed("m7"), huge("u8"), malformed("")] {
+        cluster.inner.add_pod(pod);
+    }
+    let plan = provisioner.plan_now().await.expect("the others are planned for");
+    let bound: Vec<&str> = plan.bindings.iter().map(|b| &*b.pod).collect();
+    assert_eq!(bound, ["p2", "p5"]);
+    let unplaced: Vec<&str> = plan.unplaced.iter().map(|u| &*u.pod).collect();
+    assert_eq!(unplaced, ["u0", "m1", "m3", "m4", "u6", "m7", "u8", ""], "in the state's order");
+    for Unplaced { pod, reason, .. } in &plan.unplaced {
+        assert_eq!(reason.kind == ReasonKind::Malformed, !pod.starts_with('u'), "{pod}: {reason}");
+    }
+    let said = plan.unplaced[1].reason.to_string();
+    assert_eq!(said, "pod m1: requirements has ` Exists`: name the key");
+    let stats = provisioner.stats();
+    assert_eq!((stats.plans, stats.unplaced, stats.failed_rounds), (1, 8, 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_malformed_state_fails_the_round_and_not_the_driver() {
     let cluster = Flaky::new(0, ErrorKind::Unavailable);
     let (provisioner, driver) = open(cluster.clone());
     tokio::spawn(driver);
-    let bad = Requirement { key: "".into(), ..Requirement::exists("k") };
-    cluster.inner.add_pod(pod("bad").require(bad));
-    let error = provisioner.plan_now().await.expect_err("the pod is malformed");
+    cluster.inner.add_pod(pod("twice"));
+    cluster.inner.add_pod(pod("twice"));
+    let error = provisioner.plan_now().await.expect_err("names must be unique");
     assert_eq!(error.kind(), ErrorKind::Invalid);
-    assert!(error.to_string().starts_with("pod bad: requirements"), "{error}");
+    assert_eq!(error.to_string(), "pod twice: name is given twice: rename one");
     assert_eq!(provisioner.stats().failed_rounds, 1);
     assert_eq!(
         provisioner.plan_now().await.unwrap_err().kind(),
         ErrorKind::Invalid,
         "the driver still answers"
     );
+}
+
+/// A cluster in which a pod appears, and says so, while a plan is being applied.
+struct Late {
+    inner: MemoryCluster,
+    provisioner: parking_lot::Mutex<Option<Provisioner>>,
+}
+
+#[async_trait]
+impl Cluster for Late {
+    async fn state(&self) -> Result<ClusterState> {
+        self.inner.state().await
+    }
+
+    async fn apply(&self, plan: &Plan) -> Result<()> {
+        self.inner.apply(plan).await?;
+        if let Some(provisioner) = self.provisioner.lock().take() {
+            self.inner.add_pod(pod("late"));
+            provisioner.trigger();
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trigger_during_a_round_leads_to_another() {
+    let pools = vec![NodePool::linux_amd64_on_demand("default")];
+    let inner = MemoryCluster::new(ClusterState { pools, ..ClusterState::default() });
+    let cluster = Arc::new(Late { inner, provisioner: parking_lot::Mutex::default() });
+    let catalogue = Arc::new(BuiltinCatalogue::new());
+    let (provisioner, driver) =
+        Provisioner::open(catalogue, cluster.clone(), Config::default()).expect("valid");
+    *cluster.provisioner.lock() = Some(provisioner.clone());
+    tokio::spawn(driver);
+    cluster.inner.add_pod(pod("early"));
+    provisioner.trigger();
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!((provisioner.stats().plans, cluster.inner.bound().len()), (2, 2));
 }
 
 #[tokio::test(start_paused = true)]

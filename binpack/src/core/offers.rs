@@ -70,6 +70,20 @@ fn label<'i>(
     }
 }
 
+/// Whether no label of the pool contradicts what the machine says of itself: labels are facts on
+/// which pods rely, as on the architecture.
+fn agrees(pool: &NodePool, it: &InstanceType, offering: usize) -> bool {
+    pool.labels.iter().all(|(key, value)| {
+        let own = match &**key {
+            key::ZONE | key::CAPACITY_TYPE | key::INSTANCE_TYPE | key::NODE_POOL => {
+                label(pool, it, offering, key)
+            }
+            _ => it.labels.get(key).map(|own| &**own),
+        };
+        own.is_none_or(|own| *own == **value)
+    })
+}
+
 /// All that may be launched.
 #[derive(Debug, Default)]
 pub(super) struct Offers {
@@ -138,6 +152,9 @@ impl PoolOffers<'_, '_> {
         };
         let mut room = None;
         for (offering, sold) in it.offerings.iter().enumerate() {
+            if !agrees(self.of, it, offering) {
+                continue;
+            }
             let of = |wanted: &str| label(self.of, it, offering, wanted);
             if !self.domains.iter().all(|(key, domain)| domain.allows(of(key))) {
                 continue;

@@ -100,7 +100,8 @@ impl Outcome {
             };
             plan.bindings.push(Binding::new(pod.name.clone(), target, place.gpus));
         }
-        plan.cost_per_hour_micros = plan.launches.iter().map(|launch| launch.price_micros).sum();
+        let prices = plan.launches.iter().map(|launch| launch.price_micros);
+        plan.cost_per_hour_micros = prices.fold(0, u64::saturating_add);
         plan
     }
 }

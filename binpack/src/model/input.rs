@@ -5,7 +5,8 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use super::{
-    GPU_MILLI, InstanceType, MAX_GPUS, Node, NodePool, Operator, Pod, Requirement, Resources,
+    GPU_MILLI, InstanceType, MAX_GPUS, Node, NodePool, Operator, Pod, Reason, ReasonKind,
+    Requirement, Resources, Unplaced,
 };
 use crate::error::{Error, ErrorKind, Result};
 
@@ -35,7 +36,8 @@ impl Input {
     /// # Errors
     ///
     /// [`ErrorKind::Invalid`] that names the first object and field that is wrong: a name that is
-    /// empty or given twice, an amount above [`MAX_QUANTITY`], a request of more than one GPU that
+    /// empty or given twice, an amount above [`MAX_QUANTITY`], an extended resource with the name of
+    /// a fixed one, a request of more than one GPU that
     /// is not whole GPUs, a requirement with the wrong number of values, an allocatable above the
     /// capacity, an offering given twice, a price above [`MAX_PRICE_MICROS`].
     pub fn check(&self) -> Result<()> {
@@ -50,6 +52,23 @@ impl Input {
             .iter()
             .try_for_each(|pool| names.add(&pool.name).and_then(|()| check_pool(pool)))?;
         check_types(&self.instance_types)
+    }
+
+    /// Takes out the pods that are malformed in themselves, so that one of them doesn't keep all
+    /// others waiting, and says where they were and what is wrong with them.
+    pub(crate) fn set_malformed_aside(&mut self) -> Vec<(usize, Unplaced)> {
+        let mut aside = Vec::new();
+        let mut index = 0;
+        self.pods.retain(|pod| {
+            let problem = named("pod", &pod.name).and_then(|()| check_pod(pod)).err();
+            if let Some(problem) = &problem {
+                let reason = Reason::new(ReasonKind::Malformed, problem.to_string());
+                aside.push((index, Unplaced::new(pod.name.clone(), reason)));
+            }
+            index += 1;
+            problem.is_none()
+        });
+        aside
     }
 }
 
@@ -69,18 +88,20 @@ impl<'a> Names<'a> {
     }
 
     fn add(&mut self, name: &'a str) -> Result<()> {
-        let what = self.what;
-        if name.is_empty() {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                format!("a {what} has an empty name: give it one"),
-            ));
-        }
+        named(self.what, name)?;
         if !self.seen.insert(name) {
-            return Err(invalid(what, name, "name", "is given twice: rename one"));
+            return Err(invalid(self.what, name, "name", "is given twice: rename one"));
         }
         Ok(())
     }
+}
+
+fn named(what: &str, name: &str) -> Result<()> {
+    if name.is_empty() {
+        let problem = format!("a {what} has an empty name: give it one");
+        return Err(Error::new(ErrorKind::Invalid, problem));
+    }
+    Ok(())
 }
 
 fn invalid(what: &str, name: &str, field: &str, problem: impl Display) -> Error {
@@ -184,6 +205,11 @@ fn check_type(it: &InstanceType) -> Result<()> {
 }
 
 fn check_resources(what: &str, name: &str, field: &str, resources: &Resources) -> Result<()> {
+    let taken = |name: &&Arc<str>| name.is_empty() || Resources::NAMES.contains(&&***name);
+    if let Some(extended) = resources.extended.keys().find(taken) {
+        let problem = format!("has {extended:?}: give an extended resource a name of its own");
+        return Err(invalid(what, name, &format!("{field}.extended"), problem));
+    }
     match resources.amounts().find(|(_, amount)| *amount > MAX_QUANTITY) {
         Some((resource, amount)) => {
             let problem = format!("is {amount}, above {MAX_QUANTITY}: check its unit");
@@ -278,6 +304,10 @@ mod tests {
         );
         let absurd = with_pod(pod(Resources::default().with_extended("x/y", u64::MAX)));
         assert!(refused(&absurd).starts_with("pod web-1: requests.x/y is"));
+        for taken in ["", "cpu_milli"] {
+            let disguised = with_pod(pod(Resources::default().with_extended(taken, 1)));
+            assert!(refused(&disguised).starts_with("pod web-1: requests.extended has"));
+        }
         let uneven = with_pod(pod(Resources::default().with_gpu_milli(1_500)));
         assert!(refused(&uneven).starts_with("pod web-1: requests.gpu_milli"));
         let two = with_pod(pod(Resources::default().with_pods(2)));

@@ -74,7 +74,12 @@ impl Node {
     }
 
     fn after(&self, requests: &Resources, gpus: &[u32]) -> Option<(Resources, Vec<u64>)> {
-        let used = self.used.checked_add(&requests.clone().with_pods(1))?;
+        let requests = requests.clone().with_pods(1);
+        // Where more is used than there is, a pod that needs nothing of it fits all the same.
+        if !requests.fits_within(&self.allocatable.saturating_sub(&self.used)) {
+            return None;
+        }
+        let used = self.used.checked_add(&requests)?;
         let devices = usize::try_from(self.allocatable.gpu_milli / GPU_MILLI).ok()?;
         let each = requests.gpu_milli.min(GPU_MILLI);
         let mut gpu_used = self.gpu_used_milli.clone();
@@ -84,7 +89,7 @@ impl Node {
             *device = device.checked_add(each).filter(|used| *used <= GPU_MILLI)?;
         }
         let sums = gpus.len() as u64 * each == requests.gpu_milli;
-        (sums && used.fits_within(&self.allocatable)).then_some((used, gpu_used))
+        sums.then_some((used, gpu_used))
     }
 }
 
@@ -105,5 +110,14 @@ mod tests {
         assert_eq!(node.used.pods, 2);
         node.release(&share(460), &[0]);
         assert_eq!((node.used.gpu_milli, node.gpu_used_milli.clone()), (600, vec![0, 600]));
+    }
+
+    #[test]
+    fn a_node_that_is_overcommitted_takes_what_needs_nothing_of_that() {
+        let mut node = Node::new("n", Resources::new(1_000, 1 << 30).with_pods(10));
+        node.used = Resources::new(2_000, 0);
+        assert!(!node.take(&Resources::new(1, 0), &[]));
+        assert!(node.take(&Resources::new(0, 1 << 20), &[]));
+        assert_eq!((node.used.cpu_milli, node.used.memory_bytes), (2_000, 1 << 20));
     }
 }

@@ -32,7 +32,8 @@ pub struct NodePool {
     pub requirements: Vec<Requirement>,
     /// Taints of its nodes.
     pub taints: Vec<Taint>,
-    /// Labels of its nodes, which replace the instance type's.
+    /// Labels of its nodes, beside the instance type's. They can't make a machine what it is not:
+    /// a type or offering that has another value for one of them is not launched.
     pub labels: Labels,
     /// The most that its nodes may have together.
     pub limits: PoolLimits,

@@ -75,6 +75,9 @@ impl Launch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum ReasonKind {
+    /// The pod itself is malformed, and was set aside: correct it. [`plan`](crate::plan()) refuses
+    /// such a pod; a [`Provisioner`](crate::Provisioner) plans for the others.
+    Malformed,
     /// No label set satisfies the pod's requirements: they contradict each other.
     Contradiction,
     /// No node and nothing that may be launched has the labels it requires.

@@ -40,7 +40,7 @@ pub struct Stats {
     /// Port calls that failed and were repeated.
     pub retries: u64,
     /// Rounds that were given up because the cluster or the catalogue handed over something
-    /// malformed. The next trigger starts a new one.
+    /// malformed other than a pod, such as a name twice. The next trigger starts a new one.
     pub failed_rounds: u64,
     /// The last failure in words.
     pub last_error: Option<String>,
@@ -102,8 +102,9 @@ impl Provisioner {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] if the cluster or the catalogue handed over something malformed;
-    /// [`ErrorKind::Closed`] if the driver is gone. A port that is unavailable is no error: the
+    /// [`ErrorKind::Invalid`] if the cluster or the catalogue handed over something malformed other
+    /// than a pod, which the plan names as unplaced for
+    /// [`ReasonKind::Malformed`](crate::ReasonKind::Malformed); [`ErrorKind::Closed`] if the driver is gone. A port that is unavailable is no error: the
     /// call waits until it answers.
     ///
     /// # Cancel safety
@@ -164,6 +165,7 @@ enum Life {
 #[derive(Debug, Default, Clone, Copy)]
 struct Asked {
     triggers: u64,
+    at_once: bool,
     handles_gone: bool,
 }
 
@@ -178,6 +180,11 @@ impl Shared {
         if !matches!(state.life, Life::Open) {
             drop(state);
             return Err(self.closed());
+        }
+        state.asked.at_once = true;
+        // Callers that gave up while a port is away would otherwise pile up until it is back.
+        if state.waiting.len() == state.waiting.capacity() {
+            state.waiting.retain(|waiting| !waiting.is_closed());
         }
         state.waiting.push(answer);
         drop(state);
@@ -204,5 +211,25 @@ impl Shared {
             std::mem::take(&mut state.waiting)
         };
         drop(waiting);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_that_gave_up_don_t_pile_up() {
+        let shared = Shared::default();
+        let (kept, _answered) = oneshot::channel();
+        shared.enlist(kept).expect("it is open");
+        for _ in 0..10_000 {
+            let (answer, gave_up) = oneshot::channel();
+            drop(gave_up);
+            shared.enlist(answer).expect("it is open");
+        }
+        let state = shared.state.lock();
+        assert!(state.waiting.len() < 10, "{} wait", state.waiting.len());
+        assert!(state.asked.at_once && !state.waiting[0].is_closed());
     }
 }

@@ -11,7 +11,7 @@ use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::core::plan;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Input, Plan, Target};
+use crate::model::{Input, Plan, Target, Unplaced};
 use crate::validate::validate;
 
 pub(super) struct Rounds {
@@ -68,8 +68,8 @@ impl Rounds {
 
     fn want(&self) -> Want {
         let state = self.shared.0.state.lock();
-        let at_once = !state.waiting.is_empty();
-        Want { triggers: state.asked.triggers, at_once, last: state.asked.handles_gone }
+        let asked = state.asked;
+        Want { triggers: asked.triggers, at_once: asked.at_once, last: asked.handles_gone }
     }
 
     /// Waits until no trigger has come for `batch_idle`, `batch_max` is over, or somebody wants a
@@ -80,16 +80,18 @@ impl Rounds {
         let mut seen = self.want().triggers;
         loop {
             let want = self.want();
-            if want.at_once || want.last {
-                return;
-            }
+            let now = Instant::now();
             if want.triggers != seen {
                 seen = want.triggers;
-                idle = Instant::now() + self.config.batch_idle;
+                idle = now + self.config.batch_idle;
             }
-            if timeout_at(idle.min(latest), self.shared.0.wake.notified()).await.is_err() {
+            // Under a storm of triggers the next one is always there, and no timeout would fire.
+            let until = idle.min(latest);
+            if want.at_once || want.last || now >= until {
                 return;
             }
+            // Over or woken: the next look tells.
+            let _ = timeout_at(until, self.shared.0.wake.notified()).await;
         }
     }
 
@@ -98,6 +100,7 @@ impl Rounds {
     fn begin(&self) -> Vec<Answer> {
         let mut state = self.shared.0.state.lock();
         state.asked.triggers = 0;
+        state.asked.at_once = false;
         std::mem::take(&mut state.waiting)
     }
 
@@ -123,15 +126,17 @@ impl Rounds {
     async fn attempt(&self) -> Result<Arc<Plan>> {
         let instance_types = self.catalogue.instance_types().await?;
         let state = self.cluster.state().await?;
-        let input =
+        let mut input =
             Input { pods: state.pending, nodes: state.nodes, pools: state.pools, instance_types };
+        let aside = input.set_malformed_aside();
         let began = Instant::now();
-        let plan = plan(&input, &self.config)?;
+        let mut plan = plan(&input, &self.config)?;
         let took = began.elapsed();
         if self.config.validate_plans {
             validate(&input, &plan)
                 .map_err(|breach| Error::new(ErrorKind::Closed, refused()).with_source(breach))?;
         }
+        report(&mut plan, aside, &input);
         self.cluster.apply(&plan).await?;
         self.note_plan(&plan, took);
         Ok(Arc::new(plan))
@@ -175,6 +180,25 @@ impl Rounds {
         answer(waiting, &Err(error));
         Ok(())
     }
+}
+
+/// Adds the pods that were set aside to those without a place, in the order of the state.
+fn report(plan: &mut Plan, aside: Vec<(usize, Unplaced)>, input: &Input) {
+    if aside.is_empty() {
+        return;
+    }
+    let mut waiting = std::mem::take(&mut plan.unplaced).into_iter().peekable();
+    let mut pods = input.pods.iter();
+    let mut seen = 0;
+    for (index, unplaced) in aside {
+        // Between two that were set aside stand those that were planned for.
+        for pod in pods.by_ref().take(index - seen) {
+            plan.unplaced.extend(waiting.next_if(|waits| waits.pod == pod.name));
+        }
+        seen = index + 1;
+        plan.unplaced.push(unplaced);
+    }
+    plan.unplaced.extend(waiting);
 }
 
 fn refused() -> &'static str {

@@ -3,15 +3,17 @@
 //! It reads the public model and nothing of the packer: sums, label matching, taints and GPU
 //! devices are worked out here once more, pod by pod and in the plainest way.
 
-use std::collections::{BTreeMap, HashMap};
+mod site;
+
+use std::collections::{HashMap, HashSet};
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
+use self::site::{Site, amounts, repels, satisfied};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
-    Binding, Effect, GPU_MILLI, Input, InstanceType, Labels, Launch, Node, NodePool, Operator,
-    Plan, Pod, Requirement, Resources, Taint, Target, Toleration, TolerationOperator, key,
+    Binding, Input, InstanceType, Labels, Launch, Node, NodePool, Plan, Pod, Resources, Target, key,
 };
 
 /// A rule that a plan must keep.
@@ -80,24 +82,13 @@ pub fn validate(input: &Input, plan: &Plan) -> Result<()> {
 #[must_use]
 pub fn breaches(input: &Input, plan: &Plan) -> Vec<Breach> {
     let mut check = Check::new(input, plan);
+    check.names();
     check.every_pod_once();
     check.bindings();
     check.launches();
     check.limits();
     check.cost();
     check.breaches
-}
-
-/// What is used of a node that exists or is launched.
-struct Site<'a> {
-    name: String,
-    labels: &'a Labels,
-    taints: &'a [Taint],
-    allocatable: &'a Resources,
-    used: BTreeMap<&'a str, u128>,
-    before: BTreeMap<&'a str, u128>,
-    gpus: Vec<u64>,
-    bound: usize,
 }
 
 struct Check<'a> {
@@ -133,6 +124,26 @@ impl<'a> Check<'a> {
 
     fn breach(&mut self, rule: Rule, message: String) {
         self.breaches.push(Breach { rule, message });
+    }
+
+    /// A name that two objects share names neither: what a plan says of it can't be judged.
+    fn names(&mut self) {
+        let input = self.input;
+        let pods = twice(input.pods.iter().map(|pod| &*pod.name));
+        let nodes = twice(input.nodes.iter().map(|node| &*node.name));
+        let pools = twice(input.pools.iter().map(|pool| &*pool.name));
+        let types = twice(input.instance_types.iter().map(|it| &*it.name));
+        let found = [
+            (Rule::EveryPodOnce, "pod", pods),
+            (Rule::TargetExists, "node", nodes),
+            (Rule::Launch, "pool", pools),
+            (Rule::Launch, "instance type", types),
+        ];
+        for (rule, what, name) in found {
+            if let Some(name) = name {
+                self.breach(rule, format!("the input has {what} {name} twice"));
+            }
+        }
     }
 
     fn every_pod_once(&mut self) {
@@ -205,7 +216,6 @@ impl<'a> Check<'a> {
             found.push((Rule::Gpus, format!("pod {} on {}: {problem}", pod.name, on.name)));
         }
         on.add(&pod.requests);
-        on.bound += 1;
         for (rule, message) in found {
             self.breach(rule, message);
         }
@@ -260,7 +270,14 @@ impl<'a> Check<'a> {
         if launch.allocatable != it.allocatable || launch.daemon_overhead != pool.daemon_overhead {
             return Some("allocatable or daemon overhead is not its type's and pool's".into());
         }
-        if launch.taints != pool.taints || launch.labels != node_labels(pool, it, launch) {
+        let labels = own_labels(pool, it, launch);
+        let contradicts = |(key, value): &(&Arc<str>, &Arc<str>)| {
+            labels.get(*key).is_some_and(|own| own != *value)
+        };
+        if let Some((key, value)) = pool.labels.iter().find(contradicts) {
+            return Some(format!("pool {} wants {key}={value}, and it has another", pool.name));
+        }
+        if launch.taints != pool.taints || launch.labels != with_labels_of(pool, labels) {
             return Some("labels or taints are not its type's and pool's".into());
         }
         let unmet = pool.requirements.iter().find(|r| !satisfied(r, &launch.labels))?;
@@ -269,28 +286,26 @@ impl<'a> Check<'a> {
 
     fn limits(&mut self) {
         for pool in &self.input.pools {
-            let launched = self.plan.launches.iter().filter(|launch| launch.pool == pool.name);
-            let new: Vec<&Resources> = launched
-                .filter_map(|launch| Some(&self.types.get(&*launch.instance_type)?.capacity))
-                .collect();
+            let launches = self.plan.launches.iter().filter(|launch| launch.pool == pool.name);
+            let types =
+                launches.filter_map(|launch| self.types.get(&*launch.instance_type).copied());
+            let added = total(types.map(|it| &it.capacity));
             let of = |node: &&Node| {
                 node.labels.get(key::NODE_POOL).is_some_and(|name| *name == pool.name)
             };
-            let old: Vec<&Resources> =
-                self.input.nodes.iter().filter(of).map(|node| &node.allocatable).collect();
-            let sum = |amount: fn(&Resources) -> u64| -> u128 {
-                new.iter().chain(&old).map(|resources| u128::from(amount(resources))).sum()
-            };
+            let before = total(self.input.nodes.iter().filter(of).map(|node| &node.allocatable));
             let limits = &pool.limits;
             let checks = [
-                ("cpu_milli", limits.cpu_milli, sum(|r| r.cpu_milli)),
-                ("memory_bytes", limits.memory_bytes, sum(|r| r.memory_bytes)),
-                ("gpu_milli", limits.gpu_milli, sum(|r| r.gpu_milli)),
-                ("nodes", limits.nodes, sum(|_| 1)),
+                ("cpu_milli", limits.cpu_milli),
+                ("memory_bytes", limits.memory_bytes),
+                ("gpu_milli", limits.gpu_milli),
+                ("nodes", limits.nodes),
             ];
-            // A pool that was over its limit before is not the plan's doing.
-            for (name, limit, sum) in checks.into_iter().filter(|_| !new.is_empty()) {
-                if limit.is_some_and(|limit| sum > u128::from(limit)) {
+            for (((name, limit), added), before) in checks.into_iter().zip(added).zip(before) {
+                let sum = before + added;
+                // A pool that was over its limit before is not the plan's doing, as long as the
+                // plan adds nothing to what it is over in.
+                if added > 0 && limit.is_some_and(|limit| sum > u128::from(limit)) {
                     self.breach(
                         Rule::Limits,
                         format!("pool {}: {sum} {name} are above its limit", pool.name),
@@ -303,7 +318,7 @@ impl<'a> Check<'a> {
     fn cost(&mut self) {
         let sum: u128 =
             self.plan.launches.iter().map(|launch| u128::from(launch.price_micros)).sum();
-        if sum != u128::from(self.plan.cost_per_hour_micros) {
+        if sum.min(u128::from(u64::MAX)) != u128::from(self.plan.cost_per_hour_micros) {
             self.breach(
                 Rule::Cost,
                 format!("launches cost {sum}, the plan says {}", self.plan.cost_per_hour_micros),
@@ -312,145 +327,35 @@ impl<'a> Check<'a> {
     }
 }
 
-impl<'a> Site<'a> {
-    fn node(node: &'a Node) -> Self {
-        let used = amounts(&node.used);
-        Site {
-            name: format!("node {}", node.name),
-            labels: &node.labels,
-            taints: &node.taints,
-            allocatable: &node.allocatable,
-            before: used.clone(),
-            used,
-            gpus: devices(&node.allocatable, &node.gpu_used_milli),
-            bound: 0,
-        }
-    }
-
-    fn launch((index, launch): (usize, &'a Launch)) -> Self {
-        Site {
-            name: format!("launch {index}"),
-            labels: &launch.labels,
-            taints: &launch.taints,
-            allocatable: &launch.allocatable,
-            before: BTreeMap::new(),
-            used: amounts(&launch.daemon_overhead),
-            gpus: devices(&launch.allocatable, &[]),
-            bound: 0,
-        }
-    }
-
-    fn add(&mut self, requests: &'a Resources) {
-        for (name, amount) in requests.amounts() {
-            let one = if name == "pods" { 1 } else { u128::from(amount) };
-            if one > 0 {
-                *self.used.entry(name).or_default() += one;
-            }
-        }
-    }
-
-    /// Takes a pod's devices, and says what is wrong with them.
-    fn take_gpus(&mut self, milli: u64, gpus: &[u32]) -> Option<String> {
-        let (devices, each) = if milli < GPU_MILLI {
-            (u64::from(milli > 0), milli)
-        } else {
-            (milli / GPU_MILLI, GPU_MILLI)
-        };
-        if gpus.len() as u64 != devices {
-            return Some(format!("{} GPUs are named, {devices} are needed", gpus.len()));
-        }
-        for gpu in gpus {
-            match self.gpus.get_mut(*gpu as usize) {
-                None => return Some(format!("there is no GPU {gpu}")),
-                Some(used) => *used = used.saturating_add(each),
-            }
-        }
-        let over = gpus
-            .iter()
-            .find(|gpu| self.gpus.get(**gpu as usize).is_some_and(|used| *used > GPU_MILLI));
-        over.map(|gpu| format!("GPU {gpu} is given out beyond its whole"))
-    }
-
-    /// Resources of which more is used than there is. What was over before is not the plan's
-    /// doing, as long as the plan adds nothing to it.
-    fn over(&self) -> Vec<String> {
-        let all = amounts(self.allocatable);
-        let over = self.used.iter().filter(|(name, used)| {
-            let has = all.get(*name).copied().unwrap_or(0);
-            **used > has && **used > self.before.get(*name).copied().unwrap_or(0)
-        });
-        over.map(|(name, used)| format!("{}: {used} {name} are used, more than it has", self.name))
-            .collect()
-    }
+/// What a machine says of itself.
+fn own_labels(pool: &NodePool, it: &InstanceType, launch: &Launch) -> Labels {
+    let mut labels = it.labels.clone();
+    labels.insert(key::ZONE.into(), launch.zone.clone());
+    labels.insert(key::CAPACITY_TYPE.into(), launch.capacity_type.as_str().into());
+    labels.insert(key::INSTANCE_TYPE.into(), it.name.clone());
+    labels.insert(key::NODE_POOL.into(), pool.name.clone());
+    labels
 }
 
-/// Amounts above zero by name.
-fn amounts(resources: &Resources) -> BTreeMap<&str, u128> {
-    resources.amounts().filter(|(_, n)| *n > 0).map(|(name, n)| (name, u128::from(n))).collect()
-}
-
-fn devices(allocatable: &Resources, used: &[u64]) -> Vec<u64> {
-    let number = usize::try_from(allocatable.gpu_milli / GPU_MILLI).unwrap_or(0);
-    (0..number).map(|gpu| used.get(gpu).copied().unwrap_or(0)).collect()
-}
-
-fn node_labels(pool: &NodePool, it: &InstanceType, launch: &Launch) -> Labels {
-    let mut expected = it.labels.clone();
+fn with_labels_of(pool: &NodePool, mut labels: Labels) -> Labels {
     for (key, value) in &pool.labels {
-        expected.insert(key.clone(), value.clone());
+        labels.insert(key.clone(), value.clone());
     }
-    let own: [(&str, Arc<str>); 4] = [
-        (key::ZONE, launch.zone.clone()),
-        (key::CAPACITY_TYPE, launch.capacity_type.as_str().into()),
-        (key::INSTANCE_TYPE, it.name.clone()),
-        (key::NODE_POOL, pool.name.clone()),
-    ];
-    for (key, value) in own {
-        expected.insert(key.into(), value);
-    }
-    expected
+    labels
 }
 
-/// Kubernetes' node affinity in its own words.
-fn satisfied(requirement: &Requirement, labels: &Labels) -> bool {
-    let value = labels.get(&*requirement.key);
-    let listed = value.is_some_and(|value| requirement.values.contains(value));
-    let numbers = || {
-        let value: i64 = value?.parse().ok()?;
-        let bound: i64 = requirement.values.first()?.parse().ok()?;
-        Some((value, bound))
-    };
-    match requirement.operator {
-        Operator::In => listed,
-        Operator::NotIn => !listed,
-        Operator::Exists => value.is_some(),
-        Operator::DoesNotExist => value.is_none(),
-        Operator::Gt => numbers().is_some_and(|(value, bound)| value > bound),
-        Operator::Lt => numbers().is_some_and(|(value, bound)| value < bound),
+/// CPU, memory, GPUs and number of machines.
+fn total<'a>(machines: impl Iterator<Item = &'a Resources>) -> [u128; 4] {
+    let mut sums = [0; 4];
+    for machine in machines {
+        let amounts = [machine.cpu_milli, machine.memory_bytes, machine.gpu_milli, 1];
+        sums.iter_mut().zip(amounts).for_each(|(sum, amount)| *sum += u128::from(amount));
     }
+    sums
 }
 
-/// Whether a taint keeps a pod with these tolerations out.
-fn repels(taint: &Taint, tolerations: &[Toleration]) -> bool {
-    if taint.effect == Effect::PreferNoSchedule {
-        return false;
-    }
-    for toleration in tolerations {
-        let key = match &toleration.key {
-            Some(key) => *key == taint.key,
-            None => true,
-        };
-        let effect = match toleration.effect {
-            Some(effect) => effect == taint.effect,
-            None => true,
-        };
-        let value = match &toleration.operator {
-            TolerationOperator::Equal(value) => *value == taint.value,
-            TolerationOperator::Exists => true,
-        };
-        if key && effect && value {
-            return false;
-        }
-    }
-    true
+/// The first name that was there before.
+fn twice<'a>(mut names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let mut seen = HashSet::new();
+    names.find(|name| !seen.insert(*name))
 }
