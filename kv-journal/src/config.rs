@@ -30,8 +30,8 @@ pub struct Config {
     pub batch_records: usize,
     /// A batch is full when its records reach this: [`Config::BATCH_BYTES`].
     pub batch_bytes: usize,
-    /// How often the driver asks what became of an append whose outcome is unknown before it gives
-    /// up: [`Config::RESOLVE_ATTEMPTS`].
+    /// How often the driver asks what became of an append whose outcome is unknown, and how often
+    /// it repeats one that was lost, before it gives up: [`Config::RESOLVE_ATTEMPTS`].
     pub resolve_attempts: u32,
 }
 
@@ -54,7 +54,7 @@ impl Config {
     pub const BATCH_RECORDS: Limit<usize> = Limit { default: 4096, min: 1, max: 1 << 16 };
     /// Keeps the time of one append near that of its sync on a disk of some 100 MB/s.
     pub const BATCH_BYTES: Limit<usize> = Limit { default: 4 << 20, min: 1, max: 64 << 20 };
-    /// With pauses that double from 10 ms to at most 1 s, the default gives up after about 4 s.
+    /// With pauses that double from 10 ms to at most 1 s, the default gives up after about 3 s.
     pub const RESOLVE_ATTEMPTS: Limit<u32> = Limit { default: 10, min: 1, max: 1000 };
 
     pub(crate) fn check(&self) -> Result<()> {

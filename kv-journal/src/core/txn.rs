@@ -6,7 +6,7 @@ use super::mvcc::State;
 use super::record::{Mutation, Record};
 use super::request::{
     Compare, CompareResult, CompareTarget, DeleteRequest, DeleteResponse, Op, OpResponse,
-    PutRequest, PutResponse, Txn, TxnResponse,
+    PutRequest, PutResponse, RangeRequest, RangeResponse, Txn, TxnResponse,
 };
 use super::value::KeyValue;
 use crate::error::{Error, ErrorKind, Result};
@@ -26,11 +26,8 @@ pub(crate) fn evaluate(state: &State, txn: &Txn) -> Result<Outcome> {
     let ops = if succeeded { &txn.success } else { &txn.failure };
     check_reads(state, ops)?;
     let mut run = Run::new(state, ops);
-    let mut responses = ops.iter().map(|op| run.op(op)).collect::<Result<Vec<_>>>()?;
+    let responses = ops.iter().map(|op| run.op(op)).collect::<Result<Vec<_>>>()?;
     let revision = run.revision();
-    for response in &mut responses {
-        set_revision(response, revision);
-    }
     let mutations = run.mutations;
     let record = (!mutations.is_empty()).then_some(Record::Transaction { revision, mutations });
     Ok(Outcome { response: TxnResponse { revision, succeeded, responses }, record })
@@ -42,14 +39,6 @@ fn check_reads(state: &State, ops: &[Op]) -> Result<()> {
         Op::Range(range) if range.revision != 0 => state.check_readable(range.revision),
         _ => Ok(()),
     })
-}
-
-fn set_revision(response: &mut OpResponse, to: u64) {
-    match response {
-        OpResponse::Range(range) => range.revision = to,
-        OpResponse::Put(put) => put.revision = to,
-        OpResponse::Delete(delete) => delete.revision = to,
-    }
 }
 
 /// One branch being run. `state` becomes an owned copy only if a later operation must see what an
@@ -80,15 +69,18 @@ impl<'a> Run<'a> {
         self.base.revision() + u64::from(!self.mutations.is_empty())
     }
 
+    /// Each answer carries the revision as it is after its operation, as in etcd.
     fn op(&mut self, op: &Op) -> Result<OpResponse> {
         match op {
-            Op::Range(range) if range.revision != 0 => {
-                self.base.range(range).map(OpResponse::Range)
-            }
-            Op::Range(range) => self.state.range(range).map(OpResponse::Range),
+            Op::Range(range) => self.range(range).map(OpResponse::Range),
             Op::Put(put) => self.put(put).map(OpResponse::Put),
             Op::Delete(delete) => self.delete(delete).map(OpResponse::Delete),
         }
+    }
+
+    fn range(&self, range: &RangeRequest) -> Result<RangeResponse> {
+        let state = if range.revision == 0 { &*self.state } else { self.base };
+        Ok(RangeResponse { revision: self.revision(), ..state.range(range)? })
     }
 
     fn put(&mut self, put: &PutRequest) -> Result<PutResponse> {
@@ -101,7 +93,7 @@ impl<'a> Run<'a> {
         let value = kept.filter(|_| put.ignore_value).map_or(&put.value, |kv| &kv.value).clone();
         let lease = kept.filter(|_| put.ignore_lease).map_or(put.lease, |kv| kv.lease);
         self.push(Mutation::Put { key: put.key.clone(), value, lease })?;
-        Ok(PutResponse { revision: 0, prev_kv: prev.filter(|_| put.prev_kv) })
+        Ok(PutResponse { revision: self.revision(), prev_kv: prev.filter(|_| put.prev_kv) })
     }
 
     fn delete(&mut self, delete: &DeleteRequest) -> Result<DeleteResponse> {
@@ -114,7 +106,7 @@ impl<'a> Run<'a> {
         if deleted > 0 {
             self.push(Mutation::Delete { range: delete.range.clone(), deleted })?;
         }
-        Ok(DeleteResponse { revision: 0, deleted, prev_kvs })
+        Ok(DeleteResponse { revision: self.revision(), deleted, prev_kvs })
     }
 
     fn push(&mut self, mutation: Mutation) -> Result<()> {

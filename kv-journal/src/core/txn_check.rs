@@ -1,6 +1,6 @@
 //! What can be said against a request without looking at the state.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use super::key_range::KeyRange;
 use super::request::{CompareTarget, DeleteRequest, Op, PutRequest, RangeRequest, Txn};
@@ -72,17 +72,23 @@ fn check_put_shape(put: &PutRequest, limits: &RequestLimits) -> Result<()> {
 /// As in etcd this is decided on the request alone, so that a transaction is refused whatever the
 /// state. Two deletes may overlap.
 fn check_overlap(branch: &[Op]) -> Result<()> {
-    let mut written = HashSet::new();
+    let mut written = BTreeSet::<&[u8]>::new();
     for put in puts(branch) {
-        let deleted = deletes(branch).any(|range| range.contains(&put.key));
-        if deleted || !written.insert(&put.key) {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                format!("the transaction changes key {:?} twice", put.key),
-            ));
+        if !written.insert(&put.key) {
+            return Err(changed_twice(&put.key));
+        }
+    }
+    for range in deletes(branch).filter(|range| !range.is_empty()) {
+        if let Some(key) = written.range::<[u8], _>(range.bounds()).next() {
+            return Err(changed_twice(key));
         }
     }
     Ok(())
+}
+
+fn changed_twice(key: &[u8]) -> Error {
+    let key = key.escape_ascii();
+    Error::new(ErrorKind::Invalid, format!("the transaction changes key \"{key}\" twice"))
 }
 
 fn puts(branch: &[Op]) -> impl Iterator<Item = &PutRequest> {

@@ -36,35 +36,39 @@ impl Commit {
 
     async fn append_all(&mut self, records: &[Bytes]) -> Result<()> {
         let mut stored = 0;
-        loop {
+        for attempt in 0.. {
             let rest = records.get(stored..).unwrap_or_default();
             let appended = self.journal.append(self.epoch, self.seq + stored as u64, rest).await;
-            match appended {
-                Err(error) if error.kind() == ErrorKind::Unknown => {
-                    stored = self.find_out(records, error).await?;
-                    if stored == records.len() {
-                        return Ok(());
-                    }
-                }
+            let unknown = match appended {
+                Err(error) if error.kind() == ErrorKind::Unknown => error,
                 // A part is stored and cannot be taken back, so this failure is not definite.
                 Err(error) if stored > 0 => return Err(never_found_out(error)),
                 definite => return definite,
+            };
+            stored = self.find_out(records, &unknown).await?;
+            if stored == records.len() {
+                break;
             }
+            if attempt >= self.attempts {
+                return Err(given_up(unknown, stored));
+            }
+            tokio::time::sleep(pause(attempt)).await;
         }
+        Ok(())
     }
 
     /// How many records of the batch are stored, after making sure that no more will be.
-    async fn find_out(&mut self, records: &[Bytes], unknown: Error) -> Result<usize> {
-        let mut last = unknown;
-        let mut pause = FIRST_PAUSE;
-        for _ in 0..self.attempts {
+    async fn find_out(&mut self, records: &[Bytes], unknown: &Error) -> Result<usize> {
+        let mut last = unknown.clone();
+        for attempt in 0..self.attempts {
+            if attempt > 0 {
+                tokio::time::sleep(pause(attempt - 1)).await;
+            }
             match self.fence_and_compare(records).await {
                 Ok(stored) => return Ok(stored),
                 Err(error) if may_pass(error.kind()) => last = error,
                 Err(error) => return Err(never_found_out(error)),
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
         Err(never_found_out(last))
     }
@@ -94,6 +98,22 @@ impl Commit {
 
 fn may_pass(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Unavailable | ErrorKind::Unknown | ErrorKind::Exhausted)
+}
+
+fn pause(attempt: u32) -> Duration {
+    FIRST_PAUSE.saturating_mul(1 << attempt.min(16)).min(LONGEST_PAUSE)
+}
+
+/// The batch was looked up and appended again as often as is allowed. If nothing of it is stored
+/// then nothing will be: the last look locked the last append out.
+fn given_up(cause: Error, stored: usize) -> Error {
+    if stored > 0 {
+        return never_found_out(cause);
+    }
+    cause.behind(
+        ErrorKind::Unavailable,
+        "the journal lost a batch again and again, nothing of it is stored: retry later",
+    )
 }
 
 fn never_found_out(cause: Error) -> Error {

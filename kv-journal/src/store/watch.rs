@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_core::Stream;
+use futures_util::StreamExt;
 use tokio::sync::{Notify, watch as channel};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
@@ -167,7 +168,7 @@ impl Watcher {
         let batches = futures_util::stream::unfold(cursor, |mut cursor| async move {
             cursor.next().await.map(|batch| (batch, cursor))
         });
-        Ok(Self { batches: Box::pin(batches), asked })
+        Ok(Self { batches: Box::pin(batches.fuse()), asked })
     }
 
     /// Asks for a progress notice, which comes once the watcher has caught up. Several requests

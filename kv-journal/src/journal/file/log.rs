@@ -194,12 +194,16 @@ impl Log {
     pub(super) fn trim(&mut self, before: u64) -> Result<()> {
         self.check_alive()?;
         while self.segments.get(1).is_some_and(|second| second.base_seq <= before) {
-            let removed = self.segments.first().map_or(Ok(()), |first| {
-                // One by one, so that a crash leaves no gap.
-                self.disk.remove(&first.name()).and_then(|()| self.disk.sync())
-            });
+            let first = self.segments.first().map(Segment::name).unwrap_or_default();
+            let removed = self.disk.remove(&first);
             removed.map_err(|cause| io_error(&*self.disk, "cannot be trimmed", cause))?;
             self.segments.remove(0);
+            // One by one, so that a crash leaves no gap. If it is not known to be gone then the
+            // next one must not go.
+            let synced = self.disk.sync();
+            synced.map_err(|cause| {
+                self.fail(ErrorKind::Closed, "cannot tell what it holds", cause)
+            })?;
         }
         Ok(())
     }

@@ -104,8 +104,10 @@ pub(super) fn later_batch_follows(
     let mut rest = vec![0; usize::try_from(end - from).unwrap_or(usize::MAX)];
     let filled = read_full_at(file, &mut rest, from)?;
     rest.truncate(filled);
-    // Far beyond what fits in a segment; keeps the checksum from being computed for noise.
-    let plausible = torn_batch + 1..torn_batch.saturating_add(u64::from(u32::MAX));
+    // No more records than have room; keeps the checksum from being computed for noise, or for
+    // values that imitate frames.
+    let room = (rest.len() / frame::HEADER_LEN) as u64;
+    let plausible = torn_batch + 1..=torn_batch.saturating_add(room);
     Ok((0..rest.len()).any(|at| {
         let Some(bytes) = rest.get(at..) else {
             return false;

@@ -89,8 +89,12 @@ fn name_of(base_seq: u64) -> String {
     format!("{base_seq:020}{SUFFIX}")
 }
 
+/// No journal gets as far: a name beyond it was made by something else, and numbers of records
+/// can be added up without a thought of overflow.
+const GREATEST_BASE: u64 = u64::MAX >> 1;
+
 /// The base of the segment with this file name, if it is one.
 pub(super) fn base_of(name: &str) -> Option<u64> {
     let base = name.strip_suffix(SUFFIX)?.parse().ok()?;
-    (name_of(base) == name).then_some(base)
+    ((1..=GREATEST_BASE).contains(&base) && name_of(base) == name).then_some(base)
 }

@@ -49,6 +49,12 @@ pub(super) struct Faults {
     pub(super) fail_directory_sync: bool,
 }
 
+impl State {
+    fn used(&self) -> usize {
+        self.names.values().map(|id| self.files[*id].content.len()).sum()
+    }
+}
+
 impl SimDisk {
     pub(super) fn set_faults(&self, faults: Faults) {
         self.state.lock().faults = faults;
@@ -58,7 +64,11 @@ impl SimDisk {
     pub(super) fn crash(&self, mut keep: impl FnMut() -> bool) {
         let mut state = self.state.lock();
         state.faults = Faults::default();
-        state.names = state.durable_names.clone();
+        if keep() {
+            state.durable_names = state.names.clone();
+        } else {
+            state.names = state.durable_names.clone();
+        }
         for file in &mut state.files {
             let mut content = std::mem::take(&mut file.durable);
             for change in file.unsynced.drain(..) {
@@ -86,6 +96,11 @@ impl SimDisk {
         let file = &mut state.files[id];
         change(&mut file.content);
         file.durable.clone_from(&file.content);
+    }
+
+    /// The bytes that all files take.
+    pub(super) fn used(&self) -> usize {
+        self.state.lock().used()
     }
 
     pub(super) fn names(&self) -> Vec<String> {
@@ -174,7 +189,7 @@ impl DiskFile for SimHandle {
 
     fn write_at(&self, from: &[u8], offset: u64) -> io::Result<usize> {
         let mut state = self.disk.state.lock();
-        let used: usize = state.names.values().map(|id| state.files[*id].content.len()).sum();
+        let used = state.used();
         let grows =
             |len: usize| (offset as usize + len).saturating_sub(state.files[self.id].content.len());
         let mut count = from.len().min(state.faults.short_writes.unwrap_or(usize::MAX));

@@ -6,7 +6,9 @@ use std::error::Error as _;
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use super::disk::{Disk as _, write_all_at};
 use super::log::Log;
+use super::segment::Segment;
 use super::sim::{Faults, SimDisk};
 use super::{FileConfig, OpenReport};
 use crate::error::{Error, ErrorKind, Result};
@@ -229,7 +231,6 @@ fn damage_in_an_older_segment_refuses_to_open() {
 
 #[test]
 fn a_missing_segment_refuses_to_open() {
-    use super::disk::Disk;
     let disk = SimDisk::default();
     let (mut log, _, tail) = take(&disk);
     for round in 0..3 {
@@ -299,6 +300,93 @@ fn trim_removes_whole_segments_and_survives_a_crash() {
     let (log, _) = open(&disk).unwrap();
     assert_eq!(log.tail().unwrap().first_seq, first);
     assert_eq!(payloads(&log), batch(first - 1, 101 - first, 100));
+}
+
+#[test]
+fn an_open_that_fails_on_a_full_disk_damages_nothing() {
+    let expected = batch(0, 12, 200);
+    for torn in [false, true] {
+        for room in 0..64 {
+            let disk = SimDisk::default();
+            let (mut log, _, tail) = take(&disk);
+            log.append(tail.epoch, 1, &expected).unwrap();
+            log.append(tail.epoch, 13, &batch(12, 3, 40)).unwrap();
+            drop(log);
+            let name = disk.names().pop().unwrap();
+            let cut = if torn { 1 } else { 0 };
+            disk.damage(&name, |content| content.truncate(content.len() - cut));
+            let whole = if torn { 0 } else { 3 };
+            let expected = [expected.clone(), batch(12, whole, 40)].concat();
+
+            let full = disk.used() - if torn { 3 * 60 - 1 } else { 0 };
+            disk.set_faults(Faults { capacity: Some(full + room), ..Faults::default() });
+            let (mut log, report) = open(&disk).unwrap();
+            assert_eq!(report.torn.is_some(), torn);
+            let fence = log.fence(tail.epoch + 1);
+            assert_eq!(fence.is_ok(), room >= 32, "{room} bytes of room");
+            if let Err(error) = fence {
+                assert_eq!(error.kind(), ErrorKind::Exhausted);
+                assert!(message(&error).contains("the disk is full: make room"), "{error}");
+                assert_eq!(payloads(&log), expected);
+            }
+            drop(log);
+            disk.crash(|| room % 2 == 0);
+
+            let (mut log, _, tail) = take(&disk);
+            assert_eq!(payloads(&log), expected);
+            log.append(tail.epoch, tail.next_seq, &batch(99, 1, 40)).unwrap();
+            drop(log);
+            let expected = [expected, batch(99, 1, 40)].concat();
+            assert_eq!(payloads(&open(&disk).unwrap().0), expected);
+        }
+    }
+}
+
+#[test]
+fn a_new_journal_on_a_full_disk_can_be_opened_once_there_is_room() {
+    for room in 0..32 {
+        let disk = SimDisk::default();
+        disk.set_faults(Faults { capacity: Some(room), ..Faults::default() });
+        let error = open(&disk).map(drop).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Exhausted);
+        assert!(message(&error).contains("the disk is full: make room"), "{error}");
+        disk.set_faults(Faults::default());
+        let (log, _, tail) = take(&disk);
+        assert_eq!((tail.epoch, tail.next_seq), (1, 1));
+        assert_eq!(payloads(&log), Vec::<Bytes>::new());
+    }
+}
+
+#[test]
+fn a_trim_that_may_not_be_durable_closes_the_journal() {
+    let disk = SimDisk::default();
+    let (mut log, _, tail) = take(&disk);
+    for round in 0..4 {
+        log.append(tail.epoch + round, round + 1, &batch(round, 1, 40)).unwrap();
+        log.fence(tail.epoch + round + 1).unwrap();
+    }
+    disk.set_faults(Faults { fail_directory_sync: true, ..Faults::default() });
+    assert_eq!(log.trim(4).unwrap_err().kind(), ErrorKind::Closed);
+    disk.set_faults(Faults::default());
+    // If it went on, the next segment could go for good while this one comes back.
+    assert_eq!(log.trim(4).unwrap_err().kind(), ErrorKind::Closed);
+    drop(log);
+    disk.crash(|| false);
+    assert_eq!(payloads(&open(&disk).unwrap().0), batch(0, 4, 40));
+}
+
+#[test]
+fn files_with_impossible_numbers_are_not_segments() {
+    let disk = SimDisk::default();
+    let (mut log, _, tail) = take(&disk);
+    log.append(tail.epoch, 1, &batch(0, 1, 40)).unwrap();
+    drop(log);
+    for base in [0, u64::MAX] {
+        let other = Segment::new(base, 9);
+        write_all_at(&*disk.create(&other.name()).unwrap(), &other.header(), 0).unwrap();
+        disk.damage(&other.name(), |content| content.extend([7; 60]));
+    }
+    assert_eq!(payloads(&open(&disk).unwrap().0), batch(0, 1, 40));
 }
 
 #[derive(Debug, Clone)]
