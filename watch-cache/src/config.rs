@@ -24,10 +24,15 @@ pub struct Config {
     pub log_revisions: usize,
     /// What the events in the log may pin: [`Config::LOG_BYTES`].
     pub log_bytes: usize,
-    /// How many revisions can be listed exactly: [`Config::SNAPSHOT_REVISIONS`].
+    /// How many of the newest revisions can be listed exactly, as long as the log holds them too:
+    /// [`Config::SNAPSHOT_REVISIONS`].
     pub snapshot_revisions: usize,
-    /// What the older of them may pin, as estimated: [`Config::SNAPSHOT_BYTES`].
+    /// What the kept snapshots may pin beyond the log, as estimated; with fewer of them, fewer
+    /// revisions can be listed exactly: [`Config::SNAPSHOT_BYTES`].
     pub snapshot_bytes: usize,
+    /// After how many changes a snapshot is kept. A revision between two is made from the later one
+    /// and the log when it is asked for: [`Config::SNAPSHOT_CHANGES`].
+    pub snapshot_changes: usize,
     /// At most so many revisions are published at once: [`Config::BATCH_REVISIONS`].
     pub batch_revisions: usize,
     /// More watchers are refused: [`Config::WATCHERS`].
@@ -59,9 +64,12 @@ impl Config {
     pub const LOG_BYTES: Limit<usize> = Limit { default: 256 << 20, min: 1 << 10, max: 1 << 40 };
     /// A paged list of some minutes finds its revision at a few writes a second.
     pub const SNAPSHOT_REVISIONS: Limit<usize> = Limit { default: 1_024, min: 1, max: 1 << 24 };
-    /// A retained revision pins some KB of copied paths.
+    /// A kept snapshot pins some KB of copied paths for each change since the one before.
     pub const SNAPSHOT_BYTES: Limit<usize> =
         Limit { default: 64 << 20, min: 1 << 10, max: 1 << 40 };
+    /// Making a revision between two snapshots takes back one change after the other, each at about
+    /// the cost of applying it: with the default about half a millisecond at 100,000 objects.
+    pub const SNAPSHOT_CHANGES: Limit<usize> = Limit { default: 32, min: 1, max: 1 << 16 };
     /// Enough to share a publication, few enough that readers see news within milliseconds.
     pub const BATCH_REVISIONS: Limit<usize> = Limit { default: 512, min: 1, max: 1 << 16 };
     /// Node agents of the largest published clusters (130,000), several watches each.
@@ -111,6 +119,7 @@ impl Config {
         Self::LOG_BYTES.check("log_bytes", self.log_bytes)?;
         Self::SNAPSHOT_REVISIONS.check("snapshot_revisions", self.snapshot_revisions)?;
         Self::SNAPSHOT_BYTES.check("snapshot_bytes", self.snapshot_bytes)?;
+        Self::SNAPSHOT_CHANGES.check("snapshot_changes", self.snapshot_changes)?;
         Self::BATCH_REVISIONS.check("batch_revisions", self.batch_revisions)?;
         Self::WATCHERS.check("watchers", self.watchers)?;
         Self::WAITERS.check("waiters", self.waiters)?;
@@ -123,14 +132,19 @@ impl Config {
     }
 
     fn check_prefixes(&self) -> Result<()> {
+        if self.prefixes.is_empty() {
+            return Err(invalid("config: prefixes is empty: give at least one".to_owned()));
+        }
         let mut sorted: Vec<&Bytes> = self.prefixes.iter().collect();
         sorted.sort();
-        let nested = sorted.windows(2).any(|two| matches!(two, [a, b] if b.starts_with(a)));
-        if sorted.is_empty() || nested {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                "config: prefixes: give at least one, and none that starts with another",
-            ));
+        for two in sorted.windows(2) {
+            if let [outer, inner] = two
+                && inner.starts_with(outer)
+            {
+                return Err(invalid(format!(
+                    "config: prefixes: {inner:?} is within {outer:?}: leave one of them out"
+                )));
+            }
         }
         Ok(())
     }
@@ -144,6 +158,7 @@ impl Default for Config {
             log_bytes: Self::LOG_BYTES.default,
             snapshot_revisions: Self::SNAPSHOT_REVISIONS.default,
             snapshot_bytes: Self::SNAPSHOT_BYTES.default,
+            snapshot_changes: Self::SNAPSHOT_CHANGES.default,
             batch_revisions: Self::BATCH_REVISIONS.default,
             watchers: Self::WATCHERS.default,
             waiters: Self::WAITERS.default,
@@ -175,10 +190,7 @@ impl<T: PartialOrd + Display + Copy> Limit<T> {
             return Ok(());
         }
         let (min, max) = (self.min, self.max);
-        Err(Error::new(
-            ErrorKind::Invalid,
-            format!("config: {field} is {value}: set it to {min}..={max}"),
-        ))
+        Err(invalid(format!("config: {field} is {value}: set it to {min}..={max}")))
     }
 }
 
@@ -188,11 +200,12 @@ impl Limit<Duration> {
             return Ok(());
         }
         let (min, max) = (self.min, self.max);
-        Err(Error::new(
-            ErrorKind::Invalid,
-            format!("config: {field} is {value:?}: set it to {min:?}..={max:?}"),
-        ))
+        Err(invalid(format!("config: {field} is {value:?}: set it to {min:?}..={max:?}")))
     }
+}
+
+fn invalid(message: String) -> Error {
+    Error::new(ErrorKind::Invalid, message)
 }
 
 #[cfg(test)]

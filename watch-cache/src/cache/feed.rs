@@ -1,10 +1,12 @@
 //! Lists and watches the source, and starts again after failures.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_core::Stream;
-use futures_util::stream::{self, BoxStream, SelectAll, StreamExt, TryStreamExt};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::time::sleep;
 
 use super::shared::Shared;
@@ -13,7 +15,10 @@ use crate::core::backoff::Backoff;
 use crate::core::frontier::{Advance, Breach, Frontier};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::Object;
-use crate::source::{Source, SourceEvent};
+use crate::source::{Events, Source, SourceEvent};
+
+/// After so many events of the source that move nothing other tasks have their turn.
+const STEPS: usize = 256;
 
 /// What the driver is to apply next.
 #[derive(Debug)]
@@ -40,7 +45,31 @@ impl From<Error> for Trouble {
 
 struct Watches {
     frontier: Frontier,
-    lanes: SelectAll<BoxStream<'static, (usize, Result<SourceEvent>)>>,
+    /// A watch for each prefix.
+    lanes: Vec<Events>,
+    /// The lane that had something last.
+    last: usize,
+}
+
+impl Watches {
+    /// The next item of any lane, beginning with the one that had the last. A lane that is far
+    /// ahead is left alone until the others have caught up, which bounds what waits for them.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<(usize, Result<SourceEvent>)> {
+        let count = self.lanes.len();
+        for lane in (self.last..count).chain(0..self.last) {
+            if self.frontier.is_ahead(lane) {
+                continue;
+            }
+            let Some(events) = self.lanes.get_mut(lane) else { continue };
+            if let Poll::Ready(event) = events.poll_next_unpin(cx) {
+                self.last = lane;
+                let ended =
+                    || Error::new(ErrorKind::Unavailable, "the source's watch ended: watch again");
+                return Poll::Ready((lane, event.unwrap_or_else(|| Err(ended()))));
+            }
+        }
+        Poll::Pending
+    }
 }
 
 struct Feed {
@@ -69,7 +98,12 @@ pub(super) fn feed(
 
 impl Feed {
     async fn next(mut self) -> Option<(Fed, Self)> {
+        let mut steps = 0_usize;
         loop {
+            steps += 1;
+            if steps.is_multiple_of(STEPS) {
+                yield_now().await;
+            }
             let trouble = match self.step().await {
                 Ok(Some(fed)) => return Some((fed, self)),
                 Ok(None) => continue,
@@ -93,9 +127,7 @@ impl Feed {
             return Ok(None);
         };
         // Every lane ends with an error, and an error ends them all.
-        let Some((lane, event)) = watches.lanes.next().await else {
-            return Ok(None);
-        };
+        let (lane, event) = poll_fn(|cx| watches.poll_next(cx)).await;
         let taken = match event? {
             SourceEvent::Revision(revision) => watches.frontier.revision(lane, revision),
             SourceEvent::Progress(revision) => watches.frontier.progress(lane, revision),
@@ -147,17 +179,27 @@ impl Feed {
     }
 }
 
+/// Lets the other tasks of this thread run.
+pub(super) async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 async fn open(source: &dyn Source, shared: &Shared, position: u64) -> Result<Watches> {
     let prefixes = &shared.config.prefixes;
-    let mut lanes = SelectAll::new();
-    for (lane, prefix) in prefixes.iter().enumerate() {
-        let events = source.watch(prefix, position).await?;
-        let ended = Error::new(ErrorKind::Unavailable, "the source's watch ended: watch again");
-        let events = events.chain(stream::once(async { Err(ended) }));
-        lanes.push(events.map(move |event| (lane, event)).boxed());
+    let mut lanes = Vec::with_capacity(prefixes.len());
+    for prefix in prefixes {
+        lanes.push(source.watch(prefix, position).await?);
         add(&shared.counters.watches, 1);
     }
-    Ok(Watches { frontier: Frontier::new(prefixes, position), lanes })
+    Ok(Watches { frontier: Frontier::new(prefixes, position), lanes, last: 0 })
 }
 
 /// All objects of all prefixes, at one revision.

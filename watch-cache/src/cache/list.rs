@@ -99,7 +99,9 @@ pub struct ListResponse {
 impl Cache {
     /// Lists objects at one revision.
     ///
-    /// A page costs `O(log n + page)` at every retained revision.
+    /// A page costs `O(log n + page)`. The first one of an older revision also costs `O(log n)` for
+    /// each change between it and the next kept snapshot ([`snapshot_changes`] at most); the states
+    /// made last are remembered for the pages that follow.
     ///
     /// # Errors
     ///
@@ -112,6 +114,8 @@ impl Cache {
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
+    ///
+    /// [`snapshot_changes`]: crate::Config::snapshot_changes
     pub async fn list(&self, request: ListRequest) -> Result<ListResponse> {
         self.shared.check_open()?;
         let predicate = self.predicate(request.prefix, request.selector)?;
@@ -139,7 +143,7 @@ impl Cache {
         }
         let view = self.shared.view();
         match at {
-            At::Exactly(revision) => Ok((revision, view.root_at(revision)?)),
+            At::Exactly(revision) => Ok((revision, self.shared.rebuilt.root_at(&view, revision)?)),
             _ => Ok((view.revision, Arc::clone(&view.root))),
         }
     }

@@ -1,6 +1,7 @@
 //! The shell: a cloneable handle, and the driver that follows the source.
 
 mod driver;
+mod exact;
 mod feed;
 mod fresh;
 mod list;

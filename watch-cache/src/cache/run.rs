@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
@@ -13,7 +13,7 @@ use tokio::time::{
     Duration, Instant, Interval, MissedTickBehavior, Sleep, interval_at, sleep_until,
 };
 
-use super::feed::{Fed, feed};
+use super::feed::{Fed, feed, yield_now};
 use super::fresh::{Answer, Asked, Held, ask, request_progress};
 use super::shared::Shared;
 use super::stats::add;
@@ -26,7 +26,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::source::{Freshness, Source};
 
 /// How many commands are taken before the source is looked at again.
-const COMMANDS: usize = 256;
+const COMMANDS: usize = 4096;
 
 /// What handles ask of the driver.
 #[derive(Debug)]
@@ -81,6 +81,7 @@ impl Run {
             log_bytes: config.log_bytes,
             snapshot_revisions: config.snapshot_revisions,
             snapshot_bytes: config.snapshot_bytes,
+            snapshot_changes: config.snapshot_changes,
         };
         let started = Instant::now();
         let list_only = matches!(source.freshness(), Freshness::ListOnly);
@@ -115,24 +116,30 @@ impl Run {
             for asked in inbox.asked {
                 self.hear(asked);
             }
+            let applied = !inbox.fed.is_empty();
             self.apply(inbox.fed)?;
             for tick in inbox.ticks {
                 match tick {
-                    Tick::Bookmarks => self.wake_for_bookmarks(),
+                    Tick::Bookmarks => {
+                        self.wake_for_bookmarks();
+                        self.drop_held();
+                    }
                     Tick::Progress => self.request_progress(),
                     Tick::Question => {}
                 }
             }
             // A question may be due without a tick, as the first one after a pause is.
             self.ask();
+            if applied {
+                // A source that always has more must not keep this thread from its other tasks.
+                yield_now().await;
+            }
         }
     }
 
     /// Looks at everything at each wake, so that nothing starves the rest.
     fn poll_inbox(&mut self, cx: &mut Context<'_>) -> Poll<Inbox> {
         let mut inbox = Inbox::default();
-        let taken = self.closing.commands.poll_recv_many(cx, &mut inbox.commands, COMMANDS);
-        inbox.ended = taken == Poll::Ready(0);
         while let Poll::Ready(Some(asked)) = self.asking.poll_next_unpin(cx) {
             inbox.asked.push(asked);
         }
@@ -147,6 +154,10 @@ impl Run {
         inbox.ticks.extend(bookmarks.then_some(Tick::Bookmarks));
         inbox.ticks.extend(progress.then_some(Tick::Progress));
         inbox.ticks.extend(question.then_some(Tick::Question));
+        // Last, since a source may panic: a command that was taken would be lost, and whoever waits
+        // for it with it.
+        let taken = self.closing.commands.poll_recv_many(cx, &mut inbox.commands, COMMANDS);
+        inbox.ended = taken == Poll::Ready(0);
         if inbox.is_empty() { Poll::Pending } else { Poll::Ready(inbox) }
     }
 
@@ -265,7 +276,7 @@ impl Run {
         counters.log_bytes.store(log as u64, Ordering::Relaxed);
         counters.snapshot_bytes.store(snapshots as u64, Ordering::Relaxed);
         add(&counters.published, 1);
-        let view = self.state.view().clone();
+        let view = self.state.seal();
         let restarted = self.closing.shared.view().epoch != view.epoch;
         self.closing.shared.publish(view);
         let mut wakes = 0;
@@ -293,6 +304,11 @@ impl Run {
                 let _ = waiter.send(Ok(()));
             }
         }
+        self.drop_held();
+    }
+
+    /// A listing that nobody waits for any more is not kept.
+    fn drop_held(&mut self) {
         self.held.retain(|held| held.waiters.iter().any(|waiter| !waiter.is_closed()));
     }
 
@@ -345,6 +361,7 @@ impl Drop for Closing {
     fn drop(&mut self) {
         self.shared.close(Error::new(ErrorKind::Closed, "the driver was dropped"));
         self.commands.close();
+        fence(Ordering::SeqCst);
         while let Ok(command) = self.commands.try_recv() {
             if let Command::Register { slot, .. } = command {
                 slot.waker.wake();

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
 
+use super::exact::Rebuilt;
 use super::stats::Counters;
 use crate::config::Config;
 use crate::core::index::Index;
@@ -19,6 +20,7 @@ pub(super) struct Shared {
     pub(super) watchers: AtomicUsize,
     pub(super) waiters: AtomicUsize,
     pub(super) next_watcher: AtomicU64,
+    pub(super) rebuilt: Rebuilt,
     view: ArcSwap<View>,
     closed: OnceLock<Error>,
 }
@@ -33,6 +35,7 @@ impl Shared {
             watchers: AtomicUsize::new(0),
             waiters: AtomicUsize::new(0),
             next_watcher: AtomicU64::new(0),
+            rebuilt: Rebuilt::default(),
             closed: OnceLock::new(),
         }
     }
@@ -43,7 +46,9 @@ impl Shared {
     }
 
     pub(super) fn publish(&self, view: View) {
-        self.view.store(Arc::new(view));
+        let view = Arc::new(view);
+        self.view.store(Arc::clone(&view));
+        self.rebuilt.trim(&view);
     }
 
     /// Says why every later call fails; the first reason stays.

@@ -23,11 +23,11 @@ pub struct Stats {
     pub snapshots: usize,
     /// Revisions in the event log.
     pub log_revisions: usize,
-    /// What the versions in the log take, in bytes.
+    /// What the log takes, in bytes, with the versions of the objects in it.
     pub log_bytes: u64,
-    /// What older snapshots pin, in bytes, as estimated.
+    /// What kept snapshots pin beyond the log, in bytes, as estimated.
     pub snapshot_bytes: u64,
-    /// Open watchers.
+    /// Open watchers, and those that the driver has not yet heard are gone.
     pub watchers: usize,
     /// Reads that wait for a revision.
     pub waiters: usize,
@@ -94,10 +94,10 @@ impl Counters {
         Stats {
             ready: view.ready,
             revision: view.revision,
-            oldest_revision: view.oldest(),
+            oldest_revision: view.oldest,
             oldest_watch_revision: view.log_floor,
             objects: view.root.len(),
-            snapshots: view.roots.len(),
+            snapshots: view.snapshots(),
             log_revisions: view.log.len(),
             log_bytes: get(&self.log_bytes),
             snapshot_bytes: get(&self.snapshot_bytes),

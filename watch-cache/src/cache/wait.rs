@@ -1,6 +1,7 @@
 //! Reads that wait for a revision.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{Ordering, fence};
 
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -131,7 +132,13 @@ impl Cache {
         Ok(answer.ok().map(|answer| answer.unwrap_or_else(|_| Err(self.shared.closed()))))
     }
 
+    /// Hands a command to the driver, or to nobody who would answer it.
     pub(super) fn send(&self, command: Command) -> Result<()> {
-        self.commands.send(command).map_err(|_| self.shared.closed())
+        self.commands.send(command).map_err(|_| self.shared.closed())?;
+        // What comes into the channel while it is being closed stays there unread, as long as there
+        // are handles. With the fence in `Closing::drop`, either that sees the command or this sees
+        // the end.
+        fence(Ordering::SeqCst);
+        if self.commands.is_closed() { Err(self.shared.closed()) } else { Ok(()) }
     }
 }

@@ -34,6 +34,12 @@ pub enum Start {
     After(u64),
     /// With an `Added` for each object that is there now, then a bookmark with `initial_end`, then
     /// with what happens after that.
+    ///
+    /// Until the bookmark is read the watcher holds the state that it began with, and so every
+    /// version of an object that was replaced since, outside of all limits in [`Config`]: read it
+    /// on, or drop it.
+    ///
+    /// [`Config`]: crate::Config
     Initial,
 }
 
@@ -86,9 +92,11 @@ impl WatchRequest {
     }
 }
 
-/// What the driver knows of a watcher: how to wake it.
+/// What the driver knows of a watcher: how to wake it. Its place is free once both have let go, so
+/// that who comes and goes faster than the driver sees is not without bound.
 #[derive(Debug)]
 pub(super) struct Slot {
+    _place: Place<fn(&Shared) -> &AtomicUsize>,
     pub(super) waker: AtomicWaker,
     pub(super) mark: OnceLock<Arc<Mark>>,
     pub(super) bookmarks: bool,
@@ -105,7 +113,8 @@ enum Phase {
 /// A stream of events in the order of revisions. It ends after its first error: `Expired` when the
 /// watcher fell behind the log, `Closed` when the driver is gone.
 ///
-/// A watcher that is not read costs the others nothing, and pins nothing but its initial snapshot.
+/// A watcher that is not read costs the others nothing, and pins nothing but its initial snapshot
+/// (see [`Start::Initial`]).
 /// An open watcher keeps the cache's driver going, as a handle does.
 pub struct Watcher {
     cache: Cache,
@@ -118,7 +127,6 @@ pub struct Watcher {
     position: u64,
     bookmarked: u64,
     taken: VecDeque<WatchEvent>,
-    _place: Place<fn(&Shared) -> &AtomicUsize>,
 }
 
 impl Cache {
@@ -156,6 +164,7 @@ impl Cache {
             cache: self.clone(),
             id: self.shared.next_watcher.fetch_add(1, Ordering::Relaxed),
             slot: Arc::new(Slot {
+                _place: place,
                 waker: AtomicWaker::new(),
                 mark: OnceLock::new(),
                 bookmarks: request.bookmarks,
@@ -167,7 +176,6 @@ impl Cache {
             position,
             bookmarked: position,
             taken: VecDeque::new(),
-            _place: place,
         };
         watcher.register()?;
         Ok(watcher)

@@ -8,6 +8,7 @@ use cow_tree::Tree;
 
 use super::index::Indexed;
 use super::predicate::Predicate;
+use super::view::Applied;
 use crate::object::{Object, prefix_end};
 
 type ByKey = Tree<Bytes, Arc<Indexed>>;
@@ -71,6 +72,15 @@ impl Root {
             }
         }
         Some(old)
+    }
+
+    /// Undoes a change, which must be the last one of its key.
+    pub(crate) fn take_back(&mut self, change: &Applied) {
+        if let Some(old) = &change.old {
+            self.insert(old);
+        } else if let Some(new) = &change.new {
+            self.remove(&new.object.key);
+        }
     }
 
     /// What `predicate` selects, after the key `after` where one is given.

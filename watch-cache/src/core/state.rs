@@ -13,9 +13,13 @@ use super::root::Root;
 use super::view::{Applied, Entry, Gap, View};
 use crate::object::{Change, Object, Revision};
 
-/// What a change pins beyond the versions of its objects, in each tree that it touches: the nodes
-/// on one path, copied. An estimate.
+/// What a kept root pins for each change since the one before, in each tree: the nodes on one path,
+/// copied. An estimate; the versions of the objects are pinned by the log, and counted there.
 const PATH_BYTES: usize = 2048;
+/// What one posting takes, with its part of a node.
+const POSTING_BYTES: usize = 64;
+/// More gaps than that are not told apart.
+const GAPS: usize = 256;
 
 /// What to keep.
 #[derive(Debug, Clone, Copy)]
@@ -24,14 +28,22 @@ pub(crate) struct Retention {
     pub(crate) log_bytes: usize,
     pub(crate) snapshot_revisions: usize,
     pub(crate) snapshot_bytes: usize,
+    pub(crate) snapshot_changes: usize,
 }
 
-/// A revision in the log or among the roots, with what it pins.
+/// A revision in the log, with what it pins and the groups that have postings of it.
+#[derive(Debug)]
+struct Logged {
+    revision: u64,
+    bytes: usize,
+    groups: Vec<u64>,
+}
+
+/// A kept root, with what it pins.
 #[derive(Debug)]
 struct Kept {
     revision: u64,
     bytes: usize,
-    groups: Vec<u64>,
 }
 
 /// The cache's state and its watchers `W`.
@@ -44,10 +56,12 @@ pub(crate) struct State<W> {
     pub(crate) interests: Interests<W>,
     /// The groups that something was applied for since they were last taken.
     touched: BTreeSet<u64>,
-    log: VecDeque<Kept>,
+    log: VecDeque<Logged>,
     log_bytes: usize,
     roots: VecDeque<Kept>,
     roots_bytes: usize,
+    /// Changes since the newest kept root.
+    unkept: usize,
 }
 
 impl<W> State<W> {
@@ -63,15 +77,25 @@ impl<W> State<W> {
             log_bytes: 0,
             roots: VecDeque::new(),
             roots_bytes: 0,
+            unkept: 0,
         }
     }
 
-    /// The state as it is to be published.
+    /// What was last sealed, with the revision of what came since.
     pub(crate) fn view(&self) -> &View {
         &self.view
     }
 
-    /// What the log and the older roots pin.
+    /// The state as it is to be published. What is applied next copies the paths that it changes;
+    /// what was applied since the last time shared its copies.
+    pub(crate) fn seal(&mut self) -> View {
+        if self.view.root.revision != self.root.revision {
+            self.view.root = Arc::new(self.root.clone());
+        }
+        self.view.clone()
+    }
+
+    /// What the log and the kept roots pin.
     pub(crate) fn pinned_bytes(&self) -> (usize, usize) {
         (self.log_bytes, self.roots_bytes)
     }
@@ -98,6 +122,10 @@ impl<W> State<W> {
 
     /// Applies one revision, which must be above the current one.
     pub(crate) fn apply(&mut self, revision: Revision) {
+        // A big revision lies between two roots, so that it is never the way to another.
+        if self.unkept + revision.changes.len() > self.retention.snapshot_changes {
+            self.keep_root();
+        }
         let changes = revision.changes.into_iter().filter_map(|change| match change {
             Change::Put(object) => Some(self.put(object)),
             Change::Delete(key) => self.delete(&key),
@@ -119,6 +147,7 @@ impl<W> State<W> {
     /// positions are worth nothing and go.
     pub(crate) fn relist(&mut self, revision: u64, listing: Vec<Arc<Object>>, trusted: bool) {
         let before = self.view.revision;
+        self.keep_root();
         let changes = self.merge(listing);
         let consistent = revision > before || (revision == before && changes.is_empty());
         if !(self.view.ready && trusted && consistent) {
@@ -126,16 +155,31 @@ impl<W> State<W> {
         }
         if revision > before + 1 {
             let gap = Gap { after: before, until: revision };
-            self.view.gaps = self.view.gaps.iter().copied().chain([gap]).collect();
+            self.add_gap(gap);
         }
         self.commit(revision, changes);
     }
 
+    /// Where there are too many gaps, the oldest two become one: what was known between is not
+    /// told any more, which is no lie.
+    fn add_gap(&mut self, gap: Gap) {
+        let mut gaps: Vec<Gap> = self.view.gaps.iter().copied().chain([gap]).collect();
+        if let [first, second, ..] = gaps[..]
+            && gaps.len() > GAPS
+        {
+            gaps.splice(..2, [Gap { after: first.after, until: second.until }]);
+        }
+        self.view.gaps = gaps.into();
+    }
+
     fn restart(&mut self, revision: u64) {
+        self.root.revision = revision;
         self.view = View {
             ready: true,
             epoch: self.view.epoch + u64::from(self.view.ready),
             revision,
+            root: Arc::new(self.root.clone()),
+            oldest: revision,
             log_floor: revision,
             ..View::new(self.indexes.len())
         };
@@ -143,7 +187,9 @@ impl<W> State<W> {
         self.log_bytes = 0;
         self.roots.clear();
         self.roots_bytes = 0;
-        self.keep_root(revision, 0);
+        self.unkept = 0;
+        self.view.roots.insert(revision, Arc::clone(&self.view.root));
+        self.roots.push_back(Kept { revision, bytes: 0 });
     }
 
     /// Turns the objects into those of a listing, in one ordered walk over both.
@@ -184,16 +230,20 @@ impl<W> State<W> {
             return;
         }
         let groups = self.groups_of(&changes);
-        let versions: usize = changes.iter().map(version_bytes).sum();
-        let paths = changes.len() * PATH_BYTES * (1 + self.indexes.len());
+        let postings = groups.len() * POSTING_BYTES;
+        let bytes = changes.iter().map(version_bytes).sum::<usize>() + postings;
+        self.unkept += changes.len();
         let entry = Arc::new(Entry { revision, changes });
         for group in &groups {
             self.view.postings.insert((*group, revision), Arc::clone(&entry));
         }
         self.view.log.insert(revision, entry);
-        self.log.push_back(Kept { revision, bytes: versions, groups });
-        self.log_bytes += versions;
-        self.keep_root(revision, versions + paths);
+        self.log.push_back(Logged { revision, bytes, groups });
+        self.log_bytes += bytes;
+        self.root.revision = revision;
+        if self.unkept >= self.retention.snapshot_changes {
+            self.keep_root();
+        }
         self.trim_log();
         self.trim_roots();
     }
@@ -211,49 +261,64 @@ impl<W> State<W> {
         found
     }
 
-    fn keep_root(&mut self, revision: u64, bytes: usize) {
-        self.root.revision = revision;
+    /// Keeps the current root, if something changed since the last was kept.
+    fn keep_root(&mut self) {
+        if self.unkept == 0 {
+            return;
+        }
+        let revision = self.root.revision;
         self.view.root = Arc::new(self.root.clone());
         self.view.roots.insert(revision, Arc::clone(&self.view.root));
-        self.roots.push_back(Kept { revision, bytes, groups: Vec::new() });
+        let bytes = self.unkept * PATH_BYTES * (1 + self.indexes.len());
+        self.roots.push_back(Kept { revision, bytes });
         self.roots_bytes += bytes;
+        self.unkept = 0;
     }
 
     fn trim_log(&mut self) {
         let Retention { log_revisions, log_bytes, .. } = self.retention;
         while self.log.len() > log_revisions || self.log_bytes > log_bytes {
-            let Some(kept) = self.log.pop_front() else {
+            let Some(logged) = self.log.pop_front() else {
                 return;
             };
-            self.log_bytes -= kept.bytes;
-            self.view.log.remove(&kept.revision);
-            self.view.log_floor = kept.revision;
-            for group in kept.groups {
-                self.view.postings.remove(&(group, kept.revision));
+            self.log_bytes -= logged.bytes;
+            self.view.log.remove(&logged.revision);
+            self.view.log_floor = logged.revision;
+            for group in logged.groups {
+                self.view.postings.remove(&(group, logged.revision));
                 // Before the view without the posting is published: who misses it knows why.
                 if let Some(mark) = self.interests.mark(group) {
-                    mark.trim(kept.revision);
+                    mark.trim(logged.revision);
                 }
             }
         }
     }
 
-    /// The current root always stays.
+    /// Raises the oldest revision that can be listed exactly as far as the bounds ask for, and
+    /// drops the roots that no such revision is made from. The current one can always be listed.
     fn trim_roots(&mut self) {
         let Retention { snapshot_revisions, snapshot_bytes, .. } = self.retention;
-        while self.roots.len() > 1
-            && (self.roots.len() > snapshot_revisions || self.roots_bytes > snapshot_bytes)
-        {
-            let Some(kept) = self.roots.pop_front() else {
-                return;
-            };
-            self.roots_bytes -= kept.bytes;
-            self.view.roots.remove(&kept.revision);
+        // A state is made with what the log has after it.
+        let mut oldest = self.view.oldest.max(self.view.log_floor);
+        let beyond = self.log.len().checked_sub(snapshot_revisions);
+        if let Some(logged) = beyond.and_then(|beyond| self.log.get(beyond)) {
+            oldest = oldest.max(logged.revision);
         }
-        let oldest = self.view.oldest().min(self.view.log_floor);
-        if self.view.gaps.first().is_some_and(|gap| gap.until <= oldest) {
+        while let Some(first) = self.roots.front() {
+            if self.roots_bytes > snapshot_bytes {
+                oldest = oldest.max(first.revision + 1).min(self.view.revision);
+            } else if first.revision >= oldest {
+                break;
+            }
+            self.view.roots.remove(&first.revision);
+            self.roots_bytes -= first.bytes;
+            self.roots.pop_front();
+        }
+        self.view.oldest = oldest;
+        let floor = self.view.log_floor;
+        if self.view.gaps.first().is_some_and(|gap| gap.until <= floor) {
             self.view.gaps =
-                self.view.gaps.iter().filter(|gap| gap.until > oldest).copied().collect();
+                self.view.gaps.iter().filter(|gap| gap.until > floor).copied().collect();
         }
     }
 }
@@ -280,4 +345,159 @@ fn version_bytes(change: &Applied) -> usize {
     let old = change.old.as_ref().map_or(0, |old| old.bytes());
     let new = change.new.as_ref().map_or(0, |new| new.bytes());
     old + new
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn retention() -> Retention {
+        let most = 1 << 30;
+        Retention {
+            log_revisions: most,
+            log_bytes: most,
+            snapshot_revisions: most,
+            snapshot_bytes: most,
+            snapshot_changes: 8,
+        }
+    }
+
+    fn state(retention: Retention) -> State<()> {
+        let by_value = Index::new("value", |object: &Object| Some(object.value.clone()));
+        let mut state = State::new(&[Bytes::new()], Arc::new([by_value]), retention);
+        state.relist(1, vec![], true);
+        state
+    }
+
+    fn put(key: u64, revision: u64) -> Arc<Object> {
+        let value = Bytes::from(format!("{}", revision % 3));
+        let key = Bytes::from(format!("{key:04}"));
+        Arc::new(Object { key, value, create_revision: 1, mod_revision: revision })
+    }
+
+    /// A revision of `size` changes, some of which delete.
+    fn revision(revision: u64, size: u64) -> Revision {
+        let change = |key| match (key * 7 + revision) % 5 {
+            0 => Change::Delete(format!("{key:04}").into()),
+            _ => Change::Put(put(key, revision)),
+        };
+        let first = revision * 3 % 11;
+        Revision { revision, changes: (first..first + size).map(change).collect() }
+    }
+
+    fn content(root: &Root) -> (Vec<Arc<Object>>, Vec<Vec<Arc<Object>>>) {
+        let select = |value: &'static str| Predicate {
+            prefix: Bytes::new(),
+            index: Some((0, Bytes::from_static(value.as_bytes()))),
+        };
+        let listed = |value| root.select(&select(value), None).iter().cloned().collect();
+        let all = root.objects().map(|indexed| Arc::clone(&indexed.object)).collect();
+        (all, ["0", "1", "2"].map(listed).to_vec())
+    }
+
+    /// Whatever the sizes of revisions and the moments of publishing, each state is rebuilt as it
+    /// was, from a root that is near.
+    #[test]
+    fn every_state_is_rebuilt_from_near() {
+        let mut state = state(retention());
+        let mut expected = vec![(1, content(&state.root))];
+        for number in 2..200 {
+            let size = if number % 17 == 0 { 40 } else { number % 4 };
+            if number == 100 {
+                let listing = (0..50).map(|key| put(key, number)).collect();
+                state.relist(number, listing, true);
+            } else {
+                state.apply(revision(number, size));
+            }
+            expected.push((number, content(&state.root)));
+            if number % 5 == 0 {
+                state.seal();
+            }
+        }
+        let view = state.seal();
+        assert_eq!(view.oldest, 1);
+        let mut rebuilt = 0;
+        for (number, expected) in expected {
+            let made_by = view.state_at(number).unwrap();
+            assert_eq!(content(&view.rebuild(made_by)), expected, "at {number}");
+            let nearest = view.nearest(made_by).revision;
+            let between = view.log.range(made_by + 1..=nearest);
+            let distance: usize = between.map(|(_, entry)| entry.changes.len()).sum();
+            assert!(distance < 8, "{number} is {distance} changes from {nearest}");
+            rebuilt += usize::from(distance > 0);
+        }
+        assert!(rebuilt > 50, "{rebuilt}");
+    }
+
+    #[test]
+    fn what_is_kept_agrees_with_what_can_be_listed() {
+        let most = retention();
+        for retention in [
+            Retention { snapshot_revisions: 10, ..most },
+            Retention { snapshot_revisions: 1, ..most },
+            Retention { log_revisions: 20, ..most },
+            Retention { log_bytes: 3_000, ..most },
+            Retention { snapshot_bytes: 200_000, ..most },
+            Retention { snapshot_bytes: 1, ..most },
+        ] {
+            let mut state = state(retention);
+            for number in 2..300 {
+                state.apply(revision(number, number % 4));
+                let view = state.seal();
+                assert!(view.oldest >= view.log_floor && view.oldest <= view.revision);
+                assert!(view.snapshots() <= retention.snapshot_revisions);
+                for at in [view.oldest, view.revision] {
+                    let made_by = view.state_at(at).unwrap();
+                    assert_eq!(view.rebuild(made_by).revision, made_by);
+                }
+                assert!(view.state_at(view.oldest - 1).is_err());
+                let (log, roots) = state.pinned_bytes();
+                assert!(log <= retention.log_bytes && roots <= retention.snapshot_bytes);
+                assert_eq!(view.roots.len(), state.roots.len());
+                let first = view.roots.first_key_value().map(|(first, _)| *first);
+                assert!(first.is_none_or(|first| first >= view.oldest), "a useless root is kept");
+            }
+            let bounded_by_count = retention.snapshot_revisions.min(retention.log_revisions + 1);
+            if bounded_by_count < 100 {
+                assert_eq!(state.view().snapshots(), bounded_by_count);
+            }
+        }
+    }
+
+    #[test]
+    fn postings_go_with_the_last_watcher_of_their_group() {
+        let mut state = state(retention());
+        let predicate = Predicate { prefix: Bytes::from("00"), index: None };
+        state.add_watcher(1, &predicate, ());
+        state.add_watcher(2, &predicate, ());
+        let other = Predicate { prefix: Bytes::from("000"), index: None };
+        state.add_watcher(3, &other, ());
+        state.apply(revision(2, 3));
+        state.apply(revision(3, 3));
+        assert_eq!(state.view().postings.len(), 4);
+        state.remove_watcher(1);
+        assert_eq!(state.view().postings.len(), 4);
+        state.remove_watcher(2);
+        assert_eq!(state.view().postings.len(), 2);
+        state.remove_watcher(2);
+        state.remove_watcher(3);
+        assert_eq!(state.view().postings.len(), 0);
+        state.apply(revision(4, 3));
+        assert_eq!((state.view().postings.len(), state.view().log.len()), (0, 3));
+        assert_eq!(state.interests.all().count(), 0);
+    }
+
+    #[test]
+    fn gaps_are_bounded_and_never_known() {
+        let mut state = state(retention());
+        for number in 1..2000 {
+            state.relist(number * 10, vec![], true);
+        }
+        let view = state.view();
+        assert_eq!(view.gaps.len(), GAPS);
+        for number in 2..2000 {
+            assert!(view.check_resume(number * 10 - 5).is_err());
+        }
+        assert!(view.check_resume(19_990).is_ok() && view.check_resume(1).is_ok());
+    }
 }

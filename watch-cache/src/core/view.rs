@@ -43,8 +43,11 @@ pub(crate) struct View {
     /// The revision that the state is known to hold at; at least that of `root`.
     pub(crate) revision: u64,
     pub(crate) root: Arc<Root>,
-    /// The roots that can be listed exactly, by revision, the current one among them.
+    /// The kept roots, by the revision that made them. Between two that follow each other lie at
+    /// most [`snapshot_changes`](crate::Config::snapshot_changes) changes, or one revision.
     pub(crate) roots: Tree<u64, Arc<Root>>,
+    /// The oldest revision that can be listed exactly, at least `log_floor`.
+    pub(crate) oldest: u64,
     /// The changes of every revision above `log_floor`.
     pub(crate) log: Tree<u64, Arc<Entry>>,
     pub(crate) log_floor: u64,
@@ -61,6 +64,7 @@ impl View {
             revision: 0,
             root: Arc::new(Root::new(indexes)),
             roots: Tree::new(),
+            oldest: 0,
             log: Tree::new(),
             log_floor: 0,
             postings: Tree::new(),
@@ -68,19 +72,48 @@ impl View {
         }
     }
 
-    /// The oldest revision that can be listed exactly.
-    pub(crate) fn oldest(&self) -> u64 {
-        self.roots.first_key_value().map_or(self.revision, |(revision, _)| *revision)
+    /// How many states can be listed exactly.
+    pub(crate) fn snapshots(&self) -> usize {
+        let after = (Bound::Excluded(self.oldest), Bound::Unbounded);
+        usize::from(self.ready) + self.log.count_of::<u64, _>(after)
     }
 
-    /// The state at exactly `revision`.
-    pub(crate) fn root_at(&self, revision: u64) -> Result<Arc<Root>> {
+    /// The revision that made the state at `revision`, if that can be listed exactly.
+    pub(crate) fn state_at(&self, revision: u64) -> Result<u64> {
         if revision > self.revision {
             return Err(self.too_large(revision));
         }
         self.check_known(revision)?;
-        let root = self.roots.range(..=revision).next_back();
-        root.map(|(_, root)| Arc::clone(root)).ok_or_else(|| expired(revision, self.oldest()))
+        if revision < self.oldest {
+            return Err(expired(revision, self.oldest));
+        }
+        Ok(self.made_by(revision))
+    }
+
+    /// The revision that made the state at `revision`, which the log must reach back to.
+    pub(crate) fn made_by(&self, revision: u64) -> u64 {
+        let made_by = self.log.range(..=revision).next_back();
+        made_by.map_or(self.log_floor, |(made_by, _)| *made_by)
+    }
+
+    /// The root that is nearest to the state that `revision` made, at it or after it.
+    pub(crate) fn nearest(&self, revision: u64) -> &Arc<Root> {
+        self.roots.range(revision..).next().map_or(&self.root, |(_, root)| root)
+    }
+
+    /// The state that `revision` made: the nearest root without what the log has between. The log
+    /// holds the objects as they were, so it can be read backwards, and one that was cut short
+    /// still serves every revision that it has.
+    pub(crate) fn rebuild(&self, revision: u64) -> Root {
+        let nearest = self.nearest(revision);
+        let mut root = Root::clone(nearest);
+        if revision < root.revision {
+            let after = (Bound::Excluded(revision), Bound::Included(root.revision));
+            let changes = self.log.range(after).rev().flat_map(|(_, entry)| &entry.changes);
+            changes.for_each(|change| root.take_back(change));
+            root.revision = revision;
+        }
+        root
     }
 
     /// Whether a watch can go on after `revision`.

@@ -92,6 +92,41 @@ async fn a_revision_that_left_is_expired_and_one_to_come_is_too_large() {
     }
 }
 
+/// One batch, snapshots far apart: most revisions are made when they are asked for.
+#[tokio::test(start_paused = true)]
+async fn a_revision_within_a_batch_lists_and_pages_exactly() {
+    let mut config = Config::default();
+    config.snapshot_changes = 7;
+    let world = world_of(ProgressMode::Pushed, config).await;
+    for pod in 0..30 {
+        world.store.put(format!("/pods/{:02}", pod % 10), format!("n{}", pod % 3));
+    }
+    world.store.delete("/pods/05");
+    world.cache.wait_for(32).await.unwrap();
+    assert_eq!(world.cache.stats().published, 2, "the listing and one batch");
+    for at in 1..=32 {
+        for node in ["n0", "n1", "n2"] {
+            let request = ListRequest::new("/pods/").index("node", node).limit(2);
+            let mut page = world.cache.list(request.clone().at(At::Exactly(at))).await.unwrap();
+            let mut seen = keys(&page.objects);
+            while let Some(token) = page.continue_token {
+                page = world.cache.list(request.clone().continue_from(token)).await.unwrap();
+                seen.extend(keys(&page.objects));
+            }
+            // The last write to a pod before revision `at` says where it is.
+            let last = |pod: u64| (0..(at - 1).min(30)).rev().find(|put| put % 10 == pod);
+            let there = (0..10).filter(|pod| at < 32 || *pod != 5);
+            let there =
+                there.filter(|pod| last(*pod).is_some_and(|put| node == format!("n{}", put % 3)));
+            assert_eq!(
+                seen,
+                there.map(|pod| format!("/pods/{pod:02}")).collect::<Vec<_>>(),
+                "{at}"
+            );
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_list_waits_for_its_revision() {
     let world = world().await;

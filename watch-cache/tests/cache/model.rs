@@ -97,14 +97,16 @@ fn configs() -> impl Strategy<Value = (ProgressMode, Config)> {
         Just(ProgressMode::ListOnly),
     ];
     let small = || prop_oneof![Just(None), (1_usize..12).prop_map(Some)];
-    (mode, any::<bool>(), small(), small(), 1_usize..4, any::<u64>()).prop_map(
-        |(mode, several, log, snapshots, batch, seed)| {
+    let sizes = (small(), small(), small(), 1_usize..4);
+    (mode, any::<bool>(), sizes, any::<u64>()).prop_map(
+        |(mode, several, (log, snapshots, spacing, batch), seed)| {
             let mut config = Config::default();
             if several && mode != ProgressMode::ListOnly {
                 config.prefixes = vec!["/p/".into(), "/q/".into()];
             }
             config.log_revisions = log.unwrap_or(config.log_revisions);
             config.snapshot_revisions = snapshots.unwrap_or(config.snapshot_revisions);
+            config.snapshot_changes = spacing.unwrap_or(config.snapshot_changes);
             config.batch_revisions = batch;
             config.bookmark_interval = Duration::from_millis(100);
             config.backoff_cap = Duration::from_millis(100);
