@@ -45,7 +45,7 @@ fn response(query: &[u8], flags: u16, counts: [u8; 3], records: &[Vec<u8>]) -> V
     let mut out = query[..question_end].to_vec();
     out[2..4].copy_from_slice(&flags.to_be_bytes());
     out[6..12].copy_from_slice(&[0, answers, 0, authorities, 0, additionals]);
-    records.iter().for_each(|record| out.extend(record));
+    out.extend(records.concat());
     out
 }
 
