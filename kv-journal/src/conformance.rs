@@ -75,6 +75,7 @@ pub const CHECKS: &[Check] = &[
     Check { name: "bounded_reads", run: |journal| Box::pin(bounded_reads(journal)) },
     Check { name: "trim", run: |journal| Box::pin(trim(journal)) },
     Check { name: "cancelled_appends", run: |journal| Box::pin(cancelled_appends(journal)) },
+    Check { name: "fresh_tail", run: |journal| Box::pin(fresh_tail(journal)) },
 ];
 
 /// Makes a module of one test for each check.
@@ -93,7 +94,7 @@ macro_rules! journal_conformance {
         $crate::journal_conformance!(
             @tests $module, $fresh,
             numbers fence fenced_writers compare_and_append acknowledged whole_batches
-            definite_errors bounded_reads trim cancelled_appends
+            definite_errors bounded_reads trim cancelled_appends fresh_tail
         );
     };
     (@tests $module:ident, $fresh:expr, $($check:ident)*) => {
@@ -329,6 +330,35 @@ pub async fn cancelled_appends(journal: &dyn Journal) -> Checked {
         item.ok("the next append", journal.append(round + 2, next_seq, &more).await)?;
         kept.extend(more);
         expect_records(item, journal, &kept).await?;
+    }
+    Ok(())
+}
+
+/// Item 11: a tail is never older than its question, though an older one is still unanswered.
+///
+/// # Errors
+/// The violation found.
+pub async fn fresh_tail(journal: &dyn Journal) -> Checked {
+    let item = Item("11");
+    item.ok("fence", journal.fence(1).await)?;
+    for seq in 1..9 {
+        let batch = records(seq..seq + 1);
+        // The first question goes out before the append, and may be answered after it.
+        let (early, late) = tokio::join!(journal.tail(), async {
+            item.ok("append", journal.append(1, seq, &batch).await)?;
+            item.ok("tail", journal.tail().await)
+        });
+        item.eq("the next number in a tail after an append", late?.next_seq, seq + 1)?;
+        let early = item.ok("tail", early)?.next_seq;
+        item.eq("a tail beside an append was beyond it", early < seq || early > seq + 1, false)?;
+    }
+    for epoch in 2..5 {
+        let (early, late) = tokio::join!(journal.tail(), async {
+            item.ok("fence", journal.fence(epoch).await)?;
+            item.ok("tail", journal.tail().await)
+        });
+        item.eq("the epoch in a tail after a fence", late?.epoch, epoch)?;
+        item.ok("tail", early)?;
     }
     Ok(())
 }

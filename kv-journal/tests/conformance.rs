@@ -28,6 +28,7 @@ journal_conformance!(dynamic, async {
     let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
     (journal, ())
 });
+journal_conformance!(late_tails, async { (broken::LateTails(MemoryJournal::new()), ()) });
 journal_conformance!(fault_free, async { (FaultJournal::new(MemoryJournal::new()), ()) });
 journal_conformance!(fault_free_file, async {
     let (journal, directory) = file_journal(small_segments()).await;

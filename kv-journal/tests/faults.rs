@@ -44,6 +44,20 @@ async fn an_unknown_append_that_was_lost_is_appended_again() {
     assert_eq!(journal.tail().await.unwrap().next_seq, 2);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_append_that_is_lost_again_and_again_is_given_up() {
+    let (store, journal, _driver) = open().await;
+    journal.script(vec![Fault::UnknownLost; 1000]);
+    assert_eq!(put_kind(&store, "a").await, ErrorKind::Unavailable);
+    assert_eq!(journal.remaining(), 1000 - 11);
+    // Nothing of it is stored, and the store goes on.
+    assert_eq!((journal.tail().await.unwrap().next_seq, store.get(b"a").unwrap()), (1, None));
+    for _ in 0..(1000 / 11) - 1 {
+        assert_eq!(put_kind(&store, "a").await, ErrorKind::Unavailable);
+    }
+    assert_eq!(put(&store, "a", "1").await, 2);
+}
+
 #[tokio::test]
 async fn a_torn_append_is_completed() {
     let (store, journal, _driver) = open().await;

@@ -44,6 +44,18 @@ async fn a_reopened_directory_has_the_same_revisions() {
 }
 
 #[tokio::test]
+async fn a_driver_that_ended_lets_go_of_the_directory_whoever_holds_a_handle() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, driver) = open(directory.path()).await;
+    put(&store, "a", "1").await;
+    driver.abort();
+    store.closed().await;
+    let (again, _driver) = open(directory.path()).await;
+    assert_eq!(again.revision(), 2);
+    assert_eq!(store.read_barrier().await.unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[tokio::test]
 async fn a_second_opener_is_refused_by_name() {
     let directory = tempfile::tempdir().unwrap();
     let first = FileJournal::open(directory.path(), FileConfig::default()).await.unwrap();

@@ -80,6 +80,8 @@ impl Default for ReadLimits {
 ///    with `Trimmed`.
 /// 10. **Cancelled appends.** Dropping the future of an append stores its batch whole or not at
 ///     all, and the journal goes on working.
+/// 11. **Fresh tail.** `tail()` includes every append and every fence that was acknowledged before
+///     the call, even while an answer to an older call is under way.
 #[async_trait]
 pub trait Journal: Send + Sync + 'static {
     /// Makes `epoch` current, which locks older writers out, and returns the tail.
@@ -101,8 +103,8 @@ pub trait Journal: Send + Sync + 'static {
     /// `Trimmed` if `from_seq` is no longer there; `Corrupt` if a checksum does not match.
     async fn read(&self, from_seq: u64, limits: ReadLimits) -> Result<Vec<Entry>>;
 
-    /// Where the journal begins and ends now; it includes every append acknowledged before the
-    /// call.
+    /// Where the journal begins and ends now, as item 11 of the contract says. Many calls may be
+    /// under way at once; an adapter over a network bounds how long one lasts.
     ///
     /// # Errors
     /// If the journal cannot be asked.

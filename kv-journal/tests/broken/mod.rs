@@ -1,5 +1,7 @@
 //! Journals that break one promise each.
 
+use std::sync::Mutex;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use kv_journal::{Entry, Error, ErrorKind, Journal, MemoryJournal, ReadLimits, Result, Tail};
@@ -21,10 +23,11 @@ pub(crate) enum Flaw {
     TrimsTooMuch,
     ForgetsTrimmed,
     TornByCancel,
+    SharesOldTails,
 }
 
 impl Flaw {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::CountsFromZero,
         Self::RepeatedFence,
         Self::IgnoresEpoch,
@@ -39,6 +42,7 @@ impl Flaw {
         Self::TrimsTooMuch,
         Self::ForgetsTrimmed,
         Self::TornByCancel,
+        Self::SharesOldTails,
     ];
 
     /// The contract item that it breaks.
@@ -54,6 +58,7 @@ impl Flaw {
             Self::BoundlessReads | Self::EmptyReads => "8",
             Self::TrimsTooMuch | Self::ForgetsTrimmed => "9",
             Self::TornByCancel => "10",
+            Self::SharesOldTails => "11",
         }
     }
 }
@@ -62,11 +67,13 @@ impl Flaw {
 pub(crate) struct BrokenJournal {
     inner: MemoryJournal,
     flaw: Flaw,
+    /// The answer on its way to those who asked for the tail.
+    answer: Mutex<Option<Tail>>,
 }
 
 impl BrokenJournal {
     pub(crate) fn new(flaw: Flaw) -> Self {
-        Self { inner: MemoryJournal::new(), flaw }
+        Self { inner: MemoryJournal::new(), flaw, answer: Mutex::default() }
     }
 
     fn seen(&self, mut tail: Tail) -> Tail {
@@ -109,9 +116,57 @@ impl BrokenJournal {
         Ok(())
     }
 
+    /// Whoever asks while an answer is on its way gets that one, though it may be old.
+    async fn shared_tail(&self) -> Result<Tail> {
+        let under_way = *self.answer.lock().unwrap();
+        if let Some(answer) = under_way {
+            return Ok(answer);
+        }
+        let answer = self.inner.tail().await?;
+        *self.answer.lock().unwrap() = Some(answer);
+        late().await;
+        *self.answer.lock().unwrap() = None;
+        Ok(answer)
+    }
+
     async fn store_anyway(&self, batch: &[Bytes]) -> Result<()> {
         let tail = self.inner.tail().await?;
         self.inner.append(tail.epoch, tail.next_seq, batch).await
+    }
+}
+
+/// Long enough for others to act.
+async fn late() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A whole journal whose tails take their time: each is what was true when it was asked.
+pub(crate) struct LateTails(pub(crate) MemoryJournal);
+
+#[async_trait]
+impl Journal for LateTails {
+    async fn fence(&self, epoch: u64) -> Result<Tail> {
+        self.0.fence(epoch).await
+    }
+
+    async fn append(&self, epoch: u64, seq: u64, batch: &[Bytes]) -> Result<()> {
+        self.0.append(epoch, seq, batch).await
+    }
+
+    async fn read(&self, from: u64, limits: ReadLimits) -> Result<Vec<Entry>> {
+        self.0.read(from, limits).await
+    }
+
+    async fn tail(&self) -> Result<Tail> {
+        let tail = self.0.tail().await;
+        late().await;
+        tail
+    }
+
+    async fn trim(&self, before: u64) -> Result<()> {
+        self.0.trim(before).await
     }
 }
 
@@ -149,6 +204,9 @@ impl Journal for BrokenJournal {
     }
 
     async fn tail(&self) -> Result<Tail> {
+        if self.flaw == Flaw::SharesOldTails {
+            return self.shared_tail().await;
+        }
         self.inner.tail().await.map(|tail| self.seen(tail))
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use kv_journal::{
     Compare, CompareResult, Config, ErrorKind, KeyRange, MemoryJournal, Op, PutRequest,
     RangeRequest, Store, Txn,
@@ -58,4 +59,20 @@ async fn the_quota_stops_puts_and_lets_deletes_and_compaction_pass() {
         tokio::task::yield_now().await;
     }
     put(&store, "x", "").await;
+}
+
+#[tokio::test]
+async fn large_transactions_do_not_outrun_the_freeing_of_what_is_compacted() {
+    const WRITERS: usize = 32;
+    const KEYS: usize = 100;
+    let (store, _) = open_memory().await;
+    let write = || (0..KEYS).fold(Txn::new(), |txn, key| txn.then(Op::put(key.to_string(), "v")));
+    for _ in 0..20 {
+        let all = (0..WRITERS).map(|_| store.txn(write()));
+        join_all(all).await.into_iter().for_each(|written| drop(written.unwrap()));
+        store.compact(store.revision()).await.unwrap();
+    }
+    // One round may be unfreed, and another one on top of it.
+    let versions = store.stats().versions;
+    assert!(versions <= (3 * WRITERS * KEYS) as u64, "{versions} versions are held");
 }

@@ -124,3 +124,47 @@ async fn requests_beyond_a_limit_are_refused() {
     assert_eq!(store.txn(heavy).await.unwrap_err().kind(), ErrorKind::Invalid);
     assert_eq!(store.range(KeyRange::key("")).unwrap_err().kind(), ErrorKind::Invalid);
 }
+
+#[tokio::test]
+async fn each_answer_in_a_transaction_has_the_revision_after_its_operation() {
+    let (store, _) = open_memory().await;
+    put(&store, "a", "1").await; // 2
+    let txn = Txn::new()
+        .then(Op::get("a"))
+        .then(Op::delete(KeyRange::key("none")))
+        .then(Op::put("b", "1"))
+        .then(Op::get("a"))
+        .then(Op::Range(RangeRequest::new(KeyRange::all()).at(2)))
+        .then(Op::delete(KeyRange::key("none")));
+    let answer = store.txn(txn).await.unwrap();
+    let revisions = answer.responses.iter().map(|response| match response {
+        OpResponse::Range(range) => range.revision,
+        OpResponse::Put(put) => put.revision,
+        OpResponse::Delete(delete) => delete.revision,
+        other => panic!("{other:?}"),
+    });
+    // As an etcd 3.4 answered.
+    assert_eq!((revisions.collect(), answer.revision), (vec![2, 2, 3, 3, 3, 3], 3));
+}
+
+#[tokio::test]
+async fn kept_values_count_as_if_they_were_given() {
+    let mut config = Config::default();
+    config.request_bytes = Config::REQUEST_BYTES.min;
+    let (store, driver) = Store::open(Arc::new(MemoryJournal::new()), config).await.unwrap();
+    tokio::spawn(driver);
+    let keep = |key: &'static str| {
+        let mut keep = PutRequest::new(key, "").lease(7);
+        keep.ignore_value = true;
+        keep
+    };
+    for key in ["a", "b", "c"] {
+        put(&store, key, &"v".repeat(500)).await;
+    }
+    let two = Txn::new().then(Op::Put(keep("a"))).then(Op::Put(keep("b")));
+    let three = two.clone().then(Op::Put(keep("c")));
+    let refused = store.txn(three).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Invalid);
+    assert!(refused.to_string().contains("1503 bytes"), "{refused}");
+    assert_eq!(store.txn(two).await.unwrap().revision, 5);
+}

@@ -124,3 +124,14 @@ async fn progress_comes_at_an_interval() {
     let zero = store.watch(request.progress_interval(Duration::ZERO));
     assert_eq!(zero.unwrap_err().kind(), ErrorKind::Invalid);
 }
+
+#[tokio::test]
+async fn a_watcher_that_ended_stays_ended() {
+    let (store, driver) = open_memory().await;
+    let mut watcher = store.watch(KeyRange::all()).unwrap();
+    driver.abort();
+    assert_eq!(watcher.next().await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
+    for _ in 0..3 {
+        assert!(watcher.next().await.is_none());
+    }
+}

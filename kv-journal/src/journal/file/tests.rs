@@ -304,42 +304,48 @@ fn trim_removes_whole_segments_and_survives_a_crash() {
 
 #[test]
 fn an_open_that_fails_on_a_full_disk_damages_nothing() {
-    let expected = batch(0, 12, 200);
-    for torn in [false, true] {
-        for room in 0..64 {
-            let disk = SimDisk::default();
-            let (mut log, _, tail) = take(&disk);
-            log.append(tail.epoch, 1, &expected).unwrap();
-            log.append(tail.epoch, 13, &batch(12, 3, 40)).unwrap();
-            drop(log);
-            let name = disk.names().pop().unwrap();
-            let cut = if torn { 1 } else { 0 };
-            disk.damage(&name, |content| content.truncate(content.len() - cut));
-            let whole = if torn { 0 } else { 3 };
-            let expected = [expected.clone(), batch(12, whole, 40)].concat();
-
-            let full = disk.used() - if torn { 3 * 60 - 1 } else { 0 };
-            disk.set_faults(Faults { capacity: Some(full + room), ..Faults::default() });
-            let (mut log, report) = open(&disk).unwrap();
-            assert_eq!(report.torn.is_some(), torn);
-            let fence = log.fence(tail.epoch + 1);
-            assert_eq!(fence.is_ok(), room >= 32, "{room} bytes of room");
-            if let Err(error) = fence {
-                assert_eq!(error.kind(), ErrorKind::Exhausted);
-                assert!(message(&error).contains("the disk is full: make room"), "{error}");
-                assert_eq!(payloads(&log), expected);
-            }
-            drop(log);
-            disk.crash(|| room % 2 == 0);
-
-            let (mut log, _, tail) = take(&disk);
-            assert_eq!(payloads(&log), expected);
-            log.append(tail.epoch, tail.next_seq, &batch(99, 1, 40)).unwrap();
-            drop(log);
-            let expected = [expected, batch(99, 1, 40)].concat();
-            assert_eq!(payloads(&open(&disk).unwrap().0), expected);
-        }
+    for room in 0..64 {
+        open_with_room(room, false);
+        open_with_room(room, true);
     }
+}
+
+/// Opens a journal, its last batch torn or not, with so many bytes of room for the new segment.
+fn open_with_room(room: usize, torn: bool) {
+    let disk = SimDisk::default();
+    let (mut log, _, tail) = take(&disk);
+    log.append(tail.epoch, 1, &batch(0, 12, 200)).unwrap();
+    let mut full = disk.used();
+    log.append(tail.epoch, 13, &batch(12, 3, 40)).unwrap();
+    drop(log);
+    if torn {
+        let name = disk.names().pop().unwrap();
+        disk.damage(&name, |content| content.truncate(content.len() - 1));
+    } else {
+        full = disk.used();
+    }
+    let mut expected = batch(0, 12, 200);
+    expected.extend(batch(12, if torn { 0 } else { 3 }, 40));
+
+    disk.set_faults(Faults { capacity: Some(full + room), ..Faults::default() });
+    let (mut log, report) = open(&disk).unwrap();
+    assert_eq!(report.torn.is_some(), torn);
+    let fence = log.fence(tail.epoch + 1);
+    assert_eq!(fence.is_ok(), room >= 32, "{room} bytes of room");
+    if let Err(error) = fence {
+        assert_eq!(error.kind(), ErrorKind::Exhausted);
+        assert!(message(&error).contains("the disk is full: make room"), "{error}");
+        assert_eq!(payloads(&log), expected);
+    }
+    drop(log);
+    disk.crash(|| room % 2 == 0);
+
+    let (mut log, _, tail) = take(&disk);
+    assert_eq!(payloads(&log), expected);
+    log.append(tail.epoch, tail.next_seq, &batch(99, 1, 40)).unwrap();
+    drop(log);
+    expected.extend(batch(99, 1, 40));
+    assert_eq!(payloads(&open(&disk).unwrap().0), expected);
 }
 
 #[test]
