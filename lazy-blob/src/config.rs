@@ -105,8 +105,10 @@ pub struct IndexConfig {
     pub max_entries: u64,
     /// Bytes of one path or link target.
     pub max_path_bytes: u64,
-    /// Bytes of one extended header.
+    /// Bytes of one extended header, and of the attributes that all those of one entry set.
     pub max_extension_bytes: u64,
+    /// Bytes of memory that all entries together take.
+    pub max_toc_bytes: u64,
 }
 
 impl Default for IndexConfig {
@@ -120,6 +122,7 @@ impl Default for IndexConfig {
             max_entries: Self::MAX_ENTRIES.default,
             max_path_bytes: Self::MAX_PATH_BYTES.default,
             max_extension_bytes: Self::MAX_EXTENSION_BYTES.default,
+            max_toc_bytes: Self::MAX_TOC_BYTES.default,
         }
     }
 }
@@ -148,6 +151,9 @@ impl IndexConfig {
     /// extended header.
     pub const MAX_EXTENSION_BYTES: Limit<u64> =
         Limit { default: 1 << 20, min: 1 << 10, max: 1 << 26 };
+    /// An entry takes some 300 bytes; paths and attributes, which global headers repeat for each
+    /// entry, may make it more. The default has room for three million plain ones.
+    pub const MAX_TOC_BYTES: Limit<u64> = Limit { default: 1 << 30, min: 1 << 10, max: 1 << 40 };
 
     pub(crate) fn check(&self) -> Result<()> {
         Self::SPAN_BYTES.check("span_bytes", self.span_bytes)?;
@@ -157,6 +163,7 @@ impl IndexConfig {
         Self::MAX_RATIO.check("max_ratio", self.max_ratio)?;
         Self::MAX_ENTRIES.check("max_entries", self.max_entries)?;
         Self::MAX_PATH_BYTES.check("max_path_bytes", self.max_path_bytes)?;
-        Self::MAX_EXTENSION_BYTES.check("max_extension_bytes", self.max_extension_bytes)
+        Self::MAX_EXTENSION_BYTES.check("max_extension_bytes", self.max_extension_bytes)?;
+        Self::MAX_TOC_BYTES.check("max_toc_bytes", self.max_toc_bytes)
     }
 }

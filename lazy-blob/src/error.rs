@@ -63,6 +63,15 @@ impl Error {
     }
 }
 
+impl Error {
+    /// The same error, whose sentence starts with the name of its object.
+    #[cfg(feature = "http")]
+    pub(crate) fn of(mut self, name: &str) -> Self {
+        self.message = format!("{name}: {}", self.message).into();
+        self
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)

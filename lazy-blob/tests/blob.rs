@@ -9,65 +9,15 @@
 
 mod support;
 
-use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use lazy_blob::{
-    Blob, Config, EntryKind, Error, ErrorKind, Fault, FaultSource, Index, IndexConfig,
-    MemorySource, Result, Source,
+    Blob, Config, EntryKind, Error, ErrorKind, Fault, Index, IndexConfig, MemorySource,
 };
 use proptest::prelude::*;
-use support::{Random, files, gzip, index, small_spans, tar};
-use tokio::sync::Notify;
-
-struct Layer {
-    files: Vec<(String, Vec<u8>)>,
-    archive: Vec<u8>,
-    blob: Bytes,
-    index: Arc<Index>,
-}
-
-fn layer(seed: u64, count: usize) -> Layer {
-    let files = files(&mut Random::new(seed), count, 50_000);
-    let archive = tar(&files);
-    let blob = Bytes::from(gzip(&archive, 6));
-    let index = Arc::new(index(&blob, &small_spans()));
-    assert!(index.span_count() > 4, "the tests want several spans");
-    Layer { files, archive, blob, index }
-}
-
-fn config(change: impl FnOnce(&mut Config)) -> Config {
-    let mut config = Config::default();
-    change(&mut config);
-    config
-}
-
-async fn open(source: impl Source + 'static, layer: &Layer, config: Config) -> Blob {
-    let (blob, driver) = Blob::open(Arc::new(source), layer.index.clone(), config).await.unwrap();
-    tokio::spawn(driver);
-    blob
-}
-
-impl Layer {
-    fn source(&self) -> MemorySource {
-        MemorySource::new(self.blob.clone())
-    }
-
-    fn faulty(
-        &self,
-        policy: impl Fn(&lazy_blob::ReadCall) -> Fault + Send + Sync + 'static,
-    ) -> FaultSource<MemorySource> {
-        FaultSource::new(self.source(), policy)
-    }
-}
-
-fn part(bytes: &[u8], range: &Range<u64>) -> Bytes {
-    Bytes::copy_from_slice(&bytes[range.start as usize..range.end as usize])
-}
+use support::layer::{Layer, config, layer, open, part};
+use support::{Random, files, gzip, index, tar};
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -192,117 +142,6 @@ async fn adjacent_spans_are_fetched_at_once_up_to_the_limit() {
     assert!((3..layer.index.span_count() as u64).contains(&requests), "{requests}");
 }
 
-/// Counts and holds back reads until it is told to go on.
-#[derive(Debug)]
-struct Gate {
-    inner: MemorySource,
-    open: Notify,
-    reads: AtomicU64,
-    running: Mutex<(u64, u64)>,
-}
-
-impl Gate {
-    fn new(layer: &Layer) -> Arc<Self> {
-        let (open, reads) = (Notify::new(), AtomicU64::new(0));
-        Arc::new(Self { inner: layer.source(), open, reads, running: Mutex::new((0, 0)) })
-    }
-
-    fn reads(&self) -> u64 {
-        self.reads.load(Ordering::SeqCst)
-    }
-}
-
-#[async_trait]
-impl Source for Gate {
-    async fn size(&self) -> Result<u64> {
-        self.inner.size().await
-    }
-
-    async fn read(&self, range: Range<u64>) -> Result<Bytes> {
-        self.reads.fetch_add(1, Ordering::SeqCst);
-        {
-            let mut running = self.running.lock().unwrap();
-            running.0 += 1;
-            running.1 = running.1.max(running.0);
-        }
-        self.open.notified().await;
-        self.running.lock().unwrap().0 -= 1;
-        self.inner.read(range).await
-    }
-}
-
-async fn settle() {
-    for _ in 0..50 {
-        tokio::task::yield_now().await;
-    }
-}
-
-#[tokio::test]
-async fn readers_of_one_span_share_one_fetch() {
-    let layer = layer(3, 20);
-    let gate = Gate::new(&layer);
-    let blob = open(Arc::clone(&gate), &layer, Config::default()).await;
-    let readers: Vec<_> = (0..20_u64)
-        .map(|at| {
-            let blob = blob.clone();
-            tokio::spawn(async move { blob.read_at(at..at + 10).await })
-        })
-        .collect();
-    settle().await;
-    assert_eq!(gate.reads(), 1);
-    gate.open.notify_one();
-    for (at, reader) in readers.into_iter().enumerate() {
-        assert_eq!(reader.await.unwrap().unwrap(), layer.archive[at..at + 10]);
-    }
-    assert_eq!((gate.reads(), blob.stats().spans_decoded), (1, 1));
-}
-
-#[tokio::test]
-async fn fetches_are_bounded() {
-    let layer = layer(4, 30);
-    let gate = Gate::new(&layer);
-    let config = config(|config| (config.fetches, config.fetch_bytes) = (2, 1));
-    let blob = open(Arc::clone(&gate), &layer, config).await;
-    let size = layer.archive.len() as u64;
-    let read = tokio::spawn({
-        let blob = blob.clone();
-        async move { blob.read_at(0..size).await }
-    });
-    while !read.is_finished() {
-        settle().await;
-        gate.open.notify_one();
-    }
-    assert!(read.await.unwrap().unwrap() == layer.archive);
-    assert_eq!(gate.running.lock().unwrap().1, 2);
-    assert_eq!(gate.reads(), layer.index.span_count() as u64);
-}
-
-#[tokio::test]
-async fn a_dropped_read_is_not_fetched_and_harms_no_other() {
-    let layer = layer(5, 30);
-    let gate = Gate::new(&layer);
-    let config = config(|config| (config.fetches, config.fetch_bytes) = (1, 1));
-    let blob = open(Arc::clone(&gate), &layer, config).await;
-    let spans = layer.index.span_count();
-    let at = |number: usize| layer.index.span(number).unwrap().uncompressed.start;
-    let read = |number: usize| {
-        let (blob, start) = (blob.clone(), at(number));
-        tokio::spawn(async move { blob.read_at(start..start + 1).await })
-    };
-    let (first, given_up, last) = (read(0), read(2), read(spans - 1));
-    settle().await;
-    given_up.abort();
-    settle().await;
-    for _ in 0..spans {
-        gate.open.notify_one();
-        settle().await;
-    }
-    assert_eq!(first.await.unwrap().unwrap(), layer.archive[..1]);
-    assert_eq!(last.await.unwrap().unwrap(), layer.archive[at(spans - 1) as usize..][..1]);
-    assert_eq!(gate.reads(), 2, "the read that was given up was still in the queue");
-    assert!(blob.read_at(at(2)..at(2)).await.unwrap().is_empty());
-}
-
 #[tokio::test]
 async fn wrong_bytes_are_fetched_again_and_then_refused() {
     let layer = layer(6, 20);
@@ -359,59 +198,6 @@ async fn a_source_that_fails_is_told_and_asked_again() {
     let blob = open(source, &layer, Config::default()).await;
     assert_eq!(blob.read_at(0..9).await.unwrap_err().kind(), ErrorKind::Unavailable);
     assert_eq!(blob.read_at(0..9).await.unwrap(), layer.archive[..9]);
-}
-
-#[tokio::test]
-async fn a_changed_source_ends_the_driver() {
-    let layer = layer(10, 20);
-    let source = Arc::new(layer.faulty(|_| Fault::Error(ErrorKind::Changed)));
-    let opened = Blob::open(source, layer.index.clone(), Config::default()).await;
-    let (blob, driver) = opened.unwrap();
-    let driver = tokio::spawn(driver);
-    assert_eq!(blob.read_at(0..9).await.unwrap_err().kind(), ErrorKind::Changed);
-    assert_eq!(driver.await.unwrap().unwrap_err().kind(), ErrorKind::Changed);
-    let closed = blob.read_at(0..9).await.unwrap_err();
-    assert_eq!(closed.kind(), ErrorKind::Closed);
-    let cause = std::error::Error::source(&closed).unwrap().downcast_ref::<Error>().unwrap();
-    assert_eq!(cause.kind(), ErrorKind::Changed);
-}
-
-#[tokio::test]
-async fn no_call_hangs_without_its_driver() {
-    let layer = layer(11, 20);
-    let gate = Gate::new(&layer);
-    let opened = Blob::open(gate.clone(), layer.index.clone(), Config::default()).await;
-    let (blob, driver) = opened.unwrap();
-    let driver = tokio::spawn(driver);
-    gate.open.notify_one();
-    assert!(blob.read_at(0..9).await.is_ok());
-    let last = layer.archive.len() as u64;
-    let waiting: Vec<_> = (0..40)
-        .map(|_| {
-            let blob = blob.clone();
-            tokio::spawn(async move { blob.read_at(last - 9..last).await })
-        })
-        .collect();
-    settle().await;
-    driver.abort();
-    for read in waiting {
-        assert_eq!(read.await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
-    }
-    let cached = blob.read_at(0..9).await.unwrap_err();
-    assert_eq!(cached.kind(), ErrorKind::Closed, "cached or not, a closed blob says so");
-}
-
-#[tokio::test]
-async fn the_driver_ends_with_the_last_handle() {
-    let layer = layer(12, 20);
-    let opened = Blob::open(Arc::new(layer.source()), layer.index.clone(), Config::default()).await;
-    let (blob, driver) = opened.unwrap();
-    let driver = tokio::spawn(driver);
-    let clone = blob.clone();
-    drop(blob);
-    assert!(clone.read_at(0..9).await.is_ok());
-    drop(clone);
-    driver.await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -509,4 +295,27 @@ async fn a_table_of_contents_that_lies_is_found_out() {
         let read = blob.read(path, 0..9).await;
         assert_eq!(read.as_ref().err().map(Error::kind), kind, "{read:?}");
     }
+}
+
+/// `g` between the extended header of an entry and the entry, which git and pax don't write.
+#[tokio::test]
+async fn a_global_header_among_an_entrys_headers() {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (kind, path, content) in [
+        (tar::EntryType::XHeader, "x", "14 path=d/file\n"),
+        (tar::EntryType::XGlobalHeader, "g", "14 comment=abc\n"),
+        (tar::EntryType::Regular, "short", "content"),
+    ] {
+        let content = content.replace("14 path", "15 path").replace("14 comm", "15 comm");
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(kind);
+        header.set_size(content.len() as u64);
+        builder.append_data(&mut header, path, content.as_bytes()).unwrap();
+    }
+    let archive = builder.into_inner().unwrap();
+    let index = Arc::new(index(&archive, &IndexConfig::default()));
+    let source = Arc::new(MemorySource::new(archive));
+    let (blob, driver) = Blob::open(source, index, Config::default()).await.unwrap();
+    tokio::spawn(driver);
+    assert_eq!(blob.read("d/file", 0..7).await.unwrap(), "content");
 }

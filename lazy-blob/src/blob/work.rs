@@ -33,16 +33,21 @@ pub(super) struct Work {
     wants: mpsc::Receiver<Want>,
     /// Who waits for which span.
     flights: HashMap<usize, Vec<Reply>>,
-    /// Runs of adjacent spans to fetch.
-    queued: VecDeque<Range<usize>>,
+    /// What is to be fetched.
+    queued: VecDeque<Run>,
     running: FuturesUnordered<Pin<Box<dyn Future<Output = Fetched> + Send>>>,
     /// Spans whose bytes are here.
     decoding: VecDeque<Compressed>,
 }
 
-struct Fetched {
-    run: Range<usize>,
+/// Adjacent spans to fetch at once, and how often they came wrong.
+struct Run {
+    spans: Range<usize>,
     attempt: u32,
+}
+
+struct Fetched {
+    run: Run,
     answer: Result<Bytes>,
 }
 
@@ -71,28 +76,44 @@ impl Work {
 
     /// Works until every handle is gone and what they asked for is done.
     pub(super) async fn run(mut self) -> Result<()> {
-        let mut open = true;
-        while open || !self.flights.is_empty() {
+        let (mut open, mut accepted) = (true, 0);
+        loop {
             self.start_fetches();
-            // Held back here, callers wait in the channel, which is bounded.
-            let accepting = open && self.queued.len() < self.shared.config.queue;
+            if !open && self.flights.is_empty() {
+                return Ok(());
+            }
+            // Held back here, callers wait in the channel, which is bounded; and however many come,
+            // what is here gets decoded.
+            let queue = self.shared.config.queue;
+            let idle = self.decoding.is_empty();
+            let accepting = open && self.queued.len() < queue && (idle || accepted < queue);
             tokio::select! {
                 biased;
+                Some(fetched) = self.running.next() => self.receive(fetched)?,
                 want = self.wants.recv(), if accepting => match want {
-                    Some(want) => self.accept(want),
+                    Some(want) => {
+                        self.accept(want);
+                        accepted += 1;
+                    }
                     None => open = false,
                 },
-                Some(fetched) = self.running.next() => self.receive(fetched)?,
-                () = yield_once(), if !self.decoding.is_empty() => self.decode_one(),
+                () = std::future::ready(()), if !idle => {
+                    self.decode_one();
+                    accepted = 0;
+                    yield_once().await;
+                }
             }
         }
-        Ok(())
     }
 
     /// Joins flights that are under way and queues runs for what is not.
     fn accept(&mut self, want: Want) {
         for (number, reply) in (want.first..).zip(want.replies) {
             if let Some(waiters) = self.flights.get_mut(&number) {
+                if waiters.len() == waiters.capacity() {
+                    // Those who gave up leave before the list grows.
+                    waiters.retain(|reply| !reply.is_closed());
+                }
                 waiters.push(reply);
             } else if let Some(span) = self.shared.cache.lock().get(number) {
                 // Decoded since the handle looked; it may have given up, which is fine.
@@ -106,24 +127,29 @@ impl Work {
 
     /// Adds a span to the last run if it is adjacent and the run stays within the limit.
     fn enqueue(&mut self, number: usize) {
-        if let Some(last) = self.queued.back_mut()
-            && last.end == number
-            && self.shared.fetch_length(&(last.start..number + 1)) <= self.shared.config.fetch_bytes
+        let limit = self.shared.config.fetch_bytes;
+        if let Some(Run { spans, attempt: 0 }) = self.queued.back_mut()
+            && spans.end == number
+            && self.shared.fetch_length(&(spans.start..number + 1)) <= limit
         {
-            last.end = number + 1;
+            spans.end = number + 1;
         } else {
-            self.queued.push_back(number..number + 1);
+            self.queued.push_back(Run { spans: number..number + 1, attempt: 0 });
         }
     }
 
+    /// Starts what the limit allows. A source that is faster than decoding waits for it, so that
+    /// not more than two rounds of fetches are held.
     fn start_fetches(&mut self) {
-        while self.running.len() < self.shared.config.fetches
+        let fetches = self.shared.config.fetches;
+        while self.running.len() < fetches
+            && self.decoding.len() < fetches
             && let Some(run) = self.queued.pop_front()
         {
-            if self.is_wanted(&run) {
-                self.start_fetch(run, 0);
+            if self.is_wanted(&run.spans) {
+                self.start_fetch(run);
             } else {
-                run.for_each(|number| drop(self.flights.remove(&number)));
+                run.spans.for_each(|number| drop(self.flights.remove(&number)));
             }
         }
     }
@@ -134,12 +160,11 @@ impl Work {
             .any(|waiters| waiters.iter().any(|reply| !reply.is_closed()))
     }
 
-    fn start_fetch(&mut self, run: Range<usize>, attempt: u32) {
-        let (source, range) = (Arc::clone(&self.source), self.shared.fetch_range(&run));
+    fn start_fetch(&mut self, run: Run) {
+        let (source, range) = (Arc::clone(&self.source), self.shared.fetch_range(&run.spans));
         add(&self.shared.counters.requests, 1);
-        self.running.push(Box::pin(async move {
-            Fetched { run, attempt, answer: source.read(range).await }
-        }));
+        self.running
+            .push(Box::pin(async move { Fetched { run, answer: source.read(range).await } }));
     }
 
     /// Cuts an answer into its spans.
@@ -147,24 +172,24 @@ impl Work {
     /// # Errors
     ///
     /// [`Changed`](ErrorKind::Changed), which no later read can mend: it ends the driver.
-    fn receive(&mut self, Fetched { run, attempt, answer }: Fetched) -> Result<()> {
+    fn receive(&mut self, Fetched { run, answer }: Fetched) -> Result<()> {
         let bytes = match answer {
             Ok(bytes) => bytes,
-            Err(error) => return self.fail_run(run, &error),
+            Err(error) => return self.fail_run(run.spans, &error),
         };
         add(&self.shared.counters.bytes_fetched, bytes.len() as u64);
-        let range = self.shared.fetch_range(&run);
+        let range = self.shared.fetch_range(&run.spans);
         if bytes.len() as u64 != range.end - range.start {
             let error = wrong_length(&range, bytes.len());
-            self.try_again(run, attempt, &error);
+            self.try_again(run, &error);
             return Ok(());
         }
-        for number in run {
+        for number in run.spans {
             let span = self.shared.fetch_range(&(number..number + 1));
             let at = |offset: u64| usize::try_from(offset - range.start).unwrap_or(usize::MAX);
             // Within `bytes`, since the run's range covers each of its spans.
             let bytes = bytes.slice(at(span.start)..at(span.end));
-            self.decoding.push_back(Compressed { number, attempt, bytes });
+            self.decoding.push_back(Compressed { number, attempt: run.attempt, bytes });
         }
         Ok(())
     }
@@ -181,13 +206,13 @@ impl Work {
         Ok(())
     }
 
-    /// After wrong bytes: once more, or tell.
-    fn try_again(&mut self, run: Range<usize>, attempt: u32, error: &Error) {
+    /// After wrong bytes: once more before all else, or tell.
+    fn try_again(&mut self, Run { spans, attempt }: Run, error: &Error) {
         add(&self.shared.counters.digest_failures, 1);
         if attempt < self.shared.config.retries {
-            self.start_fetch(run, attempt + 1);
+            self.queued.push_front(Run { spans, attempt: attempt + 1 });
         } else {
-            run.for_each(|number| self.answer(number, &Err(error.clone())));
+            spans.for_each(|number| self.answer(number, &Err(error.clone())));
         }
     }
 
@@ -202,7 +227,9 @@ impl Work {
                 self.shared.cache.lock().insert(number, span.clone());
                 self.answer(number, &Ok(span));
             }
-            Err(error) => self.try_again(number..number + 1, attempt, &error),
+            Err(error) => {
+                self.try_again(Run { spans: number..number + 1, attempt }, &error);
+            }
         }
     }
 

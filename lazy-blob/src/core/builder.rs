@@ -112,7 +112,7 @@ impl IndexBuilder {
     /// As [`push`](Self::push); [`Corrupt`](ErrorKind::Corrupt) where the blob is not complete.
     pub fn finish(mut self) -> Result<Index> {
         self.check_failed()?;
-        self.detect(true)?;
+        self.detect()?;
         let (compression, spans) = match self.spans {
             Spans::Gzip(spans) => (Compression::Gzip, spans.finish()?),
             Spans::Plain(spans) => (Compression::None, spans.finish()),
@@ -136,19 +136,23 @@ impl IndexBuilder {
     fn push_inner(&mut self, bytes: &[u8]) -> Result<()> {
         self.compressed_bytes += bytes.len() as u64;
         self.blob.update(bytes);
-        if let Spans::Unknown(head) = &mut self.spans {
-            head.extend_from_slice(bytes);
-            return self.detect(false);
+        let Spans::Unknown(head) = &mut self.spans else {
+            return self.forward(bytes);
+        };
+        let (more, rest) = bytes.split_at(bytes.len().min(ZSTD_MAGIC.len() - head.len()));
+        head.extend_from_slice(more);
+        if head.len() == ZSTD_MAGIC.len() {
+            self.detect()?;
         }
-        self.forward(bytes)
+        self.forward(rest)
     }
 
     /// Tells the format from the first four bytes, or from fewer at the end.
-    fn detect(&mut self, at_end: bool) -> Result<()> {
+    fn detect(&mut self) -> Result<()> {
         let Spans::Unknown(head) = &mut self.spans else {
             return Ok(());
         };
-        if head.is_empty() || (head.len() < ZSTD_MAGIC.len() && !at_end) {
+        if head.is_empty() {
             return Ok(());
         }
         let head = std::mem::take(head);

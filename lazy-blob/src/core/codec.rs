@@ -10,13 +10,14 @@
 //! ```
 
 use bytes::Bytes;
-use zlib_rs::{Deflate, DeflateFlush, Inflate, InflateFlush, Status, compress_bound};
+use zlib_rs::{Deflate, DeflateFlush, Status, compress_bound};
 
 use super::digest::Digest;
 use super::entry::{Entry, EntryKind, Xattr};
 use super::index::{Compression, Index, Parts};
+use super::path::is_normal;
 use super::spans::{Span, Start};
-use super::window::Window;
+use super::window::{Window, unpack};
 use super::wire::{Reader, Writer};
 use crate::config::IndexConfig;
 use crate::error::{Error, ErrorKind, Result};
@@ -70,8 +71,10 @@ impl Index {
     ///
     /// [`Unsupported`](ErrorKind::Unsupported) for another version,
     /// [`Corrupt`](ErrorKind::Corrupt) for damaged bytes or what is no index,
-    /// [`Exhausted`](ErrorKind::Exhausted) beyond a limit.
+    /// [`Exhausted`](ErrorKind::Exhausted) beyond a limit,
+    /// [`Invalid`](ErrorKind::Invalid) for a setting out of its range.
     pub fn decode_with(bytes: &[u8], config: &IndexConfig) -> Result<Self> {
+        config.check()?;
         let bytes = verified(bytes)?;
         let mut reader = Reader::new(Bytes::copy_from_slice(bytes));
         let parts = read_parts(&mut reader).ok_or_else(damaged)?;
@@ -143,21 +146,16 @@ fn read_parts(reader: &mut Reader) -> Option<Parts> {
 fn check_limits(parts: &Parts, config: &IndexConfig) -> Result<()> {
     let longest = |span: &Span| (span.in_end - span.in_start).max(span.out_end - span.out_start);
     let span = parts.spans.iter().map(longest).max().unwrap_or(0);
-    let over = |what, seen, limit| {
-        let message = format!("index: {what} is {seen}, the limit is {limit}: raise it if trusted");
-        Err(Error::new(ErrorKind::Exhausted, message))
-    };
-    if span > config.max_span_bytes {
-        return over("the longest span (max_span_bytes)", span, config.max_span_bytes);
+    at_most("max_span_bytes", span, config.max_span_bytes)?;
+    at_most("max_blob_bytes", parts.uncompressed_bytes, config.max_blob_bytes)
+}
+
+fn at_most(field: &str, seen: u64, limit: u64) -> Result<()> {
+    if seen <= limit {
+        return Ok(());
     }
-    if parts.uncompressed_bytes > config.max_blob_bytes {
-        return over(
-            "the archive (max_blob_bytes)",
-            parts.uncompressed_bytes,
-            config.max_blob_bytes,
-        );
-    }
-    Ok(())
+    let message = format!("index: needs {field} of {seen}, it is {limit}: raise it if trusted");
+    Err(Error::new(ErrorKind::Exhausted, message))
 }
 
 /// Start (0 plain, 1 member, 8 + bits for a block) | compressed length | uncompressed length |
@@ -233,15 +231,19 @@ fn put_toc(writer: &mut Writer, entries: &[Entry]) -> Result<()> {
 }
 
 fn read_toc(reader: &mut Reader, config: &IndexConfig, archive: u64) -> Result<Vec<Entry>> {
-    let mut toc = Reader::new(unpack_toc(reader).ok_or_else(damaged)?);
+    let (packing, length, stored) = read_packed_toc(reader).ok_or_else(damaged)?;
+    at_most("max_toc_bytes", length, config.max_toc_bytes)?;
+    let mut toc = Reader::new(unpack_toc(packing, length, stored).ok_or_else(damaged)?);
     let mut entries = Vec::new();
-    let mut before = 0;
+    let (mut before, mut memory) = (0, 0);
     while !toc.is_empty() {
-        if entries.len() as u64 >= config.max_entries {
-            let message = "index: more entries than max_entries: raise it if it is trusted";
-            return Err(Error::new(ErrorKind::Exhausted, message));
-        }
-        let entry = read_entry(&mut toc, before).ok_or_else(damaged)?;
+        at_most("max_entries", entries.len() as u64 + 1, config.max_entries)?;
+        let mut entry = read_entry(&mut toc, before).ok_or_else(damaged)?;
+        entry.xattrs = read_xattrs(&mut toc, memory, config)?;
+        let longest = entry.path.len().max(entry.link_target.len());
+        at_most("max_path_bytes", longest as u64, config.max_path_bytes)?;
+        memory += entry.memory();
+        at_most("max_toc_bytes", memory, config.max_toc_bytes)?;
         before = entry.content().end;
         if before > archive {
             return Err(damaged());
@@ -251,17 +253,17 @@ fn read_toc(reader: &mut Reader, config: &IndexConfig, archive: u64) -> Result<V
     Ok(entries)
 }
 
-fn unpack_toc(reader: &mut Reader) -> Option<Bytes> {
-    let packing = reader.byte()?;
-    let length = reader.number()?;
-    let stored = reader.number().and_then(|length| reader.raw(length))?;
+fn read_packed_toc(reader: &mut Reader) -> Option<(u8, u64, Bytes)> {
+    let (packing, length) = (reader.byte()?, reader.number()?);
+    Some((packing, length, reader.number().and_then(|length| reader.raw(length))?))
+}
+
+fn unpack_toc(packing: u8, length: u64, stored: Bytes) -> Option<Bytes> {
     match packing {
         STORED if length == stored.len() as u64 => Some(stored),
         DEFLATED if length <= (stored.len() as u64).saturating_mul(MAX_TOC_RATIO) => {
             let mut toc = vec![0; usize::try_from(length).ok()?];
-            let status =
-                Inflate::new(false, 15).decompress(&stored, &mut toc, InflateFlush::Finish);
-            (status == Ok(Status::StreamEnd)).then(|| toc.into())
+            unpack(&stored, &mut toc).then(|| toc.into())
         }
         _ => None,
     }
@@ -298,10 +300,10 @@ fn read_entry(reader: &mut Reader, before: u64) -> Option<Entry> {
         1 => true,
         _ => return None,
     };
-    let path = reader.string()?;
+    let path = reader.string().filter(|path| is_normal(path))?;
     let header_offset = before.checked_add(reader.number()?)?;
     let offset = header_offset.checked_add(reader.number()?)?;
-    let size = reader.number()?;
+    let size = reader.number().filter(|&size| size == 0 || kind.has_content())?;
     offset.checked_add(size)?;
     Some(Entry {
         path,
@@ -315,21 +317,21 @@ fn read_entry(reader: &mut Reader, before: u64) -> Option<Entry> {
         user: reader.string()?,
         group: reader.string()?,
         mtime: reader.signed()?,
-        mtime_nanos: reader.small()?,
+        mtime_nanos: reader.small().filter(|&nanos| nanos < 1_000_000_000)?,
         link_target: reader.string()?,
         device: (reader.small()?, reader.small()?),
-        xattrs: read_xattrs(reader)?,
+        xattrs: Vec::new(),
         global,
     })
 }
 
-fn read_xattrs(reader: &mut Reader) -> Option<Vec<Xattr>> {
-    let count = reader.number()?;
-    let mut xattrs = Vec::new();
-    for _ in 0..count {
-        xattrs.push(Xattr { name: reader.string()?, value: reader.string()? });
-    }
-    Some(xattrs)
+/// The attributes of an entry, where those before it take `memory` bytes.
+fn read_xattrs(reader: &mut Reader, memory: u64, config: &IndexConfig) -> Result<Vec<Xattr>> {
+    let count = reader.number().ok_or_else(damaged)?;
+    let needed = count.saturating_mul(size_of::<Xattr>() as u64).saturating_add(memory);
+    at_most("max_toc_bytes", needed, config.max_toc_bytes)?;
+    let xattr = |_| Some(Xattr { name: reader.string()?, value: reader.string()? });
+    (0..count).map(xattr).collect::<Option<_>>().ok_or_else(damaged)
 }
 
 /// The tar type bytes, which are ASCII or nearly always so; others are shifted out of their way.

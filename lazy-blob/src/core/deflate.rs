@@ -7,8 +7,8 @@
 use std::ffi::c_int;
 
 use libz_rs_sys::{
-    Z_BLOCK, Z_BUF_ERROR, Z_OK, Z_STREAM_END, inflate, inflateEnd, inflateInit2_, inflateReset,
-    uInt, z_stream, zlibVersion,
+    Z_BLOCK, Z_BUF_ERROR, Z_MEM_ERROR, Z_OK, Z_STREAM_END, inflate, inflateEnd, inflateInit2_,
+    inflateReset, uInt, z_stream, zlibVersion,
 };
 
 use super::gzip::corrupt;
@@ -39,13 +39,16 @@ pub(super) struct Step {
 
 /// A raw deflate stream in the making.
 pub(super) struct BlockInflate {
-    // In a box, since the state behind `stream.state` may refer back to the stream.
+    // In a box, so that it has one address for life: zlib's implementations may keep it in the
+    // state behind `stream.state` and compare, as the original does.
     stream: Box<z_stream>,
 }
 
-// SAFETY: the pointers in `stream` lead to its own state, which nothing else can reach, and to
-// the slices of a call, which are gone between calls (`step` resets them). Neither belongs to a
-// thread.
+// SAFETY: between calls the only pointers of `stream` that are set are `state`, a heap allocation
+// that nothing else can reach, `msg`, a static text, and the functions of Rust's global allocator,
+// which any thread may call (`step` resets the others). The state remembers the slices of the
+// last call, but `inflate` replaces them by the new call's before it reads, and reset and end
+// don't read them.
 unsafe impl Send for BlockInflate {}
 
 impl BlockInflate {
@@ -81,8 +84,10 @@ impl BlockInflate {
         // No pointer to a caller's slice stays behind.
         (stream.next_in, stream.avail_in) = (std::ptr::null_mut(), 0);
         (stream.next_out, stream.avail_out) = (std::ptr::null_mut(), 0);
-        if !matches!(code, Z_OK | Z_STREAM_END | Z_BUF_ERROR) {
-            return Err(corrupt("deflate data is invalid"));
+        match code {
+            Z_OK | Z_STREAM_END | Z_BUF_ERROR => {}
+            Z_MEM_ERROR => return Err(out_of_memory()),
+            _ => return Err(corrupt("deflate data is invalid")),
         }
         Ok(Step {
             consumed: given.saturating_sub(left) as usize,

@@ -70,13 +70,30 @@ pub struct Entry {
     pub link_target: Box<[u8]>,
     /// Major and minor number of a device.
     pub device: (u32, u32),
-    /// Extended attributes, in the order of the archive.
+    /// Extended attributes, sorted by name.
     pub xattrs: Vec<Xattr>,
     /// Whether a PAX global header, which lies elsewhere, had a say in it.
     pub(crate) global: bool,
 }
 
+impl EntryKind {
+    /// Go's `archive/tar` ignores the size of the other types, and so do the tools that unpack
+    /// layers.
+    pub(super) fn has_content(self) -> bool {
+        matches!(self, Self::Regular | Self::Sparse | Self::Other(_))
+    }
+}
+
 impl Entry {
+    /// About how many bytes of memory it takes.
+    pub(super) fn memory(&self) -> u64 {
+        let texts = [&self.path, &self.user, &self.group, &self.link_target];
+        let texts = texts.iter().map(|text| text.len()).sum::<usize>();
+        let xattr = |it: &Xattr| size_of::<Xattr>() + it.name.len() + it.value.len();
+        let xattrs = self.xattrs.iter().map(xattr).sum::<usize>();
+        (size_of::<Self>() + texts + xattrs) as u64
+    }
+
     /// The path as text, with what is no UTF-8 replaced.
     #[must_use]
     pub fn path_lossy(&self) -> Cow<'_, str> {

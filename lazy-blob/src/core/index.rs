@@ -12,6 +12,9 @@ use super::resume::{self, From};
 use super::spans::{Span, Start};
 use crate::error::{Error, ErrorKind, Result};
 
+/// Hard links in a chain. Writers link to the file itself; Linux follows 40 symbolic links.
+const MAX_LINKS: usize = 40;
+
 /// How the blob is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -123,18 +126,20 @@ impl Index {
         self.number_before(&path, u32::MAX).and_then(|number| self.numbered(number))
     }
 
-    /// The entry whose content `path` names: as [`entry`](Self::entry), with hard links followed.
+    /// The entry whose content `path` names: as [`entry`](Self::entry), with hard links followed,
+    /// at most 40 in a chain.
     #[must_use]
     pub fn resolve(&self, path: impl AsRef<[u8]>) -> Option<&Entry> {
         let mut number = self.number_before(&normalise(path.as_ref()), u32::MAX)?;
-        loop {
+        for _ in 0..=MAX_LINKS {
             let entry = self.numbered(number)?;
             if entry.kind != EntryKind::HardLink {
                 return Some(entry);
             }
-            // A hard link names an entry before it, so this ends.
+            // A hard link names an entry before it, so there are no circles.
             number = self.number_before(&normalise(&entry.link_target), number)?;
         }
+        None
     }
 
     /// The number of spans.
@@ -205,7 +210,8 @@ impl Span {
     fn decode(&self, compressed: &Bytes) -> Result<Bytes> {
         let window;
         let from = match &self.start {
-            Start::Plain => return Ok(compressed.clone()),
+            // A copy, since what is shared is a part of a larger fetch, which a cache would hold.
+            Start::Plain => return Ok(Bytes::copy_from_slice(compressed)),
             Start::Member => From::Member,
             Start::Block { bits, window: packed } => {
                 window = packed.unpack()?;

@@ -21,7 +21,7 @@ pub(super) fn normalise(path: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(parts.join(&b'/'))
 }
 
-fn is_normal(path: &[u8]) -> bool {
+pub(super) fn is_normal(path: &[u8]) -> bool {
     path.is_empty()
         || path.split(|&byte| byte == b'/').all(|part| !matches!(part, b"" | b"." | b".."))
 }

@@ -411,7 +411,10 @@ pub(super) struct PlainSpans {
 impl PlainSpans {
     pub(super) fn new(config: &IndexConfig) -> Self {
         Self {
-            span_bytes: config.span_bytes.min(config.span_compressed_bytes),
+            span_bytes: config
+                .span_bytes
+                .min(config.span_compressed_bytes)
+                .min(config.max_span_bytes),
             max_blob_bytes: config.max_blob_bytes,
             total: 0,
             start: 0,

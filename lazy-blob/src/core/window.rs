@@ -63,18 +63,11 @@ impl Window {
     /// [`Corrupt`](ErrorKind::Corrupt) where an index's bytes are no window.
     pub(super) fn unpack(&self) -> Result<Vec<u8>> {
         let mut content = vec![0; usize::from(self.length)];
-        if self.length > 0 {
-            let status = Inflate::new(false, 15).decompress(
-                &self.packed,
-                &mut content,
-                InflateFlush::Finish,
-            );
-            if status != Ok(Status::StreamEnd) {
-                let message = "index: a checkpoint's window is damaged: build the index again";
-                return Err(Error::new(ErrorKind::Corrupt, message));
-            }
+        if self.length == 0 || unpack(&self.packed, &mut content) {
+            return Ok(content);
         }
-        Ok(content)
+        let message = "index: a checkpoint's window is damaged: build the index again";
+        Err(Error::new(ErrorKind::Corrupt, message))
     }
 }
 
@@ -102,6 +95,13 @@ pub(super) fn needed(window: &[u8], bits: u8, data: &[u8], real: &[u8]) -> Resul
         }
     }
     Ok(needed)
+}
+
+/// Whether `packed` is a raw deflate stream that fills `out` exactly.
+pub(super) fn unpack(packed: &[u8], out: &mut [u8]) -> bool {
+    let mut inflate = Inflate::new(false, 15);
+    inflate.decompress(packed, out, InflateFlush::Finish) == Ok(Status::StreamEnd)
+        && inflate.total_out() == out.len() as u64
 }
 
 fn deflate(bytes: &[u8]) -> Result<Vec<u8>> {

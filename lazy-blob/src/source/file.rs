@@ -44,15 +44,13 @@ impl FileSource {
     /// where it is no regular file or may not be read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
+        // Before it is opened too, since to open a pipe is to wait for its writer.
+        std::fs::metadata(&path)
+            .map_err(|error| failed(&path, error))
+            .and_then(|metadata| check_regular(&path, &metadata))?;
         let file = File::open(&path).map_err(|error| failed(&path, error))?;
         let metadata = file.metadata().map_err(|error| failed(&path, error))?;
-        if !metadata.is_file() {
-            let path = path.display();
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                format!("{path} is no regular file: name the blob's file"),
-            ));
-        }
+        check_regular(&path, &metadata)?;
         let (size, modified) = version(&metadata);
         Ok(Self { inner: Arc::new(Inner { file, path, size, modified }) })
     }
@@ -94,6 +92,14 @@ impl Inner {
             format!("{path} was written since it was opened: index it again"),
         ))
     }
+}
+
+fn check_regular(path: &Path, metadata: &Metadata) -> Result<()> {
+    if metadata.is_file() {
+        return Ok(());
+    }
+    let message = format!("{} is no regular file: name the blob's file", path.display());
+    Err(Error::new(ErrorKind::Invalid, message))
 }
 
 fn version(metadata: &Metadata) -> (u64, Option<SystemTime>) {

@@ -1,6 +1,8 @@
 //! Archives for the tests, written by other crates.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub(crate) mod layer;
+
 use std::io::Write;
 
 use flate2::{Compression, GzBuilder, write::GzEncoder};

@@ -1,5 +1,7 @@
 //! PAX extended headers: records of `length key=value\n`.
 
+use std::collections::BTreeMap;
+
 use crate::error::{Error, ErrorKind, Result};
 
 /// What extended headers say about the entry after them; `None` leaves the header's own field.
@@ -13,7 +15,9 @@ pub(super) struct Overrides {
     pub(super) user: Option<Vec<u8>>,
     pub(super) group: Option<Vec<u8>>,
     pub(super) mtime: Option<(i64, u32)>,
-    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Bytes of all records that set one of `xattrs`, replaced ones too.
+    pub(super) xattr_bytes: u64,
     pub(super) sparse: bool,
 }
 
@@ -49,8 +53,8 @@ impl Overrides {
 
     fn set_extension(&mut self, key: &[u8], value: &[u8]) {
         if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
-            self.xattrs.retain(|(known, _)| known != name);
-            self.xattrs.push((name.to_vec(), value.to_vec()));
+            self.xattr_bytes += (key.len() + value.len()) as u64;
+            self.xattrs.insert(name.to_vec(), value.to_vec());
         }
         self.sparse |= key.starts_with(b"GNU.sparse.");
     }
@@ -147,7 +151,7 @@ mod tests {
         assert_eq!(read.path.as_deref(), Some(b"ab".as_slice()));
         assert_eq!(read.mtime, Some((-2, 750_000_000)));
         assert_eq!(read.size, Some(7));
-        assert_eq!(read.xattrs, [(b"user.a".to_vec(), b"\0=\n".to_vec())]);
+        assert_eq!(read.xattrs, [(b"user.a".to_vec(), b"\0=\n".to_vec())].into());
     }
 
     #[test]

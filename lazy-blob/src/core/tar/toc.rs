@@ -27,6 +27,10 @@ pub(crate) struct TocParser {
     /// Where the first header of the entry in the making starts.
     header_offset: Option<u64>,
     entries: Vec<Entry>,
+    /// Bytes of memory that `entries` take.
+    memory: u64,
+    /// Bytes of padding after the last entry's content.
+    last_padding: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +38,7 @@ struct Limits {
     entries: u64,
     path_bytes: u64,
     extension_bytes: u64,
+    toc_bytes: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +78,7 @@ impl TocParser {
             entries: config.max_entries,
             path_bytes: config.max_path_bytes,
             extension_bytes: config.max_extension_bytes,
+            toc_bytes: config.max_toc_bytes,
         };
         Self {
             limits,
@@ -86,6 +92,8 @@ impl TocParser {
             has_local: false,
             header_offset: None,
             entries: Vec::new(),
+            memory: 0,
+            last_padding: 0,
         }
     }
 
@@ -121,10 +129,8 @@ impl TocParser {
     pub(crate) fn finish(self) -> Result<Vec<Entry>> {
         let whole = match self.state {
             State::Header => self.filled == 0 && !self.has_local,
-            State::Content { left } => {
-                // Only padding may be missing.
-                self.entries.last().is_some_and(|entry| left <= padding(entry.size))
-            }
+            // Only padding may be missing.
+            State::Content { left } => left <= self.last_padding,
             State::End => true,
             State::Extension { .. } | State::SparseMap { .. } => false,
         };
@@ -180,10 +186,10 @@ impl TocParser {
             return Err(exhausted("an extended header", size, "max_extension_bytes", limit));
         }
         self.extension.clear();
-        if kind == Extension::Global {
-            self.header_offset = None;
-        } else {
+        if kind != Extension::Global {
             self.has_local = true;
+        } else if !self.has_local {
+            self.header_offset = None;
         }
         let padding = padding(size);
         if size == 0 {
@@ -219,6 +225,11 @@ impl TocParser {
             Extension::LongPath => self.local.path = Some(text()),
             Extension::LongLink => self.local.link_target = Some(text()),
         }
+        let (seen, limit) = (self.local.xattr_bytes, self.limits.extension_bytes);
+        let seen = seen.max(self.global.xattr_bytes);
+        if seen > limit {
+            return Err(exhausted("an entry's attributes", seen, "max_extension_bytes", limit));
+        }
         Ok(())
     }
 
@@ -230,12 +241,19 @@ impl TocParser {
         let local = std::mem::take(&mut self.local);
         let merged = Merged { local, global: &self.global };
         let sparse_maps = header.type_flag == b'S' && header.extended;
+        let stored = merged.stored_bytes(&header);
         let mut entry = merged.entry(header, self.limits.path_bytes)?;
         (entry.header_offset, entry.offset) = (first, content);
-        let skip = entry.size.checked_add(padding(entry.size)).filter(|skip| {
+        let skip = stored.checked_add(padding(stored)).filter(|skip| {
             content.checked_add(*skip).is_some_and(|end| i64::try_from(end).is_ok())
         });
         let skip = skip.ok_or_else(|| corrupt("an entry's size is beyond any file"))?;
+        self.memory += entry.memory();
+        if self.memory > self.limits.toc_bytes {
+            let limit = self.limits.toc_bytes;
+            return Err(exhausted("the table of contents", self.memory, "max_toc_bytes", limit));
+        }
+        self.last_padding = padding(stored);
         self.entries.push(entry);
         (self.has_local, self.header_offset) = (false, None);
         Ok(if sparse_maps { State::SparseMap { skip } } else { content_of(skip) })
@@ -270,6 +288,7 @@ impl Entry {
         let mut parser = TocParser::new(&IndexConfig {
             max_path_bytes: u64::MAX,
             max_extension_bytes: u64::MAX,
+            max_toc_bytes: u64::MAX,
             ..IndexConfig::default()
         });
         if self.global {
@@ -310,7 +329,17 @@ struct Merged<'a> {
 }
 
 impl Merged<'_> {
+    /// Bytes of content after the header. The type byte decides, not the kind: what an old archive
+    /// calls a directory by its name's slash is skipped as the file that it claims to be.
+    fn stored_bytes(&self, header: &Header) -> u64 {
+        match header.type_flag {
+            b'1'..=b'6' => 0,
+            _ => self.local.size.or(self.global.size).unwrap_or(header.size),
+        }
+    }
+
     fn entry(self, header: Header, max_path: u64) -> Result<Entry> {
+        let size = self.stored_bytes(&header);
         let Self { local, global } = self;
         let path = local.path.or_else(|| global.path.clone()).unwrap_or(header.path);
         let link = local.link_target.or_else(|| global.link_target.clone());
@@ -321,17 +350,15 @@ impl Merged<'_> {
             }
         }
         let kind = kind(header.type_flag, &path, local.sparse || global.sparse);
-        let size = local.size.or(global.size).unwrap_or(header.size);
         let (mtime, mtime_nanos) = local.mtime.or(global.mtime).unwrap_or((header.mtime, 0));
         let mut xattrs = global.xattrs.clone();
-        xattrs.retain(|(name, _)| local.xattrs.iter().all(|(known, _)| known != name));
         xattrs.extend(local.xattrs);
         let is_link = matches!(kind, EntryKind::Symlink | EntryKind::HardLink);
         let is_device = matches!(kind, EntryKind::CharDevice | EntryKind::BlockDevice);
         Ok(Entry {
             path: normalise(&path).into(),
             kind,
-            size: if has_content(kind) { size } else { 0 },
+            size: if kind.has_content() { size } else { 0 },
             offset: 0,
             header_offset: 0,
             mode: header.mode,
@@ -368,9 +395,4 @@ fn kind(type_flag: u8, path: &[u8], pax_sparse: bool) -> EntryKind {
         b'S' => EntryKind::Sparse,
         other => EntryKind::Other(other),
     }
-}
-
-/// Go's `archive/tar` ignores the size of these types, and so do the tools that unpack layers.
-fn has_content(kind: EntryKind) -> bool {
-    matches!(kind, EntryKind::Regular | EntryKind::Sparse | EntryKind::Other(_))
 }

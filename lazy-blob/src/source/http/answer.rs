@@ -54,7 +54,7 @@ impl Version {
     }
 }
 
-/// Exactly the bytes of `range`, of this version, and not a byte read beyond.
+/// Exactly the bytes of `range`, of this version; what follows them is not waited for.
 pub(super) async fn body(
     response: Response<Incoming>,
     range: &Range<u64>,
@@ -66,11 +66,18 @@ pub(super) async fn body(
         StatusCode::PARTIAL_CONTENT => {
             version.check(headers)?;
             check_content_range(headers, range, version.size)?;
-            take(response.into_body(), 0, range.end - range.start, true).await
+            let length = range.end - range.start;
+            if content_length(headers).is_some_and(|told| told != length) {
+                return Err(contradicts());
+            }
+            take(response.into_body(), 0, length, true).await
         }
         StatusCode::OK => {
             version.check(headers)?;
-            if content_length(headers).is_some_and(|size| size != version.size) {
+            // The whole blob is the answer to an `If-Range` that does not match (RFC 9110, section
+            // 13.1.5), so here the tag must be told to be believed.
+            let untagged = version.strong_etag().is_some() && !headers.contains_key(ETAG);
+            if untagged || content_length(headers).is_some_and(|size| size != version.size) {
                 return Err(changed());
             }
             if range.end > unranged_bytes {
@@ -97,8 +104,8 @@ fn check_content_range(headers: &HeaderMap, range: &Range<u64>, size: u64) -> Re
     }
 }
 
-/// Passes over `skip` bytes and takes `length`; an answer that must end there and does not is an
-/// error, and is not read further.
+/// Passes over `skip` bytes and takes `length`; where an answer that must end there is seen not
+/// to, it is an error.
 async fn take(mut body: Incoming, mut skip: u64, length: u64, must_end: bool) -> Result<Bytes> {
     let mut taken = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -114,28 +121,27 @@ async fn take(mut body: Incoming, mut skip: u64, length: u64, must_end: bool) ->
         drop(data.split_to(skipped));
         let wanted = at_most(length - taken.len() as u64, data.len());
         if must_end && data.len() > wanted {
-            return Err(Error::new(
-                ErrorKind::Corrupt,
-                "the answer is longer than its range: use another server",
-            ));
+            return Err(contradicts());
         }
         if wanted as u64 == length {
             // All of it in one piece: no copy.
             return Ok(data.split_to(wanted));
         }
         taken.extend_from_slice(data.get(..wanted).unwrap_or_default());
-        if taken.len() as u64 == length && !must_end {
-            break;
+        if taken.len() as u64 == length {
+            return Ok(taken.freeze());
         }
-    }
-    if taken.len() as u64 == length {
-        return Ok(taken.freeze());
     }
     Err(Error::new(ErrorKind::Unavailable, "the answer ended too early: try again later"))
 }
 
 fn at_most(limit: u64, length: usize) -> usize {
     usize::try_from(limit).map_or(length, |limit| limit.min(length))
+}
+
+fn contradicts() -> Error {
+    let message = "the answer's length is not its range's: use another server";
+    Error::new(ErrorKind::Corrupt, message)
 }
 
 fn changed() -> Error {

@@ -50,6 +50,8 @@ pub struct HttpSource {
 
 struct Target {
     uri: Uri,
+    /// The URL without its query, which may be a signature: for messages.
+    name: String,
     authorization: Option<HeaderValue>,
     version: OnceCell<Version>,
 }
@@ -62,12 +64,13 @@ impl HttpSource {
     ///
     /// [`Invalid`](ErrorKind::Invalid) for another URL.
     pub fn new(client: HttpClient, url: &str) -> Result<Self> {
+        let name = shown(url);
         let uri: Uri = url.parse().map_err(|error| {
-            let message = format!("{url}: is no URL: give an absolute http or https URL");
+            let message = format!("{name}: is no URL: give an absolute http or https URL");
             Error::new(ErrorKind::Invalid, message).with_source(error)
         })?;
-        check_scheme(&uri)?;
-        let target = Target { uri, authorization: None, version: OnceCell::new() };
+        check_origin(&uri).map_err(|error| error.of(&name))?;
+        let target = Target { uri, name, authorization: None, version: OnceCell::new() };
         Ok(Self { client, target: Arc::new(target) })
     }
 
@@ -83,8 +86,8 @@ impl HttpSource {
             Error::new(ErrorKind::Invalid, message).with_source(error)
         })?;
         value.set_sensitive(true);
-        let (uri, version) = (self.target.uri.clone(), OnceCell::new());
-        let target = Target { uri, authorization: Some(value), version };
+        let (uri, name) = (self.target.uri.clone(), self.target.name.clone());
+        let target = Target { uri, name, authorization: Some(value), version: OnceCell::new() };
         Ok(Self { client: self.client, target: Arc::new(target) })
     }
 
@@ -95,7 +98,7 @@ impl HttpSource {
     /// Asks for one byte: unlike `HEAD`, a signed URL allows it, and it shows whether ranges work.
     async fn probe(&self) -> Result<Version> {
         let response = self.send("bytes=0-0".to_owned(), None).await?;
-        Version::of(&response).map_err(|error| self.name(&error))
+        Version::of(&response).map_err(|error| self.name(error))
     }
 
     async fn fetch(&self, range: Range<u64>, version: &Version) -> Result<Bytes> {
@@ -103,7 +106,7 @@ impl HttpSource {
         let response = self.send(header, version.strong_etag()).await?;
         let limit = self.client.config().unranged_bytes;
         let body = answer::body(response, &range, version, limit).await;
-        body.map_err(|error| self.name(&error))
+        body.map_err(|error| self.name(error))
     }
 
     /// Sends a range request and follows redirects.
@@ -115,14 +118,14 @@ impl HttpSource {
         let mut uri = self.target.uri.clone();
         for _ in 0..=self.client.config().redirects {
             let request = self.request(&uri, &range, if_range)?;
-            let response = self.client.send(request).await.map_err(|error| self.name(&error))?;
+            let response = self.client.send(request).await.map_err(|error| self.name(error))?;
             let Some(location) = redirect(&response) else {
                 return Ok(response);
             };
-            uri = resolve(&uri, location).map_err(|error| self.name(&error))?;
+            uri = resolve(&uri, location).map_err(|error| self.name(error))?;
         }
-        let message = format!("{}: redirected too often: raise redirects", self.target.uri);
-        Err(Error::new(ErrorKind::Exhausted, message))
+        let message = "redirected too often: correct the server, or raise redirects";
+        Err(self.name(Error::new(ErrorKind::Exhausted, message)))
     }
 
     fn request(
@@ -148,12 +151,8 @@ impl HttpSource {
     }
 
     /// The error with the URL before its sentence.
-    fn name(&self, error: &Error) -> Error {
-        let named = Error::new(error.kind(), format!("{}: {error}", self.target.uri));
-        match std::error::Error::source(error) {
-            Some(_) => named.with_source(error.clone()),
-            None => named,
-        }
+    fn name(&self, error: Error) -> Error {
+        error.of(&self.target.name)
     }
 }
 
@@ -183,23 +182,38 @@ impl Source for HttpSource {
 
 impl HttpSource {
     fn timed_out(&self) -> Error {
-        let message = format!("{}: no whole answer in time: try again later", self.target.uri);
-        Error::new(ErrorKind::Unavailable, message)
+        let message = "no whole answer in time: try again later, or raise request_timeout";
+        self.name(Error::new(ErrorKind::Unavailable, message))
     }
 }
 
 impl fmt::Debug for HttpSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpSource").field("uri", &self.target.uri).finish_non_exhaustive()
+        f.debug_struct("HttpSource").field("url", &self.target.name).finish_non_exhaustive()
     }
 }
 
-fn check_scheme(uri: &Uri) -> Result<()> {
-    let known = [Scheme::HTTP, Scheme::HTTPS].iter().any(|scheme| uri.scheme() == Some(scheme));
-    if known && uri.host().is_some_and(|host| !host.is_empty()) {
-        return Ok(());
+/// What of a URL may be in a message: all but a query and a password.
+fn shown(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{rest}"),
+        (None, Some((_, rest))) => rest.to_owned(),
+        _ => url.to_owned(),
     }
-    Err(Error::new(ErrorKind::Invalid, format!("{uri}: give an absolute http or https URL")))
+}
+
+fn check_origin(uri: &Uri) -> Result<()> {
+    let known = [Scheme::HTTP, Scheme::HTTPS].iter().any(|scheme| uri.scheme() == Some(scheme));
+    if !known || uri.host().is_none_or(str::is_empty) {
+        return Err(Error::new(ErrorKind::Invalid, "give an absolute http or https URL"));
+    }
+    // They would not be sent, and would be shown in messages (RFC 9110, section 4.2.4).
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        let message = "has credentials before its host: give them to with_authorization";
+        return Err(Error::new(ErrorKind::Invalid, message));
+    }
+    Ok(())
 }
 
 /// Where a redirect points; 304 and 300 are none that a client follows by itself.
@@ -227,18 +241,28 @@ fn resolve(base: &Uri, location: &HeaderValue) -> Result<Uri> {
         format!("{scheme}:{text}")
     } else if text.starts_with('/') {
         format!("{scheme}://{host}{text}")
-    } else if text.contains("://") {
+    } else if is_absolute(text) {
         text.to_owned()
+    } else if text.starts_with('?') {
+        format!("{scheme}://{host}{}{text}", base.path())
     } else {
         let directory = base.path().rsplit_once('/').map_or("", |(directory, _)| directory);
         format!("{scheme}://{host}{directory}/{text}")
     };
     let uri: Uri = joined.parse().map_err(|_| refused("is no URL"))?;
-    check_scheme(&uri)?;
+    check_origin(&uri).map_err(|_| refused("leads to no plain http or https URL"))?;
     if base.scheme() == Some(&Scheme::HTTPS) && uri.scheme() != Some(&Scheme::HTTPS) {
         return Err(refused("leads from https to http"));
     }
     Ok(uri)
+}
+
+/// Whether it starts with a scheme (RFC 3986, section 3.1); a `:` further on says nothing.
+fn is_absolute(reference: &str) -> bool {
+    reference.split_once(':').is_some_and(|(scheme, _)| {
+        scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+            && scheme.chars().all(|it| it.is_ascii_alphanumeric() || "+-.".contains(it))
+    })
 }
 
 #[cfg(test)]
@@ -253,14 +277,24 @@ mod tests {
             ("y", "https://a.example:8443/v2/x/y"),
             ("//b.example/y", "https://b.example/y"),
             ("https://c.example/y", "https://c.example/y"),
+            ("HTTPS://c.example/y", "https://c.example/y"),
+            ("y?next=http://d.example/", "https://a.example:8443/v2/x/y?next=http://d.example/"),
+            ("/y?next=http://d.example/", "https://a.example:8443/y?next=http://d.example/"),
+            ("?sig=1", "https://a.example:8443/v2/x/blob?sig=1"),
         ] {
             let resolved = resolve(&base, &HeaderValue::from_static(location)).unwrap();
             assert_eq!(resolved.to_string(), uri);
         }
-        for location in ["http://a.example/", "ftp://a.example/", "https://", "\u{7f}"] {
-            let Ok(value) = HeaderValue::from_bytes(location.as_bytes()) else {
-                continue;
-            };
+        for location in [
+            "http://a.example/",
+            "ftp://a.example/",
+            "file:/etc/passwd",
+            "https://",
+            "https://user:word@a.example/",
+            "//a.example@b.example/",
+            "\u{e9}",
+        ] {
+            let value = HeaderValue::from_bytes(location.as_bytes()).unwrap();
             assert_eq!(resolve(&base, &value).unwrap_err().kind(), ErrorKind::Invalid);
         }
     }
@@ -272,5 +306,21 @@ mod tests {
             let error = HttpSource::new(client.clone(), url).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Invalid, "{url}");
         }
+    }
+
+    #[tokio::test]
+    async fn secrets_of_a_url_are_in_no_message() {
+        let client = HttpClient::new(HttpConfig::default()).unwrap();
+        for url in ["http://me:secret@host/x", "ftp://me:secret@host/x", "me:secret@host"] {
+            let error = HttpSource::new(client.clone(), url).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{url}");
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
+        let signed = HttpSource::new(client, "http://127.0.0.1:1/x?signature=secret").unwrap();
+        let error = signed.size().await.unwrap_err();
+        assert!(error.to_string().starts_with("http://127.0.0.1:1/x: "), "{error}");
+        assert!(!format!("{error:?} {signed:?}").contains("secret"), "{error:?}");
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(!error.to_string().contains(&cause), "the sentence repeats its cause: {error}");
     }
 }
