@@ -157,7 +157,8 @@ impl UdpUpstream {
         let query = self.disguised(query);
         let deadline = Instant::now() + Duration::from_millis(self.config.attempt_timeout_ms);
         let unreachable = |error| unavailable(server, error);
-        let socket = connect(server).await.map_err(unreachable)?;
+        let socket = bind(server).await.map_err(no_socket)?;
+        socket.connect(server).await.map_err(unreachable)?;
         socket.send(&query).await.map_err(unreachable)?;
         self.stats.sent.fetch_add(1, Ordering::Relaxed);
         let answer = timeout_at(deadline, self.receive(&socket, &query)).await;
@@ -208,14 +209,18 @@ impl Upstream for UdpUpstream {
     }
 }
 
-async fn connect(server: SocketAddr) -> std::io::Result<UdpSocket> {
+/// A socket on a port that the system chooses.
+async fn bind(server: SocketAddr) -> std::io::Result<UdpSocket> {
     let any = match server {
         SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
         SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
     };
-    let socket = UdpSocket::bind(any).await?;
-    socket.connect(server).await?;
-    Ok(socket)
+    UdpSocket::bind(any).await
+}
+
+fn no_socket(error: std::io::Error) -> Error {
+    let why = "the system gave no socket: raise its limit of open files or lower max_sockets";
+    Error::new(ErrorKind::Exhausted, why).with_source(error)
 }
 
 /// One exchange on a connection of its own, framed as RFC 1035 section 4.2.2 asks.

@@ -135,6 +135,8 @@ pub(crate) fn write_header_only(query: &[u8], rcode: Rcode, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::core::wire::Query;
 
@@ -179,5 +181,49 @@ mod tests {
         let mut out = Vec::new();
         write_header_only(&[1, 2, 0x29, 0, 0, 1, 0, 0, 0, 0, 0, 0], Rcode::NOTIMP, &mut out);
         assert_eq!(out, [1, 2, 0xA9, 0x84, 0, 0, 0, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_name_of_255_bytes_is_read_and_a_longer_one_refused() {
+        for (last, fits) in [(61, true), (62, false)] {
+            let mut bytes = [0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0].to_vec();
+            for len in [63, 63, 63, last] {
+                bytes.push(len);
+                bytes.extend(vec![b'X'; len.into()]);
+            }
+            bytes.extend([0, 0, 1, 0, 1]);
+            assert_eq!(Request::parse(&bytes).is_ok(), fits);
+            assert_eq!(Message::parse(&bytes).is_ok(), fits);
+        }
+    }
+
+    proptest! {
+        /// The short way through a query comes to what the reader of whole messages says.
+        #[test]
+        fn queries_are_read_as_messages_are(
+            options in prop::collection::vec(any::<u8>(), 0..20),
+            changes in prop::collection::vec((4usize..60, any::<u8>()), 0..3),
+            cut in 0usize..4,
+        ) {
+            let mut bytes = query();
+            let at = bytes.len() - 2;
+            bytes.splice(at.., [0, u8::try_from(options.len()).unwrap()]);
+            bytes.extend(options);
+            for (at, value) in changes {
+                bytes.get_mut(at).into_iter().for_each(|byte| *byte = value);
+            }
+            bytes.truncate(bytes.len() - cut.min(bytes.len() - 12));
+            let message = Message::parse(&bytes).ok().filter(|message| {
+                message.has_plain_question() && message.header().answers == 0
+            });
+            let request = Request::parse(&bytes).ok();
+            prop_assert_eq!(request.is_some(), message.is_some());
+            if let (Some(request), Some(message)) = (request, message) {
+                let asked = message.question().unwrap();
+                prop_assert_eq!(&request.name, &asked.name);
+                prop_assert_eq!((request.rtype, request.class), (asked.rtype, asked.class));
+                prop_assert_eq!(request.edns.as_ref(), message.edns());
+            }
+        }
     }
 }
