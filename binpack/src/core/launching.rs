@@ -25,10 +25,10 @@ pub(super) fn launch(problem: &Problem<'_>, rounds: u32, outcome: &mut Outcome) 
     let soft_too = problem.input.pools.iter().any(reluctant);
     for soft in [false, true].into_iter().take(1 + usize::from(soft_too)) {
         for weight in Offers::weights(problem.input) {
+            let kept = offers.undominated(problem.input, weight, soft);
             for tier in tiers(problem) {
                 fill_open(problem, &tier, soft, outcome);
-                let kept = offers.undominated(problem.input, weight, soft);
-                let packer = Packer::new(problem, kept, &tier, soft);
+                let packer = Packer::new(problem, kept.clone(), &tier, soft);
                 let left = packer.left(&tier, outcome);
                 let packing = packer.best(rounds, &left, &budget);
                 packer.commit(packing, &mut budget, outcome);

@@ -8,12 +8,11 @@ mod site;
 use std::collections::{HashMap, HashSet};
 use std::error::Error as StdError;
 use std::fmt;
-use std::sync::Arc;
 
 use self::site::{Site, amounts, repels, satisfied};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
-    Binding, Input, InstanceType, Labels, Launch, Node, NodePool, Plan, Pod, Resources, Target, key,
+    Binding, Input, InstanceType, Launch, Node, NodePool, Plan, Pod, Resources, Target, key,
 };
 
 /// A rule that a plan must keep.
@@ -270,15 +269,11 @@ impl<'a> Check<'a> {
         if launch.allocatable != it.allocatable || launch.daemon_overhead != pool.daemon_overhead {
             return Some("allocatable or daemon overhead is not its type's and pool's".into());
         }
-        let labels = own_labels(pool, it, launch);
-        let contradicts = |(key, value): &(&Arc<str>, &Arc<str>)| {
-            labels.get(*key).is_some_and(|own| own != *value)
-        };
-        if let Some((key, value)) = pool.labels.iter().find(contradicts) {
-            return Some(format!("pool {} wants {key}={value}, and it has another", pool.name));
+        if launch.taints != pool.taints {
+            return Some("taints are not its pool's".into());
         }
-        if launch.taints != pool.taints || launch.labels != with_labels_of(pool, labels) {
-            return Some("labels or taints are not its type's and pool's".into());
+        if let Some(problem) = mislabelled(pool, it, launch) {
+            return Some(problem);
         }
         let unmet = pool.requirements.iter().find(|r| !satisfied(r, &launch.labels))?;
         Some(format!("pool {} requires {unmet}", pool.name))
@@ -327,21 +322,21 @@ impl<'a> Check<'a> {
     }
 }
 
-/// What a machine says of itself.
-fn own_labels(pool: &NodePool, it: &InstanceType, launch: &Launch) -> Labels {
+/// What is wrong with a launch's labels: they are what the machine says of itself, and those of
+/// its pool, which must not contradict it.
+fn mislabelled(pool: &NodePool, it: &InstanceType, launch: &Launch) -> Option<String> {
     let mut labels = it.labels.clone();
     labels.insert(key::ZONE.into(), launch.zone.clone());
     labels.insert(key::CAPACITY_TYPE.into(), launch.capacity_type.as_str().into());
     labels.insert(key::INSTANCE_TYPE.into(), it.name.clone());
     labels.insert(key::NODE_POOL.into(), pool.name.clone());
-    labels
-}
-
-fn with_labels_of(pool: &NodePool, mut labels: Labels) -> Labels {
     for (key, value) in &pool.labels {
-        labels.insert(key.clone(), value.clone());
+        let own = labels.insert(key.clone(), value.clone());
+        if let Some(own) = own.filter(|own| own != value) {
+            return Some(format!("pool {} wants {key}={value}, and it is {own}", pool.name));
+        }
     }
-    labels
+    (launch.labels != labels).then(|| "labels are not its type's and pool's".into())
 }
 
 /// CPU, memory, GPUs and number of machines.
