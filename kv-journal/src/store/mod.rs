@@ -72,6 +72,8 @@ impl Store {
     ///
     /// A store that had the journal before is fenced: its next write fails and its driver ends.
     ///
+    /// The driver sleeps now and then, so it wants a tokio runtime with time enabled.
+    ///
     /// # Errors
     /// `Invalid` if a setting is out of its range; `Corrupt` if the journal cannot be replayed;
     /// `Trimmed` if its beginning is gone; `Fenced` if another store opened it in the same moment;
@@ -144,8 +146,12 @@ impl Store {
 
     /// Runs one branch of a transaction, in one revision if it changes anything.
     ///
+    /// One that changes nothing does not ask the journal: if another store may have taken over,
+    /// call [`read_barrier`](Self::read_barrier) before it.
+    ///
     /// # Errors
-    /// As [`put`](Self::put), and `Invalid` if a branch changes one key twice, `Compacted` or
+    /// As [`put`](Self::put), and `Invalid` if a branch changes one key twice or keeps values that
+    /// together with what it writes exceed the limit of a request; `Compacted` or
     /// `FutureRevision` if it reads a revision that is not there. Nothing of it happens then.
     ///
     /// # Cancel safety

@@ -338,7 +338,7 @@ fn open_with_room(room: usize, torn: bool) {
         assert_eq!(payloads(&log), expected);
     }
     drop(log);
-    disk.crash(|| room % 2 == 0);
+    disk.crash(|| room.is_multiple_of(2));
 
     let (mut log, _, tail) = take(&disk);
     assert_eq!(payloads(&log), expected);
