@@ -454,13 +454,10 @@ mod tests {
                 let (log, roots) = state.pinned_bytes();
                 assert!(log <= retention.log_bytes && roots <= retention.snapshot_bytes);
                 assert_eq!(view.roots.len(), state.roots.len());
-                let first = view.roots.first_key_value().map(|(first, _)| *first);
-                assert!(first.is_none_or(|first| first >= view.oldest), "a useless root is kept");
+                assert!(view.roots.keys().all(|root| *root >= view.oldest), "a useless root");
             }
-            let bounded_by_count = retention.snapshot_revisions.min(retention.log_revisions + 1);
-            if bounded_by_count < 100 {
-                assert_eq!(state.view().snapshots(), bounded_by_count);
-            }
+            let count = retention.snapshot_revisions.min(retention.log_revisions + 1);
+            assert!(count > 100 || state.view().snapshots() == count);
         }
     }
 
@@ -479,7 +476,6 @@ mod tests {
         assert_eq!(state.view().postings.len(), 4);
         state.remove_watcher(2);
         assert_eq!(state.view().postings.len(), 2);
-        state.remove_watcher(2);
         state.remove_watcher(3);
         assert_eq!(state.view().postings.len(), 0);
         state.apply(revision(4, 3));
