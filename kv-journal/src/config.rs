@@ -21,6 +21,8 @@ pub struct Config {
     pub value_bytes: usize,
     /// The most comparisons, and operations of a branch, in one transaction: [`Config::TXN_OPS`].
     pub txn_ops: usize,
+    /// How deep transactions may nest; 0 is not at all: [`Config::TXN_DEPTH`].
+    pub txn_depth: usize,
     /// What all retained versions may take; beyond it only deletes and compaction pass:
     /// [`Config::QUOTA_BYTES`].
     pub quota_bytes: u64,
@@ -45,6 +47,9 @@ impl Config {
     pub const VALUE_BYTES: Limit<usize> = Limit { default: 3 << 19, min: 0, max: 32 << 20 };
     /// etcd's `--max-txn-ops`.
     pub const TXN_OPS: Limit<usize> = Limit { default: 128, min: 1, max: 1 << 16 };
+    /// In etcd every level uses up operations, which is a bound on the depth too: with 128 of them
+    /// it is this default. The greatest value keeps the recursion small on any stack.
+    pub const TXN_DEPTH: Limit<usize> = Limit { default: 128, min: 0, max: 256 };
     /// The state lives in memory, so the default is etcd's usual upper bound; the least value
     /// still holds one request of default size.
     pub const QUOTA_BYTES: Limit<u64> = Limit { default: 8 << 30, min: 1 << 20, max: 1 << 50 };
@@ -62,6 +67,7 @@ impl Config {
         Self::KEY_BYTES.check("key_bytes", self.key_bytes)?;
         Self::VALUE_BYTES.check("value_bytes", self.value_bytes)?;
         Self::TXN_OPS.check("txn_ops", self.txn_ops)?;
+        Self::TXN_DEPTH.check("txn_depth", self.txn_depth)?;
         Self::QUOTA_BYTES.check("quota_bytes", self.quota_bytes)?;
         Self::QUEUE_LEN.check("queue_len", self.queue_len)?;
         Self::BATCH_RECORDS.check("batch_records", self.batch_records)?;
@@ -77,6 +83,7 @@ impl Default for Config {
             key_bytes: Self::KEY_BYTES.default,
             value_bytes: Self::VALUE_BYTES.default,
             txn_ops: Self::TXN_OPS.default,
+            txn_depth: Self::TXN_DEPTH.default,
             quota_bytes: Self::QUOTA_BYTES.default,
             queue_len: Self::QUEUE_LEN.default,
             batch_records: Self::BATCH_RECORDS.default,

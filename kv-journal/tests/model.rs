@@ -5,6 +5,8 @@
 #![allow(clippy::needless_pass_by_value, reason = "a step is consumed")]
 
 mod harness;
+#[path = "model/txns.rs"]
+mod txns;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,8 +14,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 use kv_journal::{
-    Compare, CompareResult, Config, ErrorKind, EventKind, KeyRange, KeyValue, MemoryJournal, Op,
-    OpResponse, PutRequest, RangeRequest, Store, Txn, WatchRequest, Watcher,
+    Config, ErrorKind, EventKind, KeyRange, KeyValue, MemoryJournal, PutRequest, RangeRequest,
+    Store, Txn, WatchRequest, Watcher,
 };
 use proptest::prelude::*;
 use tokio::task::JoinHandle;
@@ -83,7 +85,7 @@ impl Model {
 enum Step {
     Put(Bytes, Bytes),
     Delete(KeyRange),
-    Txn { compared: Bytes, age: u64, puts: Vec<(Bytes, Bytes)>, delete: Option<KeyRange> },
+    Txn(Txn),
     Range { range: KeyRange, back: u64, limit: usize },
     Compact { back: u64 },
     Watch { range: KeyRange, back: u64 },
@@ -112,13 +114,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (key(), value()).prop_map(|(key, value)| Step::Put(key, value)),
         2 => range().prop_map(Step::Delete),
-        4 => (
-            key(),
-            0..3u64,
-            prop::collection::vec((key(), value()), 0..4),
-            prop::option::of(range()),
-        )
-            .prop_map(|(compared, age, puts, delete)| Step::Txn { compared, age, puts, delete }),
+        5 => txns::txn().prop_map(Step::Txn),
         6 => (range(), 0..12u64, 0..4usize)
             .prop_map(|(range, back, limit)| Step::Range { range, back, limit }),
         1 => (0..8u64).prop_map(|back| Step::Compact { back }),
@@ -159,9 +155,7 @@ impl World {
                 assert_eq!(answer.revision, self.model.revision());
             }
             Step::Delete(range) => self.delete(range).await,
-            Step::Txn { compared, age, puts, delete } => {
-                self.txn(compared, age, puts, delete).await;
-            }
+            Step::Txn(txn) => self.txn(txn).await,
             Step::Range { range, back, limit } => self.range(range, back, limit),
             Step::Compact { back } => self.compact(back).await,
             Step::Watch { range, back } => self.watch(range, back),
@@ -183,54 +177,15 @@ impl World {
         assert_eq!((answer.deleted, answer.revision), (deleted, self.model.revision()));
     }
 
-    /// `if mod_revision(compared) == guess { puts; delete; read all } else { read compared }`
-    async fn txn(
-        &mut self,
-        compared: Bytes,
-        age: u64,
-        puts: Vec<(Bytes, Bytes)>,
-        delete: Option<KeyRange>,
-    ) {
-        let actual = self.model.now().get(&compared).map_or(0, |kv| kv.mod_revision);
-        let guess = actual.saturating_sub(age / 2);
-        let mut txn = Txn::new()
-            .when(Compare::mod_revision(compared.clone(), CompareResult::Equal, guess))
-            .or_else(Op::get(compared.clone()));
-        let mut state = self.model.now().clone();
-        let mut twice = false;
-        for (at, (key, value)) in puts.iter().enumerate() {
-            twice |= puts[..at].iter().any(|(other, _)| other == key);
-            twice |= delete.as_ref().is_some_and(|range| range.contains(key));
-            txn = txn.then(Op::put(key.clone(), value.clone()));
-            self.model.put(&mut state, key, value);
-        }
-        if let Some(range) = delete {
-            state.retain(|key, _| !range.contains(key));
-            txn = txn.then(Op::delete(range));
-        }
-        let answer = self.store.txn(txn.then(Op::Range(KeyRange::all().into()))).await;
-        if twice {
-            assert_eq!(answer.unwrap_err().kind(), ErrorKind::Invalid);
-            return;
-        }
-        let answer = answer.unwrap();
-        assert_eq!(answer.succeeded, guess == actual);
-        let seen = match answer.responses.last() {
-            Some(OpResponse::Range(range)) => plain(&range.kvs),
-            other => panic!("{other:?}"),
-        };
-        if answer.succeeded {
-            assert_eq!(seen, state.values().cloned().collect::<Vec<_>>());
-            if state != *self.model.now() {
-                self.model.states.push(state);
+    async fn txn(&mut self, txn: Txn) {
+        let answer = self.store.txn(txn.clone()).await;
+        match txns::expect(&self.model, &txn) {
+            Ok((response, state)) => {
+                assert_eq!(answer.unwrap(), response);
+                self.model.states.extend(state);
             }
-        } else {
-            assert_eq!(
-                seen,
-                self.model.now().get(&compared).cloned().into_iter().collect::<Vec<_>>()
-            );
+            Err(kind) => assert_eq!(answer.unwrap_err().kind(), kind),
         }
-        assert_eq!(answer.revision, self.model.revision());
     }
 
     fn range(&self, range: KeyRange, back: u64, limit: usize) {

@@ -4,10 +4,13 @@ mod at_revision;
 mod key_range;
 mod mvcc;
 mod query;
+mod quota;
 mod record;
 mod request;
 mod txn;
 mod txn_check;
+mod txn_overlap;
+mod txn_tree;
 mod value;
 
 pub use key_range::KeyRange;
@@ -20,5 +23,6 @@ pub use request::{
 pub use value::{Event, EventKind, KeyValue};
 
 pub(crate) use mvcc::{State, without_previous};
+pub(crate) use quota::cost;
 pub(crate) use txn::evaluate;
 pub(crate) use txn_check::{RequestLimits, check_delete, check_put, check_range, check_txn};

@@ -284,7 +284,12 @@ impl State {
 }
 
 fn version_bytes(kv: &KeyValue) -> u64 {
-    (kv.key.len() + kv.value.len()) as u64 + VERSION_OVERHEAD
+    version_bytes_of(&kv.key, &kv.value)
+}
+
+/// What a version with this key and value counts.
+pub(super) fn version_bytes_of(key: &[u8], value: &[u8]) -> u64 {
+    (key.len() + value.len()) as u64 + VERSION_OVERHEAD
 }
 
 /// The same events without what was there before: at the compact revision that is gone.

@@ -339,6 +339,9 @@ pub enum Op {
     Put(PutRequest),
     /// A delete.
     Delete(DeleteRequest),
+    /// A transaction inside the transaction, part of the same revision. Its comparisons, too, are
+    /// evaluated on the state before the outermost one.
+    Txn(Txn),
 }
 
 impl Op {
@@ -369,8 +372,14 @@ impl Op {
 ///     .then(Op::put("leader", "me"))
 ///     .or_else(Op::get("leader"));
 /// assert_eq!(create.success.len(), 1);
+///
+/// // Transactions nest: here one that has conditions of its own.
+/// let outer = Txn::new().then(Op::put("seen", "yes")).then(Op::Txn(create));
+/// # drop(outer);
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+///
+/// Cloning and dropping one takes no stack for its depth; comparing and formatting it does.
+#[derive(Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Txn {
     /// All of them are evaluated on the state before the transaction.
@@ -414,7 +423,8 @@ impl Txn {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct TxnResponse {
-    /// The revision of the transaction, or the newest one if it changed nothing.
+    /// The revision of the transaction, or the newest one if it changed nothing. That of a nested
+    /// one is the revision after it, where etcd says nothing.
     pub revision: u64,
     /// Whether every comparison held.
     pub succeeded: bool,
@@ -432,4 +442,6 @@ pub enum OpResponse {
     Put(PutResponse),
     /// To a delete.
     Delete(DeleteResponse),
+    /// To a nested transaction.
+    Txn(TxnResponse),
 }

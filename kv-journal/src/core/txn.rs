@@ -1,6 +1,7 @@
 //! Evaluation of a request on a state: what it answers and what it changes.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 
 use super::mvcc::State;
 use super::record::{Mutation, Record};
@@ -22,44 +23,85 @@ pub(crate) struct Outcome {
 /// # Errors
 /// Of the operation that cannot run; then nothing of the transaction happens.
 pub(crate) fn evaluate(state: &State, txn: &Txn) -> Result<Outcome> {
-    let succeeded = txn.compares.iter().all(|compare| holds(state, compare));
-    let ops = if succeeded { &txn.success } else { &txn.failure };
-    check_reads(state, ops)?;
-    let mut run = Run::new(state, ops);
-    let responses = ops.iter().map(|op| run.op(op)).collect::<Result<Vec<_>>>()?;
+    let mut plan = Plan::default();
+    let succeeded = plan.add(state, txn)?;
+    let mut run = Run::new(state, plan);
+    let responses = run.branch(txn, succeeded)?;
     let revision = run.revision();
     let mutations = run.mutations;
     let record = (!mutations.is_empty()).then_some(Record::Transaction { revision, mutations });
     Ok(Outcome { response: TxnResponse { revision, succeeded, responses }, record })
 }
 
-/// A read of a revision that is not there fails the transaction before anything runs.
-fn check_reads(state: &State, ops: &[Op]) -> Result<()> {
-    ops.iter().try_for_each(|op| match op {
-        Op::Range(range) if range.revision != 0 => state.check_readable(range.revision),
-        _ => Ok(()),
-    })
+/// What will run, decided on the state before the transaction, before anything runs.
+#[derive(Default)]
+struct Plan {
+    /// The branch of each nested transaction that runs, in the order in which they do.
+    nested: VecDeque<bool>,
+    ops: usize,
+    reads: usize,
+    deletes: usize,
 }
 
-/// One branch being run. `state` becomes an owned copy only if a later operation must see what an
-/// earlier one wrote.
+impl Plan {
+    /// Whether the comparisons of `txn` hold. An operation that cannot run fails it all.
+    fn add(&mut self, state: &State, txn: &Txn) -> Result<bool> {
+        let succeeded = txn.compares.iter().all(|compare| holds(state, compare));
+        for op in txn.branch(succeeded) {
+            self.ops += 1;
+            match op {
+                Op::Range(range) => {
+                    self.reads += 1;
+                    check_read(state, range)?;
+                }
+                Op::Put(put) => check_kept(state, put)?,
+                Op::Delete(_) => self.deletes += 1,
+                Op::Txn(nested) => {
+                    let place = self.nested.len();
+                    self.nested.push_back(false);
+                    let succeeded = self.add(state, nested)?;
+                    if let Some(at) = self.nested.get_mut(place) {
+                        *at = succeeded;
+                    }
+                }
+            }
+        }
+        Ok(succeeded)
+    }
+
+    /// The static check forbids two changes of one key except by deletes, so a put never needs to
+    /// see another operation; reads do, and deletes that overlap.
+    fn sees_own_writes(&self) -> bool {
+        self.ops > 1 && (self.reads > 0 || self.deletes > 1)
+    }
+}
+
+fn check_read(state: &State, range: &RangeRequest) -> Result<()> {
+    if range.revision == 0 { Ok(()) } else { state.check_readable(range.revision) }
+}
+
+fn check_kept(state: &State, put: &PutRequest) -> Result<()> {
+    let keeps = put.ignore_value || put.ignore_lease;
+    if keeps && state.get(&put.key).is_none() { Err(key_missing(put)) } else { Ok(()) }
+}
+
+/// One path through the transaction being run. `state` becomes an owned copy only if a later
+/// operation must see what an earlier one wrote.
 struct Run<'a> {
     base: &'a State,
     state: Cow<'a, State>,
+    nested: VecDeque<bool>,
     sees_own_writes: bool,
     mutations: Vec<Mutation>,
 }
 
 impl<'a> Run<'a> {
-    fn new(state: &'a State, ops: &[Op]) -> Self {
-        // The static check forbids two changes of one key, so a put never needs to see another
-        // operation; reads do, and deletes that overlap.
-        let reads = ops.iter().any(|op| matches!(op, Op::Range(_)));
-        let deletes = ops.iter().filter(|op| matches!(op, Op::Delete(_))).count();
+    fn new(state: &'a State, plan: Plan) -> Self {
         Self {
             base: state,
             state: Cow::Borrowed(state),
-            sees_own_writes: ops.len() > 1 && (reads || deletes > 1),
+            sees_own_writes: plan.sees_own_writes(),
+            nested: plan.nested,
             mutations: Vec::new(),
         }
     }
@@ -69,13 +111,24 @@ impl<'a> Run<'a> {
         self.base.revision() + u64::from(!self.mutations.is_empty())
     }
 
+    fn branch(&mut self, txn: &Txn, succeeded: bool) -> Result<Vec<OpResponse>> {
+        txn.branch(succeeded).iter().map(|op| self.op(op)).collect()
+    }
+
     /// Each answer carries the revision as it is after its operation, as in etcd.
     fn op(&mut self, op: &Op) -> Result<OpResponse> {
         match op {
             Op::Range(range) => self.range(range).map(OpResponse::Range),
             Op::Put(put) => self.put(put).map(OpResponse::Put),
             Op::Delete(delete) => self.delete(delete).map(OpResponse::Delete),
+            Op::Txn(txn) => self.txn(txn).map(OpResponse::Txn),
         }
+    }
+
+    fn txn(&mut self, txn: &Txn) -> Result<TxnResponse> {
+        let succeeded = self.nested.pop_front().unwrap_or(false);
+        let responses = self.branch(txn, succeeded)?;
+        Ok(TxnResponse { revision: self.revision(), succeeded, responses })
     }
 
     fn range(&self, range: &RangeRequest) -> Result<RangeResponse> {

@@ -1,9 +1,8 @@
 //! What can be said against a request without looking at the state.
 
-use std::collections::BTreeSet;
-
 use super::key_range::KeyRange;
 use super::request::{CompareTarget, DeleteRequest, Op, PutRequest, RangeRequest, Txn};
+use super::txn_overlap::check_overlap;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How large a request may be.
@@ -13,6 +12,7 @@ pub(crate) struct RequestLimits {
     pub(crate) key_bytes: usize,
     pub(crate) value_bytes: usize,
     pub(crate) txn_ops: usize,
+    pub(crate) txn_depth: usize,
 }
 
 pub(crate) fn check_put(put: &PutRequest, limits: &RequestLimits) -> Result<()> {
@@ -34,23 +34,27 @@ pub(crate) fn check_range(range: &KeyRange) -> Result<()> {
 }
 
 pub(crate) fn check_txn(txn: &Txn, limits: &RequestLimits) -> Result<()> {
-    let ops = txn.compares.len().max(txn.success.len()).max(txn.failure.len());
-    at_most("the number of operations", ops, limits.txn_ops)?;
-    txn.compares.iter().try_for_each(|compare| check_range(&compare.range))?;
-    for branch in [&txn.success, &txn.failure] {
-        branch.iter().try_for_each(|op| check_op(op, limits))?;
-        check_overlap(branch)?;
-    }
-    at_most("the request", txn_bytes(txn), limits.request_bytes)
+    check_shape(txn, limits, limits.txn_ops, limits.txn_depth)?;
+    at_most("the request", txn_bytes(txn), limits.request_bytes)?;
+    check_overlap(txn)
 }
 
-fn check_op(op: &Op, limits: &RequestLimits) -> Result<()> {
-    match op {
+/// As in etcd a nested transaction may have as many operations in a branch as the one around it
+/// has left. `depth` bounds the recursion here and in everything that comes after.
+fn check_shape(txn: &Txn, limits: &RequestLimits, budget: usize, depth: usize) -> Result<()> {
+    let ops = txn.compares.len().max(txn.success.len()).max(txn.failure.len());
+    at_most("the number of operations", ops, budget)?;
+    txn.compares.iter().try_for_each(|compare| check_range(&compare.range))?;
+    txn.success.iter().chain(&txn.failure).try_for_each(|op| match op {
         Op::Range(RangeRequest { range, .. }) | Op::Delete(DeleteRequest { range, .. }) => {
             check_range(range)
         }
         Op::Put(put) => check_put_shape(put, limits),
-    }
+        Op::Txn(nested) => match depth.checked_sub(1) {
+            Some(depth) => check_shape(nested, limits, budget - ops, depth),
+            None => Err(nests_too_deep(limits.txn_depth)),
+        },
+    })
 }
 
 fn check_put_shape(put: &PutRequest, limits: &RequestLimits) -> Result<()> {
@@ -67,43 +71,9 @@ fn check_put_shape(put: &PutRequest, limits: &RequestLimits) -> Result<()> {
     at_most("the value", put.value.len(), limits.value_bytes)
 }
 
-/// No key is written twice in one revision, and none is both written and deleted.
-///
-/// As in etcd this is decided on the request alone, so that a transaction is refused whatever the
-/// state. Two deletes may overlap.
-fn check_overlap(branch: &[Op]) -> Result<()> {
-    let mut written = BTreeSet::<&[u8]>::new();
-    for put in puts(branch) {
-        if !written.insert(&put.key) {
-            return Err(changed_twice(&put.key));
-        }
-    }
-    for range in deletes(branch).filter(|range| !range.is_empty()) {
-        if let Some(key) = written.range::<[u8], _>(range.bounds()).next() {
-            return Err(changed_twice(key));
-        }
-    }
-    Ok(())
-}
-
-fn changed_twice(key: &[u8]) -> Error {
-    let key = key.escape_ascii();
-    Error::new(ErrorKind::Invalid, format!("the transaction changes key \"{key}\" twice"))
-}
-
-fn puts(branch: &[Op]) -> impl Iterator<Item = &PutRequest> {
-    branch.iter().filter_map(|op| match op {
-        Op::Put(put) => Some(put),
-        Op::Range(_) | Op::Delete(_) => None,
-    })
-}
-
-fn deletes(branch: &[Op]) -> impl Iterator<Item = &KeyRange> {
-    branch.iter().filter_map(|op| match op {
-        Op::Delete(delete) => Some(&delete.range),
-        Op::Range(_) | Op::Put(_) => None,
-    })
-}
+/// What a nested transaction counts beside its content, so that empty ones count: about its frame
+/// in etcd's protocol.
+const NESTED_BYTES: usize = 4;
 
 fn txn_bytes(txn: &Txn) -> usize {
     let compares = txn.compares.iter().map(|compare| {
@@ -117,8 +87,13 @@ fn txn_bytes(txn: &Txn) -> usize {
         Op::Range(range) => range.range.byte_len(),
         Op::Put(put) => put.key.len() + put.value.len(),
         Op::Delete(delete) => delete.range.byte_len(),
+        Op::Txn(nested) => NESTED_BYTES + txn_bytes(nested),
     });
     compares.chain(ops).sum()
+}
+
+fn nests_too_deep(limit: usize) -> Error {
+    Error::new(ErrorKind::Invalid, format!("the transaction nests deeper than {limit}: flatten it"))
 }
 
 fn at_most(what: &str, value: usize, limit: usize) -> Result<()> {

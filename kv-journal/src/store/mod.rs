@@ -120,7 +120,7 @@ impl Store {
         let response = self.run_op(Op::Put(request)).await?;
         match response {
             OpResponse::Put(put) => Ok(put),
-            OpResponse::Range(_) | OpResponse::Delete(_) => Err(mismatched()),
+            _ => Err(mismatched()),
         }
     }
 
@@ -140,7 +140,7 @@ impl Store {
         let response = self.run_op(Op::Delete(request)).await?;
         match response {
             OpResponse::Delete(delete) => Ok(delete),
-            OpResponse::Range(_) | OpResponse::Put(_) => Err(mismatched()),
+            _ => Err(mismatched()),
         }
     }
 
@@ -300,6 +300,7 @@ impl From<&Config> for RequestLimits {
             key_bytes: config.key_bytes,
             value_bytes: config.value_bytes,
             txn_ops: config.txn_ops,
+            txn_depth: config.txn_depth,
         }
     }
 }

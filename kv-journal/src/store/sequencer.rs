@@ -20,7 +20,7 @@ use super::commit::{Commit, Committed};
 use super::recovery::Recovered;
 use super::shared::Publisher;
 use crate::config::Config;
-use crate::core::{Op, Record, State, Txn, TxnResponse, evaluate};
+use crate::core::{Record, State, Txn, TxnResponse, cost, evaluate};
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::Journal;
 
@@ -225,8 +225,7 @@ impl Sequencer {
 
     fn check_quota(&self, txn: &Txn) -> Result<()> {
         let (bytes, quota) = (self.state.bytes(), self.config.quota_bytes);
-        let puts = txn.success.iter().chain(&txn.failure).any(|op| matches!(op, Op::Put(_)));
-        if !puts || bytes < quota {
+        if bytes < quota || cost(txn) == 0 {
             return Ok(());
         }
         Err(Error::new(

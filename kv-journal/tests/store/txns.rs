@@ -168,3 +168,132 @@ async fn kept_values_count_as_if_they_were_given() {
     assert!(refused.to_string().contains("1503 bytes"), "{refused}");
     assert_eq!(store.txn(two).await.unwrap().revision, 5);
 }
+
+fn nested(ops: impl IntoIterator<Item = Op>) -> Op {
+    Op::Txn(ops.into_iter().fold(Txn::new(), Txn::then))
+}
+
+#[tokio::test]
+async fn a_nested_transaction_compares_the_state_before_it_all() {
+    let (store, _) = open_memory().await;
+    put(&store, "a", "old").await; // 2
+    let inner = Txn::new()
+        .when(Compare::value("a", CompareResult::Equal, "old"))
+        .then(Op::get("a"))
+        .then(Op::Txn(Txn::new().when(Compare::version("b", CompareResult::Equal, 0))))
+        .or_else(Op::get("b"));
+    let txn = Txn::new().then(Op::put("a", "new")).then(Op::put("b", "new")).then(Op::Txn(inner));
+    let answer = store.txn(txn).await.unwrap();
+    let OpResponse::Txn(inner) = &answer.responses[2] else { panic!("{answer:?}") };
+    assert!(inner.succeeded);
+    // Its reads see what was written before it.
+    let OpResponse::Range(own) = &inner.responses[0] else { panic!("{inner:?}") };
+    assert_eq!((&own.kvs[0].value[..], own.revision), (&b"new"[..], 3));
+    let OpResponse::Txn(innermost) = &inner.responses[1] else { panic!("{inner:?}") };
+    assert!(innermost.succeeded && innermost.responses.is_empty());
+    assert_eq!((answer.revision, inner.revision, store.revision()), (3, 3, 3));
+}
+
+#[tokio::test]
+async fn a_key_changed_twice_is_refused_across_nesting() {
+    let (store, _) = open_memory().await;
+    let put = |key: &'static str| Op::put(key, "v");
+    let delete = |start: &'static str, end: &'static str| Op::delete(KeyRange::range(start, end));
+    let either = |then: Op, or_else: Op| Op::Txn(Txn::new().then(then).or_else(or_else));
+    let refused = [
+        vec![put("a"), nested([put("a")])],
+        vec![nested([put("a")]), put("a")],
+        vec![nested([put("a")]), nested([put("a")])],
+        vec![either(put("a"), put("b")), put("b")],
+        vec![either(put("a"), put("b")), either(put("c"), nested([put("b")]))],
+        vec![nested([delete("a", "c")]), put("b")],
+        vec![delete("a", "c"), nested([nested([put("b")])])],
+        vec![nested([delete("a", "c")]), nested([put("b")])],
+        vec![nested([put("b")]), nested([delete("a", "c")])],
+        vec![nested([put("b")]), Op::delete(KeyRange::from("a"))],
+        vec![nested([nested([put("b"), put("b")])])],
+    ];
+    for ops in refused {
+        let failed = store.txn(ops.iter().cloned().fold(Txn::new(), Txn::then)).await;
+        let error = failed.expect_err(&format!("{ops:?}"));
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.to_string().contains("twice"), "{error}");
+        assert!(store.txn(ops.into_iter().fold(Txn::new(), Txn::or_else)).await.is_err());
+    }
+    let allowed = [
+        vec![either(put("a"), put("a")), either(delete("b", "c"), put("b"))],
+        vec![nested([delete("a", "c")]), delete("b", "d"), nested([nested([delete("a", "b")])])],
+        vec![nested([delete("b", "c")]), put("a"), put("c"), nested([delete("c", "b")])],
+    ];
+    for ops in allowed {
+        store.txn(ops.into_iter().fold(Txn::new(), Txn::then)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_budget_of_operations_shrinks_with_depth() {
+    let mut config = Config::default();
+    config.txn_ops = 4;
+    let (store, driver) = Store::open(Arc::new(MemoryJournal::new()), config).await.unwrap();
+    tokio::spawn(driver);
+    let reads = |count: usize| (0..count).fold(Txn::new(), |txn, _| txn.then(Op::get("a")));
+    let passes = async |txn: Txn| store.txn(txn).await.map_err(|error| error.kind());
+    let two_around = |inner: Txn| Txn::new().or_else(Op::get("a")).or_else(Op::Txn(inner));
+    assert!(passes(two_around(reads(2))).await.is_ok());
+    assert_eq!(passes(two_around(reads(3))).await, Err(ErrorKind::Invalid));
+    assert!(passes(two_around(two_around(reads(0)))).await.is_ok());
+    assert_eq!(passes(two_around(two_around(reads(1)))).await, Err(ErrorKind::Invalid));
+    let compare = || Compare::version("a", CompareResult::Equal, 0);
+    let compares = (0..3).fold(Txn::new(), |txn, _| txn.when(compare()));
+    assert!(passes(compares.clone().then(Op::Txn(reads(1)))).await.is_ok());
+    assert_eq!(passes(compares.then(Op::Txn(reads(2)))).await, Err(ErrorKind::Invalid));
+}
+
+#[tokio::test]
+async fn a_transaction_that_nests_too_deep_is_refused_at_any_depth() {
+    let mut config = Config::default();
+    config.txn_depth = 3;
+    config.txn_ops = Config::TXN_OPS.max;
+    let (store, driver) = Store::open(Arc::new(MemoryJournal::new()), config).await.unwrap();
+    tokio::spawn(driver);
+    let deep = |depth| {
+        (0..depth)
+            .fold(Txn::new().then(Op::put("a", "1")), |inner, _| Txn::new().then(Op::Txn(inner)))
+    };
+    assert_eq!(store.txn(deep(3)).await.unwrap().revision, 2);
+    for depth in [4, 200_000] {
+        let error = store.txn(deep(depth)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.to_string().contains("deeper than 3"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_nested_transaction_holds_counts_as_the_request() {
+    let mut config = Config::default();
+    config.request_bytes = Config::REQUEST_BYTES.min;
+    let (store, driver) = Store::open(Arc::new(MemoryJournal::new()), config).await.unwrap();
+    tokio::spawn(driver);
+    let large = |key: &'static str| Op::put(key, "v".repeat(500));
+    let txn = Txn::new().then(large("a")).or_else(nested([nested([large("b")])]));
+    assert!(store.txn(txn.clone()).await.is_ok());
+    let error = store.txn(txn.then(nested([Op::get("twelve bytes")]))).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("1026"), "{error}");
+}
+
+#[tokio::test]
+async fn a_failing_operation_at_any_depth_undoes_it_all() {
+    let (store, _) = open_memory().await;
+    let mut keep = PutRequest::new("absent", "");
+    keep.ignore_lease = true;
+    let future = Op::Range(RangeRequest::new(KeyRange::all()).at(9));
+    for failing in [Op::Put(keep), future] {
+        let txn = Txn::new().then(Op::put("a", "1")).then(nested([nested([failing.clone()])]));
+        assert!(store.txn(txn).await.is_err());
+        assert_eq!(store.get(b"a").unwrap(), None);
+        // In the branch that does not run it fails nothing.
+        let skipped = Txn::new().then(Op::Txn(Txn::new().or_else(failing)));
+        assert!(store.txn(skipped).await.is_ok());
+    }
+}

@@ -1,0 +1,242 @@
+//! Transactions of any shape, and what a plain map of histories makes of them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kv_journal::{
+    Compare, CompareResult, CompareTarget, DeleteRequest, DeleteResponse, ErrorKind, KeyRange,
+    KeyValue, Op, OpResponse, PutRequest, PutResponse, RangeRequest, RangeResponse, Txn,
+    TxnResponse,
+};
+use proptest::prelude::*;
+
+use super::{Model, State, key, range, value};
+
+/// Every key that the strategies give.
+fn universe() -> impl Iterator<Item = Bytes> {
+    let pairs = ["a", "b", "c"]
+        .into_iter()
+        .flat_map(|first| ["", "a", "b", "c"].into_iter().map(move |next| first.to_owned() + next));
+    pairs.map(Bytes::from)
+}
+
+pub(super) fn txn() -> impl Strategy<Value = Txn> {
+    let leaf = (compares(), branch(op().boxed()), branch(op().boxed())).prop_map(build);
+    leaf.prop_recursive(3, 24, 4, |inner| {
+        let op = || prop_oneof![3 => op(), 2 => inner.clone().prop_map(Op::Txn)].boxed();
+        (compares(), branch(op()), branch(op())).prop_map(build)
+    })
+}
+
+fn build((compares, success, failure): (Vec<Compare>, Vec<Op>, Vec<Op>)) -> Txn {
+    let txn = compares.into_iter().fold(Txn::new(), Txn::when);
+    let txn = success.into_iter().fold(txn, Txn::then);
+    failure.into_iter().fold(txn, Txn::or_else)
+}
+
+fn branch(op: BoxedStrategy<Op>) -> impl Strategy<Value = Vec<Op>> {
+    prop::collection::vec(op, 0..4)
+}
+
+fn compares() -> impl Strategy<Value = Vec<Compare>> {
+    prop::collection::vec(compare(), 0..3)
+}
+
+fn compare() -> impl Strategy<Value = Compare> {
+    let result = prop_oneof![
+        Just(CompareResult::Equal),
+        Just(CompareResult::NotEqual),
+        Just(CompareResult::Greater),
+        Just(CompareResult::Less),
+    ];
+    let target = prop_oneof![
+        (0..4u64).prop_map(CompareTarget::Version),
+        (0..20u64).prop_map(CompareTarget::CreateRevision),
+        (0..20u64).prop_map(CompareTarget::ModRevision),
+        value().prop_map(CompareTarget::Value),
+        (0..2i64).prop_map(CompareTarget::Lease),
+    ];
+    (range(), result, target)
+        .prop_map(|(range, result, target)| Compare::new(range, result, target))
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let read = (range(), 0..4usize, prop::option::weighted(0.2, 1..25u64));
+    prop_oneof![
+        3 => read.prop_map(|(range, limit, revision)| {
+            Op::Range(RangeRequest::new(range).limit(limit).at(revision.unwrap_or_default()))
+        }),
+        4 => (key(), value(), any::<bool>()).prop_map(|(key, value, prev_kv)| {
+            let mut put = PutRequest::new(key, value);
+            put.prev_kv = prev_kv;
+            Op::Put(put)
+        }),
+        1 => key().prop_map(|key| {
+            let mut put = PutRequest::new(key, "");
+            put.ignore_value = true;
+            Op::Put(put)
+        }),
+        1 => (range(), any::<bool>()).prop_map(|(range, prev_kv)| {
+            let mut delete = DeleteRequest::new(range);
+            delete.prev_kv = prev_kv;
+            Op::Delete(delete)
+        }),
+    ]
+}
+
+/// What `txn` must answer, and the state after it if it changes anything.
+pub(super) fn expect(model: &Model, txn: &Txn) -> Result<(TxnResponse, Option<State>), ErrorKind> {
+    if universe().any(|key| conflicts(&txn.success, &key) || conflicts(&txn.failure, &key)) {
+        return Err(ErrorKind::Invalid);
+    }
+    check(model, txn)?;
+    let mut run = Run { model, state: model.now().clone(), changed: false };
+    let response = run.txn(txn);
+    Ok((response, run.changed.then_some(run.state)))
+}
+
+/// Whether two members of a branch may change the key, unless both delete it, or a nested one may
+/// do so by itself.
+fn conflicts(branch: &[Op], key: &Bytes) -> bool {
+    let puts = branch.iter().filter(|op| may_put(op, key)).count();
+    let mixed = branch.iter().enumerate().any(|(at, op)| {
+        let beside = branch.iter().enumerate().filter(|(other, _)| *other != at);
+        may_put(op, key) && beside.map(|(_, op)| op).any(|op| may_delete(op, key))
+    });
+    let within = branch.iter().any(|op| match op {
+        Op::Txn(txn) => conflicts(&txn.success, key) || conflicts(&txn.failure, key),
+        _ => false,
+    });
+    puts > 1 || mixed || within
+}
+
+fn may_put(op: &Op, key: &Bytes) -> bool {
+    match op {
+        Op::Put(put) => put.key == key,
+        Op::Txn(txn) => txn.success.iter().chain(&txn.failure).any(|op| may_put(op, key)),
+        _ => false,
+    }
+}
+
+fn may_delete(op: &Op, key: &Bytes) -> bool {
+    match op {
+        Op::Delete(delete) => delete.range.contains(key),
+        Op::Txn(txn) => txn.success.iter().chain(&txn.failure).any(|op| may_delete(op, key)),
+        _ => false,
+    }
+}
+
+fn check(model: &Model, txn: &Txn) -> Result<(), ErrorKind> {
+    chosen(model, txn).1.iter().try_for_each(|op| match op {
+        Op::Range(read) if read.revision > 0 => model.readable(read.revision),
+        Op::Put(put) if put.ignore_value && !model.now().contains_key(&put.key) => {
+            Err(ErrorKind::Invalid)
+        }
+        Op::Txn(nested) => check(model, nested),
+        _ => Ok(()),
+    })
+}
+
+fn chosen<'a>(model: &Model, txn: &'a Txn) -> (bool, &'a [Op]) {
+    let succeeded = txn.compares.iter().all(|compare| holds(model.now(), compare));
+    (succeeded, if succeeded { &txn.success } else { &txn.failure })
+}
+
+fn holds(state: &State, compare: &Compare) -> bool {
+    let mut kvs: Vec<_> = within(state, &compare.range);
+    if kvs.is_empty() {
+        if matches!(compare.target, CompareTarget::Value(_)) {
+            return false;
+        }
+        kvs.push(KeyValue::default());
+    }
+    kvs.iter().all(|kv| {
+        let ordering = match &compare.target {
+            CompareTarget::Version(version) => kv.version.cmp(version),
+            CompareTarget::CreateRevision(revision) => kv.create_revision.cmp(revision),
+            CompareTarget::ModRevision(revision) => kv.mod_revision.cmp(revision),
+            CompareTarget::Value(value) => kv.value.cmp(value),
+            CompareTarget::Lease(lease) => kv.lease.cmp(lease),
+        };
+        match compare.result {
+            CompareResult::Equal => ordering.is_eq(),
+            CompareResult::NotEqual => ordering.is_ne(),
+            CompareResult::Greater => ordering.is_gt(),
+            CompareResult::Less => ordering.is_lt(),
+        }
+    })
+}
+
+fn within(state: &State, range: &KeyRange) -> Vec<KeyValue> {
+    state.values().filter(|kv| range.contains(&kv.key)).cloned().collect()
+}
+
+struct Run<'a> {
+    model: &'a Model,
+    state: State,
+    changed: bool,
+}
+
+impl Run<'_> {
+    fn revision(&self) -> u64 {
+        self.model.revision() + u64::from(self.changed)
+    }
+
+    fn txn(&mut self, txn: &Txn) -> TxnResponse {
+        let (succeeded, ops) = chosen(self.model, txn);
+        let mut response = TxnResponse::default();
+        response.responses = ops.iter().map(|op| self.op(op)).collect();
+        response.succeeded = succeeded;
+        response.revision = self.revision();
+        response
+    }
+
+    fn op(&mut self, op: &Op) -> OpResponse {
+        match op {
+            Op::Range(read) => OpResponse::Range(self.range(read)),
+            Op::Put(put) => OpResponse::Put(self.put(put)),
+            Op::Delete(delete) => OpResponse::Delete(self.delete(delete)),
+            Op::Txn(txn) => OpResponse::Txn(self.txn(txn)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn range(&self, read: &RangeRequest) -> RangeResponse {
+        let state = if read.revision == 0 { &self.state } else { self.model.at(read.revision) };
+        let mut kvs = within(state, &read.range);
+        let mut response = RangeResponse::default();
+        response.revision = self.revision();
+        response.count = kvs.len() as u64;
+        if read.limit > 0 {
+            response.more = kvs.len() > read.limit;
+            kvs.truncate(read.limit);
+        }
+        response.kvs = kvs.into_iter().map(Arc::new).collect();
+        response
+    }
+
+    fn put(&mut self, put: &PutRequest) -> PutResponse {
+        let before = self.state.get(&put.key).cloned();
+        let value =
+            if put.ignore_value { before.clone().unwrap().value } else { put.value.clone() };
+        self.model.put(&mut self.state, &put.key, &value);
+        self.changed = true;
+        let mut response = PutResponse::default();
+        response.revision = self.revision();
+        response.prev_kv = before.filter(|_| put.prev_kv).map(Arc::new);
+        response
+    }
+
+    fn delete(&mut self, delete: &DeleteRequest) -> DeleteResponse {
+        let doomed = within(&self.state, &delete.range);
+        self.state.retain(|key, _| !delete.range.contains(key));
+        self.changed |= !doomed.is_empty();
+        let mut response = DeleteResponse::default();
+        response.revision = self.revision();
+        response.deleted = doomed.len() as u64;
+        if delete.prev_kv {
+            response.prev_kvs = doomed.into_iter().map(Arc::new).collect();
+        }
+        response
+    }
+}
