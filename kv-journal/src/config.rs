@@ -93,6 +93,36 @@ impl Default for Config {
     }
 }
 
+/// How large a chunk of a [`RangeStream`](crate::RangeStream) gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChunkLimits {
+    /// What its keys and values may take, with 64 bytes for each key: [`ChunkLimits::BYTES`]. One
+    /// key is in every chunk, however large.
+    pub bytes: usize,
+    /// At most so many keys: [`ChunkLimits::KEYS`].
+    pub keys: usize,
+}
+
+impl ChunkLimits {
+    /// etcd aims at its greatest request, 1.5 MiB; 1 MiB fits with its frame into the 4 MiB that
+    /// gRPC clients take by default, even where a chunk is one large value.
+    pub const BYTES: Limit<usize> = Limit { default: 1 << 20, min: 1, max: 64 << 20 };
+    /// Keeps the time that one chunk takes within some milliseconds.
+    pub const KEYS: Limit<usize> = Limit { default: 10_000, min: 1, max: 1 << 20 };
+
+    pub(crate) fn check(self) -> Result<()> {
+        Self::BYTES.check("chunk bytes", self.bytes)?;
+        Self::KEYS.check("chunk keys", self.keys)
+    }
+}
+
+impl Default for ChunkLimits {
+    fn default() -> Self {
+        Self { bytes: Self::BYTES.default, keys: Self::KEYS.default }
+    }
+}
+
 /// A setting's default and the least and the most that `open` accepts.
 #[derive(Debug, Clone, Copy)]
 pub struct Limit<T> {

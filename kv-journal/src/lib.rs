@@ -36,10 +36,11 @@ mod store;
 
 pub use crate::core::{
     Compare, CompareResult, CompareTarget, DeleteRequest, DeleteResponse, Event, EventKind,
-    KeyRange, KeyValue, Mutation, Op, OpResponse, PutRequest, PutResponse, RangeRequest,
-    RangeResponse, Record, Sort, SortOrder, SortTarget, Txn, TxnResponse,
+    KeyRange, KeyValue, Mutation, Op, OpResponse, PutRequest, PutResponse, RangeChunk,
+    RangeRequest, RangeResponse, RangeSummary, Record, Sort, SortOrder, SortTarget, Txn,
+    TxnResponse,
 };
-pub use config::{Config, Limit};
+pub use config::{ChunkLimits, Config, Limit};
 pub use error::{Error, ErrorKind, Result};
 #[doc(hidden)]
 pub use journal::fuzz_frames;
@@ -47,4 +48,4 @@ pub use journal::{
     Entry, Fault, FaultJournal, FileConfig, FileJournal, Journal, MemoryJournal, OpenReport,
     ReadLimits, Tail, TornTail,
 };
-pub use store::{Driver, Snapshot, Stats, Store, WatchBatch, WatchRequest, Watcher};
+pub use store::{Driver, RangeStream, Snapshot, Stats, Store, WatchBatch, WatchRequest, Watcher};

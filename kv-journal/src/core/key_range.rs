@@ -89,6 +89,15 @@ impl KeyRange {
         matches!(self.end, End::Single).then_some(&self.start)
     }
 
+    /// The least key above the range, if one is given; `None` for one key and without an end.
+    #[must_use]
+    pub fn end_key(&self) -> Option<&Bytes> {
+        match &self.end {
+            End::Before(end) => Some(end),
+            End::Single | End::Open => None,
+        }
+    }
+
     pub(crate) fn end(&self) -> &End {
         &self.end
     }

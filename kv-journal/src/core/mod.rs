@@ -1,6 +1,7 @@
 //! The algorithm, free of IO: keys, requests, transactions, the multi-version state, records.
 
 mod at_revision;
+mod chunks;
 mod key_range;
 mod mvcc;
 mod query;
@@ -13,6 +14,7 @@ mod txn_overlap;
 mod txn_tree;
 mod value;
 
+pub use chunks::{RangeChunk, RangeSummary};
 pub use key_range::KeyRange;
 pub use record::{Mutation, Record};
 pub use request::{
@@ -22,6 +24,7 @@ pub use request::{
 };
 pub use value::{Event, EventKind, KeyValue};
 
+pub(crate) use chunks::Chunks;
 pub(crate) use mvcc::{State, without_previous};
 pub(crate) use quota::cost;
 pub(crate) use txn::evaluate;

@@ -3,60 +3,109 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::mvcc::State;
 use super::request::{RangeRequest, RangeResponse, Sort, SortOrder, SortTarget};
 use super::value::KeyValue;
 use crate::error::Result;
 
+/// With a limit at least so many keys are gathered before the worst of them are thrown away.
+const LEAST_GATHERED: usize = 64;
+
 impl State {
     /// Answers `request`.
     pub(crate) fn range(&self, request: &RangeRequest) -> Result<RangeResponse> {
         let mut response = RangeResponse { revision: self.revision(), ..RangeResponse::default() };
-        let newest = request.revision == 0 || request.revision == self.revision();
-        if newest {
+        if request.revision == 0 || request.revision == self.revision() {
             response.count = self.count(&request.range);
             if !request.count_only {
-                collect(self.iter(&request.range), request, &mut response);
+                self.newest(request, &mut response);
             }
         } else {
             self.check_readable(request.revision)?;
             let mut keys = self.iter_at(&request.range, request.revision);
             let mut seen = 0;
             if !request.count_only {
-                collect((&mut keys).inspect(|_| seen += 1), request, &mut response);
+                let seeing = (&mut keys).inspect(|_| seen += 1);
+                if is_key_order(request) {
+                    take_first(seeing, request, &mut response);
+                } else {
+                    take_best(seeing, request, &mut response);
+                }
             }
             response.count = seen + keys.count() as u64;
         }
         Ok(response)
     }
+
+    fn newest(&self, request: &RangeRequest, response: &mut RangeResponse) {
+        let keys = self.iter(&request.range);
+        match request.sort {
+            _ if is_key_order(request) => take_first(keys, request, response),
+            Sort { target: SortTarget::Key, order: SortOrder::Descending } => {
+                take_first(keys.rev(), request, response);
+            }
+            _ => take_best(keys, request, response),
+        }
+    }
 }
 
-/// Takes from `keys` only as many as the answer needs.
-fn collect<'a>(
+/// Whether the limit is known to be reached in key order, before anything else is sorted.
+///
+/// Without an order etcd fetches only up to the limit, and then sorts by the target all the same;
+/// a filter makes it fetch everything first.
+fn is_key_order(request: &RangeRequest) -> bool {
+    match request.sort {
+        Sort { target: SortTarget::Key, order } => order != SortOrder::Descending,
+        Sort { order, .. } => order == SortOrder::None && !request.filters(),
+    }
+}
+
+/// Takes from `keys`, which come in the order of the answer, only as many as it needs.
+fn take_first<'a>(
     keys: impl Iterator<Item = &'a Arc<KeyValue>>,
     request: &RangeRequest,
     response: &mut RangeResponse,
 ) {
-    let limit = if request.limit == 0 { usize::MAX } else { request.limit };
-    let early = if applies_limit_first(request) { limit.saturating_add(1) } else { usize::MAX };
-    let mut kvs: Vec<_> =
-        keys.take(early).filter(|kv| passes(kv, request)).map(Arc::clone).collect();
-    sort(&mut kvs, request.sort);
+    let limit = limit(request);
+    let enough = keys.filter(|kv| passes(kv, request)).take(limit.saturating_add(1));
+    let mut kvs: Vec<_> = enough.collect();
     response.more = kvs.len() > limit;
-    kvs.truncate(limit);
-    if request.keys_only {
-        for kv in &mut kvs {
-            *kv = Arc::new(key_only(kv));
-        }
+    if request.sort.target != SortTarget::Key {
+        // Of one more than the limit, which is fetched to learn whether there is more.
+        kvs.sort_by(|a, b| in_order(request.sort, a, b));
     }
-    response.kvs = kvs;
+    kvs.truncate(limit);
+    response.kvs = answer(kvs, request);
 }
 
-/// Whether the limit is known to be reached in key order, before anything is sorted.
-fn applies_limit_first(request: &RangeRequest) -> bool {
-    let key_order =
-        request.sort.target == SortTarget::Key && request.sort.order == SortOrder::Ascending;
-    (request.sort.order == SortOrder::None || key_order) && !request.filters()
+/// Takes the first of `keys` in the order asked for, holding at most about twice the limit.
+fn take_best<'a>(
+    keys: impl Iterator<Item = &'a Arc<KeyValue>>,
+    request: &RangeRequest,
+    response: &mut RangeResponse,
+) {
+    let limit = limit(request);
+    let gathered = limit.saturating_mul(2).max(LEAST_GATHERED);
+    let order = |a: &&Arc<KeyValue>, b: &&Arc<KeyValue>| in_order(request.sort, a, b);
+    let (mut best, mut passed) = (Vec::new(), 0);
+    for kv in keys.filter(|kv| passes(kv, request)) {
+        passed += 1;
+        best.push(kv);
+        if best.len() > gathered {
+            best.select_nth_unstable_by(limit, order);
+            best.truncate(limit);
+        }
+    }
+    best.sort_unstable_by(order);
+    best.truncate(limit);
+    response.more = passed > limit;
+    response.kvs = answer(best, request);
+}
+
+fn limit(request: &RangeRequest) -> usize {
+    if request.limit == 0 { usize::MAX } else { request.limit }
 }
 
 fn passes(kv: &KeyValue, request: &RangeRequest) -> bool {
@@ -68,14 +117,10 @@ fn within(revision: u64, min: u64, max: u64) -> bool {
     revision >= min && (max == 0 || revision <= max)
 }
 
-fn sort(kvs: &mut [Arc<KeyValue>], sort: Sort) {
-    match (sort.target, sort.order) {
-        (SortTarget::Key, SortOrder::None | SortOrder::Ascending) => {}
-        (target, SortOrder::None | SortOrder::Ascending) => {
-            kvs.sort_by(|a, b| compare(target, a, b));
-        }
-        (target, SortOrder::Descending) => kvs.sort_by(|a, b| compare(target, b, a)),
-    }
+/// What is equal comes in key order. etcd leaves that open.
+fn in_order(sort: Sort, a: &KeyValue, b: &KeyValue) -> Ordering {
+    let (first, second) = if sort.order == SortOrder::Descending { (b, a) } else { (a, b) };
+    compare(sort.target, first, second).then_with(|| a.key.cmp(&b.key))
 }
 
 fn compare(target: SortTarget, a: &KeyValue, b: &KeyValue) -> Ordering {
@@ -88,6 +133,15 @@ fn compare(target: SortTarget, a: &KeyValue, b: &KeyValue) -> Ordering {
     }
 }
 
-fn key_only(kv: &KeyValue) -> KeyValue {
-    KeyValue { value: bytes::Bytes::new(), lease: 0, ..kv.clone() }
+fn answer(kvs: Vec<&Arc<KeyValue>>, request: &RangeRequest) -> Vec<Arc<KeyValue>> {
+    kvs.into_iter().map(|kv| as_asked(kv, request.keys_only)).collect()
+}
+
+/// The key as it is answered; etcd leaves the lease out together with the value since 3.7.
+pub(super) fn as_asked(kv: &Arc<KeyValue>, keys_only: bool) -> Arc<KeyValue> {
+    if keys_only {
+        Arc::new(KeyValue { value: Bytes::new(), lease: 0, ..KeyValue::clone(kv) })
+    } else {
+        Arc::clone(kv)
+    }
 }

@@ -3,6 +3,7 @@
 mod barrier;
 mod commit;
 mod driver;
+mod range_stream;
 mod recovery;
 mod sequencer;
 mod shared;
@@ -17,11 +18,12 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch as channel};
 
 pub use driver::Driver;
+pub use range_stream::RangeStream;
 pub use snapshot::Snapshot;
 pub use stats::Stats;
 pub use watch::{WatchBatch, WatchRequest, Watcher};
 
-use crate::config::Config;
+use crate::config::{ChunkLimits, Config};
 use crate::core::{
     DeleteRequest, DeleteResponse, KeyValue, Op, OpResponse, PutRequest, PutResponse, RangeRequest,
     RangeResponse, RequestLimits, Txn, TxnResponse, check_delete, check_put, check_range,
@@ -214,6 +216,21 @@ impl Store {
         let request = request.into();
         check_range(&request.range)?;
         self.inner.shared.with_state(|state| state.range(&request))
+    }
+
+    /// Reads a range in chunks, for ranges that are too large to answer at once: all of it as of
+    /// now, or of any retained revision, whatever is written or compacted meanwhile.
+    ///
+    /// # Errors
+    /// As [`range`](Self::range), and `Invalid` if it asks for an order that is not the keys', or
+    /// for filters, or a limit is out of its range.
+    pub fn range_stream(
+        &self,
+        request: impl Into<RangeRequest>,
+        limits: ChunkLimits,
+    ) -> Result<RangeStream> {
+        self.inner.shared.check_open()?;
+        RangeStream::new(self.inner.shared.state(), &request.into(), limits)
     }
 
     /// A state to read from for as long as wanted. It goes on working when the store is closed.

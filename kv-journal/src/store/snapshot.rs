@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::range_stream::RangeStream;
+use crate::config::ChunkLimits;
 use crate::core::{KeyRange, KeyValue, RangeRequest, RangeResponse, State, check_range};
 use crate::error::Result;
 
@@ -43,6 +45,19 @@ impl Snapshot {
         let request = request.into();
         check_range(&request.range)?;
         self.state.range(&request)
+    }
+
+    /// Reads a range in chunks, as [`Store::range_stream`](super::Store::range_stream) does.
+    ///
+    /// # Errors
+    /// As [`range`](Self::range), and `Invalid` if it asks for an order that is not the keys', or
+    /// for filters, or a limit is out of its range.
+    pub fn range_stream(
+        &self,
+        request: impl Into<RangeRequest>,
+        limits: ChunkLimits,
+    ) -> Result<RangeStream> {
+        RangeStream::new(Arc::clone(&self.state), &request.into(), limits)
     }
 
     /// The keys of `range` at the newest revision, in key order. Nothing is cloned.

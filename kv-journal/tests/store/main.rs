@@ -7,5 +7,6 @@ mod compaction;
 mod harness;
 mod keys;
 mod lifecycle;
+mod ranges;
 mod txns;
 mod watches;
