@@ -35,6 +35,13 @@ pub struct Config {
     /// How often the driver asks what became of an append whose outcome is unknown, and how often
     /// it repeats one that was lost, before it gives up: [`Config::RESOLVE_ATTEMPTS`].
     pub resolve_attempts: u32,
+    /// Whether a Merkle tree is kept over the journal's records, so that the store has digests and
+    /// proofs ([`verify`](crate::verify)). Off by default, since each record then costs a hash.
+    #[cfg(feature = "ledger")]
+    pub ledger: bool,
+    /// For how many of the newest records the tree keeps hashes: [`Config::LEDGER_RECORDS`].
+    #[cfg(feature = "ledger")]
+    pub ledger_records: u64,
 }
 
 impl Config {
@@ -62,7 +69,14 @@ impl Config {
     /// With pauses that double from 10 ms to at most 1 s, the default gives up after about 3 s.
     pub const RESOLVE_ATTEMPTS: Limit<u32> = Limit { default: 10, min: 1, max: 1000 };
 
+    /// Some 34 bytes each, so 140 MB by default. Keys whose last record is older cannot be proven,
+    /// nor that a digest from before them is the beginning of a newer one.
+    #[cfg(feature = "ledger")]
+    pub const LEDGER_RECORDS: Limit<u64> = Limit { default: 1 << 22, min: 1 << 10, max: 1 << 40 };
+
     pub(crate) fn check(&self) -> Result<()> {
+        #[cfg(feature = "ledger")]
+        Self::LEDGER_RECORDS.check("ledger_records", self.ledger_records)?;
         Self::REQUEST_BYTES.check("request_bytes", self.request_bytes)?;
         Self::KEY_BYTES.check("key_bytes", self.key_bytes)?;
         Self::VALUE_BYTES.check("value_bytes", self.value_bytes)?;
@@ -89,6 +103,10 @@ impl Default for Config {
             batch_records: Self::BATCH_RECORDS.default,
             batch_bytes: Self::BATCH_BYTES.default,
             resolve_attempts: Self::RESOLVE_ATTEMPTS.default,
+            #[cfg(feature = "ledger")]
+            ledger: false,
+            #[cfg(feature = "ledger")]
+            ledger_records: Self::LEDGER_RECORDS.default,
         }
     }
 }

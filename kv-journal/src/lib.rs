@@ -33,6 +33,8 @@ mod core;
 mod error;
 mod journal;
 mod store;
+#[cfg(feature = "ledger")]
+pub mod verify;
 
 pub use crate::core::{
     Compare, CompareResult, CompareTarget, DeleteRequest, DeleteResponse, Event, EventKind,

@@ -38,6 +38,21 @@ impl State {
     }
 }
 
+#[cfg(feature = "ledger")]
+impl State {
+    /// The revision of the last put or delete of `key` at or below `revision`; `None` if there was
+    /// none or it was compacted.
+    pub(crate) fn last_change(&self, key: &[u8], revision: u64) -> Option<u64> {
+        let live = self.get(key).map(|kv| kv.mod_revision).filter(|at| *at <= revision);
+        live.or_else(|| {
+            let key = Bytes::copy_from_slice(key);
+            let bounds = (Bound::Included((key.clone(), 0)), Bound::Included((key, revision)));
+            let (from, to) = (bounds.0.as_ref(), bounds.1.as_ref());
+            self.history.range((from, to)).next_back().map(|((_, at), _)| *at)
+        })
+    }
+}
+
 type HistoryBound = Bound<(Bytes, u64)>;
 
 /// The bounds of a range among `(key, revision)`. Revision 0 is below every version of a key.

@@ -3,6 +3,8 @@
 mod at_revision;
 mod chunks;
 mod key_range;
+#[cfg(feature = "ledger")]
+mod ledger;
 mod mvcc;
 mod query;
 mod quota;
@@ -25,6 +27,8 @@ pub use request::{
 pub use value::{Event, EventKind, KeyValue};
 
 pub(crate) use chunks::Chunks;
+#[cfg(feature = "ledger")]
+pub(crate) use ledger::{Ledger, leaf_hash};
 pub(crate) use mvcc::{State, without_previous};
 pub(crate) use quota::cost;
 pub(crate) use txn::evaluate;

@@ -144,6 +144,13 @@ impl Record {
         if payload.has_remaining() { Err(malformed("bytes after its end")) } else { Ok(record) }
     }
 
+    /// The revision in the header of a record that was encoded: the one that it made, or one that
+    /// was there before it.
+    #[cfg(feature = "ledger")]
+    pub(crate) fn revision_of(payload: &[u8]) -> u64 {
+        payload.get(2..).and_then(|mut rest| rest.try_get_u64_le().ok()).unwrap_or_default()
+    }
+
     fn encoded_len(&self) -> usize {
         match self {
             Self::Transaction { mutations, .. } => {

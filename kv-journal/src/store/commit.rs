@@ -4,8 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+#[cfg(feature = "ledger")]
+use futures_util::future::join;
 
+#[cfg(feature = "ledger")]
+use super::ledger::extended;
 use super::shared::Shared;
+#[cfg(feature = "ledger")]
+use crate::core::Ledger;
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::{Journal, ReadLimits};
 
@@ -26,12 +32,27 @@ pub(super) struct Commit {
 pub(super) struct Committed {
     pub(super) epoch: u64,
     pub(super) result: Result<()>,
+    /// The ledger with the batch.
+    #[cfg(feature = "ledger")]
+    pub(super) ledger: Option<Arc<Ledger>>,
 }
 
 impl Commit {
     pub(super) async fn run(mut self, records: Vec<Bytes>) -> Committed {
-        let result = self.append_all(&records).await;
-        Committed { epoch: self.epoch, result }
+        #[cfg(feature = "ledger")]
+        let shared = Arc::clone(&self.shared);
+        let append = self.append_all(&records);
+        // The append comes first, so that records are hashed while the disk is at work.
+        #[cfg(feature = "ledger")]
+        let (result, ledger) = join(append, extended(&shared, &records)).await;
+        #[cfg(not(feature = "ledger"))]
+        let result = append.await;
+        Committed {
+            epoch: self.epoch,
+            result,
+            #[cfg(feature = "ledger")]
+            ledger,
+        }
     }
 
     async fn append_all(&mut self, records: &[Bytes]) -> Result<()> {

@@ -3,6 +3,8 @@
 mod barrier;
 mod commit;
 mod driver;
+#[cfg(feature = "ledger")]
+mod ledger;
 mod range_stream;
 mod recovery;
 mod sequencer;
@@ -32,6 +34,8 @@ use crate::core::{
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::Journal;
 use barrier::{Barrier, Waiter};
+#[cfg(feature = "ledger")]
+use ledger::PublishedLedger;
 use recovery::recover;
 use sequencer::{Command, Request, Sequencer};
 use shared::{Publisher, Shared, Watermark};
@@ -85,11 +89,18 @@ impl Store {
     /// Dropping the future may leave the journal fenced, which ends an older store. Nothing else.
     pub async fn open(journal: Arc<dyn Journal>, config: Config) -> Result<(Self, Driver)> {
         config.check()?;
-        let recovered = recover(&*journal).await?;
+        let recovered = recover(&*journal, &config).await?;
         let (commands, queue) = mpsc::channel(config.queue_len);
         let state = Arc::new(recovered.state.clone());
         let at = Watermark { revision: state.revision(), next_seq: recovered.tail.next_seq };
-        let shared = Arc::new(Shared::new(state, recovered.tail.epoch));
+        #[cfg_attr(not(feature = "ledger"), expect(unused_mut, reason = "the ledger is added"))]
+        let mut shared = Shared::new(state, recovered.tail.epoch);
+        #[cfg(feature = "ledger")]
+        {
+            let ledger = recovered.ledger.clone();
+            shared.ledger = ledger.map(|tree| PublishedLedger::new(tree, &journal));
+        }
+        let shared = Arc::new(shared);
         let (publisher, moved) = Publisher::new(Arc::clone(&shared), at);
         let (waiters, barrier) = Barrier::new(Arc::clone(&journal));
         let inner = Inner {

@@ -262,6 +262,8 @@ impl Sequencer {
         self.epoch = committed.epoch;
         match committed.result {
             Ok(()) => {
+                #[cfg(feature = "ledger")]
+                self.publisher.shared.publish_ledger(committed.ledger);
                 self.publish(batch);
                 Ok(())
             }

@@ -7,6 +7,8 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+#[cfg(feature = "ledger")]
+use super::ledger::PublishedLedger;
 use crate::core::State;
 use crate::error::{Error, Result};
 
@@ -27,6 +29,8 @@ pub(super) struct Shared {
     /// The highest epoch that this store has tried to make current.
     epoch: AtomicU64,
     pub(super) counters: Counters,
+    #[cfg(feature = "ledger")]
+    pub(super) ledger: Option<PublishedLedger>,
 }
 
 #[derive(Debug, Default)]
@@ -45,6 +49,8 @@ impl Shared {
             failure: Mutex::new(None),
             epoch: AtomicU64::new(epoch),
             counters: Counters::default(),
+            #[cfg(feature = "ledger")]
+            ledger: None,
         }
     }
 
