@@ -111,7 +111,9 @@ fn put_path(path: &[Hash], out: &mut BytesMut) -> Result<()> {
     let count = u8::try_from(path.len())
         .map_err(|_| Error::new(ErrorKind::Invalid, "a path has more than 255 hashes: cut it"))?;
     out.put_u8(count);
-    path.iter().for_each(|hash| out.put_slice(hash));
+    for hash in path {
+        out.put_slice(hash);
+    }
     Ok(())
 }
 

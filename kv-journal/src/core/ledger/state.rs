@@ -40,7 +40,9 @@ impl Ledger {
         for index in self.first() / BLOCK..self.size().div_ceil(BLOCK) {
             if let Some(leaves) = self.block(0, index) {
                 out.put_u64_le(leaves.revisions);
-                leaves.hashes.iter().for_each(|leaf| out.put_slice(leaf));
+                for leaf in &leaves.hashes {
+                    out.put_slice(leaf);
+                }
             }
         }
         out

@@ -161,9 +161,9 @@ impl Ledger {
         while high - low > 1 {
             let middle = low + (high - low) / 2;
             if self.block(0, middle)?.revision_before < revision {
-                low = middle
+                low = middle;
             } else {
-                high = middle
+                high = middle;
             }
         }
         let block = self.block(0, low)?;
