@@ -20,7 +20,7 @@ const VALUE_LEN: usize = 256;
 struct Side {
     store: Store,
     per_put: Vec<Duration>,
-    puts: usize,
+    puts: u32,
     cpu: Duration,
     _directory: TempDir,
 }
@@ -56,7 +56,7 @@ impl Side {
         let (begun, cpu) = (Instant::now(), cpu_time()?);
         runtime.block_on(put_all(&self.store, keys, &values, in_flight))?;
         self.cpu += cpu_time()?.saturating_sub(cpu);
-        self.puts += keys.len();
+        self.puts += u32::try_from(keys.len())?;
         self.per_put.push(begun.elapsed() / u32::try_from(keys.len())?);
         runtime.block_on(self.store.compact(self.store.revision()))?;
         Ok(())
@@ -69,7 +69,7 @@ impl Side {
     }
 
     fn cpu_micros(&self) -> f64 {
-        self.cpu.as_secs_f64() * 1e6 / self.puts as f64
+        self.cpu.as_secs_f64() * 1e6 / f64::from(self.puts)
     }
 }
 
