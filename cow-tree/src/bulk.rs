@@ -1,7 +1,9 @@
 //! Building a tree from ascending keys, bottom up.
 
-use crate::Summary;
+use arrayvec::ArrayVec;
+
 use crate::node::{Child, INNER_MAX, LEAF_MAX, LEAF_MIN};
+use crate::{Key, Summary};
 
 /// Nodes are made this full, so that the first inserts after a load do not split each of them.
 const LEAF_FILL: usize = LEAF_MAX - LEAF_MAX / 8;
@@ -11,12 +13,12 @@ const INNER_FILL: usize = INNER_MAX - INNER_MAX / 8;
 pub(crate) struct Builder<K, V, S> {
     /// Full leaves; the one that is being filled is `entries`.
     leaves: Vec<(K, Child<K, V, S>)>,
-    entries: Vec<(K, V)>,
+    entries: ArrayVec<(K, V), LEAF_MAX>,
 }
 
-impl<K: Ord + Clone, V: Clone, S: Summary<K, V>> Builder<K, V, S> {
+impl<K: Key + Clone, V: Clone, S: Summary<K, V>> Builder<K, V, S> {
     pub(crate) fn new() -> Self {
-        Self { leaves: Vec::new(), entries: Vec::new() }
+        Self { leaves: Vec::new(), entries: ArrayVec::new() }
     }
 
     /// Adds an entry; gives it back if its key is less than the last one. An equal key replaces the
@@ -29,9 +31,6 @@ impl<K: Ord + Clone, V: Clone, S: Summary<K, V>> Builder<K, V, S> {
                 if self.entries.len() == LEAF_FILL {
                     self.close_leaf();
                 }
-                if self.entries.is_empty() {
-                    self.entries.reserve_exact(LEAF_FILL);
-                }
                 self.entries.push((key, value));
             }
         }
@@ -41,7 +40,7 @@ impl<K: Ord + Clone, V: Clone, S: Summary<K, V>> Builder<K, V, S> {
     fn close_leaf(&mut self) {
         let entries = std::mem::take(&mut self.entries);
         if let Some((first, _)) = entries.first() {
-            self.leaves.push((first.clone(), Child::leaf(entries)));
+            self.leaves.push((first.separator(), Child::leaf(entries)));
         }
     }
 
@@ -63,19 +62,17 @@ impl<K: Ord + Clone, V: Clone, S: Summary<K, V>> Builder<K, V, S> {
         let Some((separator, last)) = self.leaves.pop() else {
             return;
         };
-        let Some((_, left)) = self.leaves.last_mut() else {
+        let Some((first, left)) = self.leaves.pop() else {
             return self.leaves.push((separator, last));
         };
-        left.absorb(&separator, last);
-        if left.node.is_overfull() {
-            let split = left.split_half();
-            self.leaves.push(split);
-        }
+        let (joined, split) = left.join(separator, last);
+        self.leaves.push((first, joined));
+        self.leaves.extend(split);
     }
 }
 
 /// Puts inner nodes, evenly filled, over the nodes of a level. Each comes with its lowest key.
-fn parents<K: Clone, V: Clone, S: Summary<K, V>>(
+fn parents<K: Key + Clone, V: Clone, S: Summary<K, V>>(
     level: Vec<(K, Child<K, V, S>)>,
 ) -> Vec<(K, Child<K, V, S>)> {
     let (nodes, groups) = (level.len(), level.len().div_ceil(INNER_FILL));

@@ -1,6 +1,7 @@
 use std::cmp::Ordering;
 use std::iter::FusedIterator;
 
+use crate::Key;
 use crate::node::{Child, Inner, Node};
 
 /// One difference between an older and a newer tree.
@@ -79,7 +80,7 @@ enum Head<'a, K, V, S> {
     Entry(&'a (K, V)),
 }
 
-impl<'a, K: Ord, V, S, E: FnMut(&V, &V) -> bool> Diff<'a, K, V, S, E> {
+impl<'a, K: Key, V, S, E: FnMut(&V, &V) -> bool> Diff<'a, K, V, S, E> {
     pub(crate) fn new(
         older: Option<&'a Child<K, V, S>>,
         newer: Option<&'a Child<K, V, S>>,
@@ -154,7 +155,7 @@ impl<'a, K: Ord, V, S, E: FnMut(&V, &V) -> bool> Diff<'a, K, V, S, E> {
     }
 }
 
-impl<'a, K: Ord, V, S, E: FnMut(&V, &V) -> bool> Iterator for Diff<'a, K, V, S, E> {
+impl<'a, K: Key, V, S, E: FnMut(&V, &V) -> bool> Iterator for Diff<'a, K, V, S, E> {
     type Item = Change<'a, K, V>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -180,7 +181,7 @@ impl<'a, K: Ord, V, S, E: FnMut(&V, &V) -> bool> Iterator for Diff<'a, K, V, S, 
     }
 }
 
-impl<K: Ord, V, S, E: FnMut(&V, &V) -> bool> FusedIterator for Diff<'_, K, V, S, E> {}
+impl<K: Key, V, S, E: FnMut(&V, &V) -> bool> FusedIterator for Diff<'_, K, V, S, E> {}
 
 impl<'a, K, V, S> Walk<'a, K, V, S> {
     fn new(root: Option<&'a Child<K, V, S>>) -> Self {
@@ -200,8 +201,9 @@ impl<'a, K, V, S> Walk<'a, K, V, S> {
                     return Some(Head::Tree { node: &root.node, bound: None, height: *height });
                 }
                 Level::Children { inner, next, bound, height } => {
-                    if let Some(child) = inner.children.get(*next) {
-                        let bound = next.checked_sub(1).map_or(*bound, |left| inner.keys.get(left));
+                    if let Some(child) = inner.children().get(*next) {
+                        let bound =
+                            next.checked_sub(1).map_or(*bound, |left| inner.keys().get(left));
                         return Some(Head::Tree { node: &child.node, bound, height: *height });
                     }
                 }
@@ -229,9 +231,9 @@ impl<'a, K, V, S> Walk<'a, K, V, S> {
     /// Replaces the head, a subtree, by what is in it.
     fn open(&mut self, node: &'a Node<K, V, S>, bound: Option<&'a K>) {
         let level = match node {
-            Node::Leaf(leaf) => Level::Entries(&leaf.entries),
+            Node::Leaf(leaf) => Level::Entries(leaf.entries()),
             Node::Inner(inner) => {
-                let height = inner.children[0].node.height();
+                let height = inner.children()[0].node.height();
                 Level::Children { inner, next: 0, bound, height }
             }
         };
@@ -283,7 +285,7 @@ mod tests {
     fn addresses(child: &Child<u16, u8, ()>, into: &mut BTreeSet<usize>) {
         into.insert(child.node.address());
         if let Node::Inner(inner) = &child.node {
-            inner.children.iter().for_each(|child| addresses(child, into));
+            inner.children().iter().for_each(|child| addresses(child, into));
         }
     }
 

@@ -3,17 +3,22 @@
 
 use std::sync::Arc;
 
-use crate::Summary;
-use crate::node::{
-    Child, INNER_MAX, INNER_MIN, Inner, LEAF_MAX, LEAF_MIN, Node, Path, insert_tight,
-};
+use crate::node::{Child, INNER_MAX, INNER_MIN, Inner, LEAF_MAX, LEAF_MIN, Leaf, Node, Path};
+use crate::{Key, Summary};
 
 /// What an insert leaves for the parent to take in: a separator and the subtree to its right.
 type Split<K, V, S> = Option<(K, Child<K, V, S>)>;
 
-impl<K: Clone, V: Clone, S: Summary<K, V>> Child<K, V, S> {
+impl<K: Key + Clone, V: Clone, S: Summary<K, V>> Child<K, V, S> {
+    /// Inserts an entry below the root, `self`, which gets a new one if it has to split.
+    pub(crate) fn grow_at(&mut self, path: &Path, slot: usize, entry: (K, V)) {
+        if let Some((separator, right)) = self.insert_at(path, 0, slot, entry) {
+            *self = Self::inner([separator].into(), [self.clone(), right]);
+        }
+    }
+
     /// Inserts an entry at `slot` of the leaf at the end of the path.
-    pub(crate) fn insert_at(
+    fn insert_at(
         &mut self,
         path: &Path,
         level: usize,
@@ -21,17 +26,16 @@ impl<K: Clone, V: Clone, S: Summary<K, V>> Child<K, V, S> {
         entry: (K, V),
     ) -> Split<K, V, S> {
         match &mut self.node {
-            Node::Leaf(leaf) if leaf.entries.len() < LEAF_MAX => {
-                insert_tight(&mut Arc::make_mut(leaf).entries, slot, entry);
-            }
+            Node::Leaf(leaf) if !leaf.is_full() => Arc::make_mut(leaf).insert(slot, entry),
             Node::Leaf(_) => return Some(self.split_leaf(path, level, slot, entry)),
             Node::Inner(inner) => {
                 let inner = Arc::make_mut(inner);
+                inner.admit(&entry.0);
                 let child = path.slot(level);
-                let split = inner.children[child].insert_at(path, level + 1, slot, entry);
+                let split = inner.child_mut(child).insert_at(path, level + 1, slot, entry);
                 if let Some((separator, right)) = split {
                     inner.adopt(child, separator, right);
-                    if inner.children.len() > INNER_MAX {
+                    if inner.is_overfull() {
                         let at = split_point(child + 1, INNER_MAX, INNER_MIN);
                         return Some(self.split_off(at));
                     }
@@ -55,20 +59,19 @@ impl<K: Clone, V: Clone, S: Summary<K, V>> Child<K, V, S> {
         (separator, right)
     }
 
-    /// Changes the value at `slot` of the leaf at the end of the path.
-    pub(crate) fn update_at<R>(
+    /// Changes the leaf at the end of the path in a way that leaves its keys as they are.
+    pub(crate) fn change_at<R>(
         &mut self,
         path: &Path,
         level: usize,
-        slot: usize,
-        change: impl FnOnce(&mut V) -> R,
+        change: impl FnOnce(&mut Leaf<K, V>) -> R,
     ) -> R {
         let this = SumOnDrop(self);
         match &mut this.0.node {
-            Node::Leaf(leaf) => change(&mut Arc::make_mut(leaf).entries[slot].1),
+            Node::Leaf(leaf) => change(Arc::make_mut(leaf)),
             Node::Inner(inner) => {
-                let child = &mut Arc::make_mut(inner).children[path.slot(level)];
-                child.update_at(path, level + 1, slot, change)
+                let child = Arc::make_mut(inner).child_mut(path.slot(level));
+                child.change_at(path, level + 1, change)
             }
         }
     }
@@ -76,12 +79,12 @@ impl<K: Clone, V: Clone, S: Summary<K, V>> Child<K, V, S> {
     /// Removes the entry at `slot` of the leaf at the end of the path.
     pub(crate) fn remove_at(&mut self, path: &Path, level: usize, slot: usize) -> (K, V) {
         let removed = match &mut self.node {
-            Node::Leaf(leaf) => Arc::make_mut(leaf).entries.remove(slot),
+            Node::Leaf(leaf) => Arc::make_mut(leaf).remove(slot),
             Node::Inner(inner) => {
                 let inner = Arc::make_mut(inner);
                 let child = path.slot(level);
-                let removed = inner.children[child].remove_at(path, level + 1, slot);
-                if inner.children[child].node.is_underfull() {
+                let removed = inner.child_mut(child).remove_at(path, level + 1, slot);
+                if inner.children()[child].node.is_underfull() {
                     inner.refill(child);
                 }
                 removed
@@ -95,27 +98,12 @@ impl<K: Clone, V: Clone, S: Summary<K, V>> Child<K, V, S> {
     /// The child of an inner node that has no other: it takes the place of the root.
     pub(crate) fn only_child(&self) -> Option<Self> {
         match &self.node {
-            Node::Inner(inner) if inner.children.len() == 1 => inner.children.first().cloned(),
-            _ => None,
+            Node::Inner(inner) => match inner.children() {
+                [only] => Some(only.clone()),
+                _ => None,
+            },
+            Node::Leaf(_) => None,
         }
-    }
-
-    /// Appends the contents of the right neighbour.
-    pub(crate) fn absorb(&mut self, separator: &K, right: Self) {
-        match (&mut self.node, right.node) {
-            (Node::Leaf(left), Node::Leaf(right)) => {
-                Arc::make_mut(left).entries.append(&mut Arc::unwrap_or_clone(right).entries);
-            }
-            (Node::Inner(left), Node::Inner(right)) => {
-                let (left, mut right) = (Arc::make_mut(left), Arc::unwrap_or_clone(right));
-                left.keys =
-                    [&left.keys, std::slice::from_ref(separator), &right.keys].concat().into();
-                left.children.append(&mut right.children);
-            }
-            // Neighbours are at the same depth (invariant 1).
-            _ => {}
-        }
-        self.remeasure();
     }
 }
 
@@ -131,29 +119,23 @@ fn split_point(slot: usize, max: usize, min: usize) -> usize {
     }
 }
 
-impl<K: Clone, V: Clone, S: Summary<K, V>> Inner<K, V, S> {
+impl<K: Key + Clone, V: Clone, S: Summary<K, V>> Inner<K, V, S> {
     /// Takes in what split off to the right of a child.
     fn adopt(&mut self, child: usize, separator: K, right: Child<K, V, S>) {
-        let (before, after) = self.keys.split_at(child);
-        self.keys =
-            before.iter().cloned().chain([separator]).chain(after.iter().cloned()).collect();
-        insert_tight(&mut self.children, child + 1, right);
+        let left = self.take(child);
+        self.put(child, 0, [separator], [left, right]);
     }
 
-    /// Merges a child that is underfull with a neighbour, and shares their contents evenly if they
-    /// are too many for one node.
+    /// Puts a child that is underfull together with a neighbour, if it has one.
     fn refill(&mut self, child: usize) {
         let left = child.saturating_sub(1);
-        let right = self.children.remove(left + 1);
-        self.children[left].absorb(&self.keys[left], right);
-        if self.children[left].node.is_overfull() {
-            let (separator, right) = self.children[left].split_half();
-            Arc::make_mut(&mut self.keys)[left] = separator;
-            self.children.insert(left + 1, right);
-        } else {
-            let (before, after) = (&self.keys[..left], &self.keys[left + 1..]);
-            self.keys = before.iter().chain(after).cloned().collect();
-        }
+        let Some(separator) = self.keys().get(left).cloned() else {
+            return;
+        };
+        let (first, second) = (self.take(left), self.take(left));
+        let (joined, split) = first.join(separator, second);
+        let (separator, right) = split.unzip();
+        self.put(left, 1, separator, [joined].into_iter().chain(right));
     }
 }
 

@@ -9,7 +9,8 @@
 //! - counts, ranks and positions of keys and ranges cost `O(log n)`, and so do sums of anything
 //!   that adds up ([`Summary`]): bytes, hashes, maxima;
 //! - the difference between two clones is found in the order of what changed, not of what is there
-//!   ([`Tree::diff`]).
+//!   ([`Tree::diff`]);
+//! - a search compares a few bits of each key that lie in the node, not the keys ([`Key`]).
 //!
 //! ```
 //! use cow_tree::{Change, Tree};
@@ -42,6 +43,9 @@ mod bulk;
 mod check;
 mod diff;
 mod edit;
+mod heads;
+mod join;
+mod key;
 #[cfg(test)]
 mod model;
 mod node;
@@ -50,6 +54,7 @@ mod summary;
 mod tree;
 
 pub use diff::{Change, Diff};
+pub use key::Key;
 pub use range::Range;
 pub use summary::Summary;
 pub use tree::Tree;

@@ -199,6 +199,58 @@ proptest! {
     }
 }
 
+/// A key of up to 32 bytes whose order is that of `number` and which shares much with its
+/// neighbours: the digits of base 4, eight times each, without the zeros at the end.
+fn spelled(number: u8) -> Vec<u8> {
+    let digits = (0..4).rev().map(|place| number >> (2 * place) & 3);
+    let mut key: Vec<u8> = digits.flat_map(|digit| [digit; 8]).collect();
+    while key.last() == Some(&0) {
+        key.pop();
+    }
+    key
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// As `behaves_as_a_btree_map_and_snapshots_stay`, with keys whose heads are often equal and
+    /// taken after many symbols.
+    #[test]
+    fn keys_that_share_much_are_told_apart(
+        ops in prop::collection::vec((any::<u8>(), prop::option::weighted(0.7, any::<u16>())), 1..400),
+        bulk in 0..200_u8,
+    ) {
+        let mut map: BTreeMap<Vec<u8>, u16> = (0..bulk).map(|i| (spelled(i), 0)).collect();
+        let mut tree: Tree<Vec<u8>, u16> = Tree::from_sorted(map.clone());
+        for (number, value) in ops {
+            let key = spelled(number);
+            match value {
+                Some(value) if value % 2 == 0 => {
+                    prop_assert_eq!(tree.insert(key.clone(), value), map.insert(key, value));
+                }
+                Some(value) => {
+                    let old = tree.replace_with(&key, |old| {
+                        (key.clone(), old.map_or(value, |(_, old)| old.wrapping_add(value)))
+                    });
+                    let new = old.as_ref().map_or(value, |(_, old)| old.wrapping_add(value));
+                    prop_assert_eq!(old.map(|(_, value)| value), map.insert(key, new));
+                }
+                None => prop_assert_eq!(tree.remove(&key), map.remove(&key)),
+            }
+            check(&tree);
+        }
+        prop_assert!(tree.iter().eq(map.iter()));
+        for number in 0..=u8::MAX {
+            let key = spelled(number);
+            prop_assert_eq!(tree.get(&key), map.get(&key));
+            prop_assert_eq!(tree.rank(&key), map.range(..key.clone()).count());
+            let beyond = [&key[..], &[7]].concat();
+            prop_assert_eq!(tree.get(&beyond), None);
+            prop_assert_eq!(tree.rank(&beyond), map.range(..beyond).count());
+        }
+    }
+}
+
 fn bound() -> impl Strategy<Value = Bound<u8>> {
     prop_oneof![
         any::<u8>().prop_map(Bound::Included),

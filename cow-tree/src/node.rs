@@ -8,22 +8,25 @@
 //!    separators: all keys below child `i` are less than separator `i`, which is at most all keys
 //!    below child `i + 1`. A separator is a bound, not necessarily a key that is still present.
 //! 4. A child's `len` and `sum` are those of the entries below it.
+//! 5. All keys below a node, its separators included, share at least [`Node::depth`] leading symbols;
+//!    its heads are those of its entries' keys or of its separators, in their order.
 
 use std::borrow::Borrow;
-use std::cmp::Ordering;
 use std::sync::Arc;
 
-use crate::Summary;
+use arrayvec::ArrayVec;
+
+use crate::heads::Heads;
+use crate::{Key, Summary};
 
 /// Most entries of a leaf. A snapshot makes the next write to a leaf clone all its keys and values,
-/// so leaves are small; smaller ones yet make more nodes to look at and slower scans.
+/// each a reference count somewhere else in memory, so leaves are small.
 #[cfg(not(test))]
-pub(crate) const LEAF_MAX: usize = 32;
-/// Most children of an inner node. A copy clones a pointer for each child and one for all
-/// separators, which is cheaper for each child than a leaf is for each entry; and each level less
-/// is two cache misses less for a look-up.
+pub(crate) const LEAF_MAX: usize = 16;
+/// Most children of an inner node. Copying one takes a reference count of each child, so it costs
+/// what copying a leaf does; fewer children make more levels.
 #[cfg(not(test))]
-pub(crate) const INNER_MAX: usize = 64;
+pub(crate) const INNER_MAX: usize = 16;
 /// Unit tests use tiny nodes, so that few entries make a deep tree; the tests in `tests/` use the
 /// real ones.
 #[cfg(test)]
@@ -37,14 +40,11 @@ pub(crate) const LEAF_MIN: usize = LEAF_MAX / 4;
 /// Fewest children of an inner node that is not the root.
 pub(crate) const INNER_MIN: usize = INNER_MAX / 4;
 
-/// More levels than 2^64 entries need at the lowest occupancy (8 entries in a leaf, 16 children).
-pub(crate) const MAX_HEIGHT: usize = 24;
+/// An inner node holds one child more for as long as it takes to split it.
+const INNER_ROOM: usize = INNER_MAX + 1;
 
-/// Keys that a search passes at once: about the root of a node's size.
-const STRIDE: usize = 6;
-
-/// Vectors grow by this many slots, and not by doubling: nodes are many, and most are 70 % full.
-const GROWTH: usize = 8;
+/// As many levels as 2^64 entries need at the lowest occupancy (4 entries in a leaf, 4 children).
+pub(crate) const MAX_HEIGHT: usize = 32;
 
 /// A subtree, with what it adds up to.
 pub(crate) struct Child<K, V, S> {
@@ -58,16 +58,21 @@ pub(crate) enum Node<K, V, S> {
     Inner(Arc<Inner<K, V, S>>),
 }
 
+#[derive(Clone)]
 pub(crate) struct Leaf<K, V> {
-    pub(crate) entries: Vec<(K, V)>,
+    heads: Heads<LEAF_MAX>,
+    entries: ArrayVec<(K, V), LEAF_MAX>,
 }
 
 pub(crate) struct Inner<K, V, S> {
+    heads: Heads<INNER_MAX>,
     /// Shared apart from the children: a copied path then costs one reference count for the
     /// separators of each node, since they change only when a child is split or merged.
-    pub(crate) keys: Arc<[K]>,
-    pub(crate) children: Vec<Child<K, V, S>>,
+    keys: Arc<[K]>,
+    children: Children<K, V, S>,
 }
+
+type Children<K, V, S> = ArrayVec<Child<K, V, S>, INNER_ROOM>;
 
 /// The way from the root down to a leaf: one child slot for each level.
 pub(crate) struct Path {
@@ -133,14 +138,6 @@ impl<K, V, S> Node<K, V, S> {
         height
     }
 
-    /// Entries of a leaf, or children of an inner node.
-    fn fill(&self) -> usize {
-        match self {
-            Self::Leaf(leaf) => leaf.entries.len(),
-            Self::Inner(inner) => inner.children.len(),
-        }
-    }
-
     pub(crate) fn is_underfull(&self) -> bool {
         match self {
             Self::Leaf(leaf) => leaf.entries.len() < LEAF_MIN,
@@ -148,10 +145,41 @@ impl<K, V, S> Node<K, V, S> {
         }
     }
 
-    pub(crate) fn is_overfull(&self) -> bool {
+    /// Whether invariant 5 holds for this node, apart from what is below it.
+    #[cfg(test)]
+    pub(crate) fn heads_fit(&self) -> bool
+    where
+        K: Key,
+    {
         match self {
-            Self::Leaf(leaf) => leaf.entries.len() > LEAF_MAX,
-            Self::Inner(inner) => inner.children.len() > INNER_MAX,
+            Self::Leaf(leaf) => {
+                let keys = || leaf.entries.iter().map(|(key, _)| key);
+                leaf.heads.are_of(keys())
+                    && keys().all(|key| key.shared(&leaf.entries[0].0) >= self.depth())
+            }
+            Self::Inner(inner) => {
+                inner.heads.are_of(inner.keys.iter())
+                    && inner.children.iter().all(|child| child.node.depth() >= self.depth())
+            }
+        }
+    }
+
+    /// How many leading symbols all keys below are known to share.
+    pub(crate) fn depth(&self) -> usize {
+        match self {
+            Self::Leaf(leaf) => leaf.heads.depth(),
+            Self::Inner(inner) => inner.heads.depth(),
+        }
+    }
+
+    /// One of the keys that share them.
+    fn sample(&self) -> Option<&K> {
+        match self {
+            Self::Leaf(leaf) => leaf.entries.first().map(|(key, _)| key),
+            Self::Inner(inner) => match inner.keys.first() {
+                Some(key) => Some(key),
+                None => inner.children.first()?.node.sample(),
+            },
         }
     }
 
@@ -163,98 +191,210 @@ impl<K, V, S> Node<K, V, S> {
     }
 }
 
-/// The copy that is made when a shared node is written to: with room for one more.
-impl<K: Clone, V: Clone> Clone for Leaf<K, V> {
-    fn clone(&self) -> Self {
-        Self { entries: roomy_copy(&self.entries) }
-    }
-}
-
+/// The copy that is made when a shared node is written to.
 impl<K, V, S: Clone> Clone for Inner<K, V, S> {
     fn clone(&self) -> Self {
-        Self { keys: Arc::clone(&self.keys), children: roomy_copy(&self.children) }
-    }
-}
-
-fn roomy_copy<T: Clone>(items: &[T]) -> Vec<T> {
-    let mut copy = Vec::with_capacity((items.len() + 1).next_multiple_of(GROWTH));
-    copy.extend_from_slice(items);
-    copy
-}
-
-/// Inserts, growing by a few slots when full.
-pub(crate) fn insert_tight<T>(items: &mut Vec<T>, at: usize, item: T) {
-    if items.len() == items.capacity() {
-        items.reserve_exact(GROWTH);
-    }
-    items.insert(at, item);
-}
-
-/// Where a key is among ascending ones, or `Err` with where it would be.
-///
-/// Looks at every `STRIDE`th key and then at those in between, one after the other. A binary search
-/// makes fewer comparisons, but each waits for the one before to say where to look, while here the
-/// processor fetches the bytes of the next keys ahead: 3.2 µs against 4.1 µs for a look-up among a
-/// million `Bytes`.
-fn search<'a, T, Q: Ord + ?Sized + 'a>(
-    items: &'a [T],
-    key: &Q,
-    key_of: impl Fn(&'a T) -> &'a Q,
-) -> Result<usize, usize> {
-    let mut from = 0;
-    while let Some(item) = items.get(from + STRIDE - 1) {
-        match key_of(item).cmp(key) {
-            Ordering::Less => from += STRIDE,
-            Ordering::Equal => return Ok(from + STRIDE - 1),
-            Ordering::Greater => break,
+        Self {
+            heads: self.heads.clone(),
+            keys: Arc::clone(&self.keys),
+            children: self.children.clone(),
         }
     }
-    for (passed, item) in items[from..].iter().take(STRIDE - 1).enumerate() {
-        match key_of(item).cmp(key) {
-            Ordering::Less => {}
-            Ordering::Equal => return Ok(from + passed),
-            Ordering::Greater => return Err(from + passed),
-        }
-    }
-    Err(items.len().min(from + STRIDE - 1))
 }
 
 impl<K, V> Leaf<K, V> {
-    pub(crate) fn search<Q: Ord + ?Sized>(&self, key: &Q) -> Result<usize, usize>
+    pub(crate) fn entries(&self) -> &[(K, V)] {
+        &self.entries
+    }
+
+    pub(crate) fn value_mut(&mut self, slot: usize) -> &mut V {
+        &mut self.entries[slot].1
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.entries.is_full()
+    }
+
+    /// Where `key` is, if it is here.
+    fn find<Q: Key + ?Sized>(&self, key: &Q) -> Option<&(K, V)>
     where
         K: Borrow<Q>,
     {
-        search(&self.entries, key, |(k, _)| k.borrow())
+        let slot = self.heads.find(key, &self.entries, |(key, _)| key).ok()?;
+        self.entries.get(slot)
+    }
+
+    /// Where `key` is, or `Err` with where it would be.
+    fn search<Q: Key + ?Sized>(&self, key: &Q) -> Result<usize, usize>
+    where
+        K: Borrow<Q>,
+    {
+        self.heads.search(key, &self.entries, |(key, _)| key)
+    }
+}
+
+impl<K: Key, V> Leaf<K, V> {
+    pub(crate) fn new(entries: ArrayVec<(K, V), LEAF_MAX>) -> Self {
+        let ends = entries.first().zip(entries.last());
+        let depth = ends.map_or(0, |(first, last)| first.0.shared(&last.0));
+        Self { heads: Heads::new(depth, entries.iter().map(|(key, _)| key)), entries }
+    }
+
+    pub(crate) fn insert(&mut self, slot: usize, entry: (K, V)) {
+        self.heads.admit(&entry.0, self.entries.iter().map(|(key, _)| key));
+        self.heads.insert(slot, &entry.0);
+        self.entries.insert(slot, entry);
+    }
+
+    /// Replaces an entry by one with an equal key.
+    pub(crate) fn replace(&mut self, slot: usize, entry: (K, V)) -> (K, V) {
+        std::mem::replace(&mut self.entries[slot], entry)
+    }
+
+    pub(crate) fn remove(&mut self, slot: usize) -> (K, V) {
+        self.heads.remove(slot);
+        self.entries.remove(slot)
+    }
+
+    /// Keeps the entries before `at`, and returns the others.
+    fn split_off(&mut self, at: usize) -> Self {
+        let right = Self::new(self.entries.drain(at..).collect());
+        *self = Self::new(std::mem::take(&mut self.entries));
+        right
+    }
+
+    pub(crate) fn into_entries(self) -> ArrayVec<(K, V), LEAF_MAX> {
+        self.entries
     }
 }
 
 impl<K, V, S> Inner<K, V, S> {
-    /// The child below which `key` is, if it is anywhere.
-    pub(crate) fn slot_of<Q: Ord + ?Sized>(&self, key: &Q) -> usize
+    pub(crate) fn into_parts(self) -> (Arc<[K]>, Children<K, V, S>) {
+        (self.keys, self.children)
+    }
+
+    pub(crate) fn keys(&self) -> &[K] {
+        &self.keys
+    }
+
+    pub(crate) fn children(&self) -> &[Child<K, V, S>] {
+        &self.children
+    }
+
+    pub(crate) fn child_mut(&mut self, slot: usize) -> &mut Child<K, V, S> {
+        &mut self.children[slot]
+    }
+
+    pub(crate) fn is_overfull(&self) -> bool {
+        self.children.len() > INNER_MAX
+    }
+
+    /// The child below which `key` would be.
+    pub(crate) fn slot_of<Q: Key + ?Sized>(&self, key: &Q) -> usize
     where
         K: Borrow<Q>,
     {
-        self.keys.partition_point(|separator| separator.borrow() <= key)
+        match self.heads.search(key, &self.keys, |key| key) {
+            Ok(separator) => separator + 1,
+            Err(slot) => slot,
+        }
+    }
+
+    /// The child below which `key` is, if it is anywhere.
+    fn slot_if_present<Q: Key + ?Sized>(&self, key: &Q) -> usize
+    where
+        K: Borrow<Q>,
+    {
+        match self.heads.find(key, &self.keys, |key| key) {
+            Ok(separator) => separator + 1,
+            Err(slot) => slot,
+        }
+    }
+
+    /// The child that holds a position, which becomes one within that child.
+    pub(crate) fn slot_at(&self, position: &mut usize) -> Option<usize> {
+        self.children.iter().position(|child| {
+            let here = *position < child.len;
+            if !here {
+                *position -= child.len;
+            }
+            here
+        })
+    }
+}
+
+impl<K: Key, V, S> Inner<K, V, S> {
+    /// A node of `children` with the separators between them.
+    fn new(keys: Arc<[K]>, children: Children<K, V, S>) -> Self {
+        let below = children.iter().map(|child| child.node.depth()).min();
+        // Separators need not be keys that are still there, but lie between those that are.
+        let first = children.first().and_then(|child| child.node.sample());
+        let last = children.last().and_then(|child| child.node.sample());
+        let ends = first.zip(last);
+        let across = ends.map_or(0, |(first, last)| first.shared(last));
+        let depth = below.unwrap_or(0).min(across);
+        Self { heads: Heads::new(depth, keys.iter()), keys, children }
+    }
+
+    /// Makes room below for a key, which need not share what the others share.
+    pub(crate) fn admit(&mut self, key: &K) {
+        self.heads.admit(key, self.keys.iter());
+    }
+
+    /// Takes a child out, to be put back by [`put`](Self::put).
+    pub(crate) fn take(&mut self, slot: usize) -> Child<K, V, S> {
+        self.children.remove(slot)
+    }
+
+    /// Puts children where some were taken out, and their separators in place of `replaced` ones.
+    pub(crate) fn put(
+        &mut self,
+        slot: usize,
+        replaced: usize,
+        keys: impl IntoIterator<Item = K>,
+        children: impl IntoIterator<Item = Child<K, V, S>>,
+    ) where
+        K: Clone,
+    {
+        let (left, right) = (&self.keys[..slot], &self.keys[slot + replaced..]);
+        self.keys = left.iter().cloned().chain(keys).chain(right.iter().cloned()).collect();
+        self.heads = Heads::new(self.heads.depth(), self.keys.iter());
+        let rest: ArrayVec<_, INNER_ROOM> = self.children.drain(slot..).collect();
+        self.children.extend(children);
+        self.children.extend(rest);
+    }
+
+    fn split_off(&mut self, at: usize) -> (K, Self)
+    where
+        K: Clone,
+    {
+        let right: ArrayVec<_, INNER_ROOM> = self.children.drain(at..).collect();
+        let separator = self.keys[at - 1].clone();
+        let right = Self::new(self.keys[at..].into(), right);
+        *self = Self::new(self.keys[..at - 1].into(), std::mem::take(&mut self.children));
+        (separator, right)
     }
 }
 
 /// Reads, which need no summary.
 impl<K, V, S> Child<K, V, S> {
-    pub(crate) fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&(K, V)>
+    /// A key that is there shares what the keys of each node on its way share, so nothing but heads
+    /// is compared on the way; one that is not may be led astray, to a leaf where it is not.
+    pub(crate) fn get<Q: Key + ?Sized>(&self, key: &Q) -> Option<&(K, V)>
     where
         K: Borrow<Q>,
     {
         let mut node = &self.node;
         loop {
             match node {
-                Node::Inner(inner) => node = &inner.children[inner.slot_of(key)].node,
-                Node::Leaf(leaf) => return Some(&leaf.entries[leaf.search(key).ok()?]),
+                Node::Inner(inner) => node = &inner.children[inner.slot_if_present(key)].node,
+                Node::Leaf(leaf) => return leaf.find(key),
             }
         }
     }
 
     /// The way to the leaf of `key`, and its place there: `Err` is where it would be inserted.
-    pub(crate) fn locate<Q: Ord + ?Sized>(&self, key: &Q) -> (Path, Result<usize, usize>)
+    pub(crate) fn locate<Q: Key + ?Sized>(&self, key: &Q) -> (Path, Result<usize, usize>)
     where
         K: Borrow<Q>,
     {
@@ -272,7 +412,7 @@ impl<K, V, S> Child<K, V, S> {
     }
 
     /// The number of keys less than `key` or, where it is `inclusive`, at most `key`.
-    pub(crate) fn rank<Q: Ord + ?Sized>(&self, key: &Q, inclusive: bool) -> usize
+    pub(crate) fn rank<Q: Key + ?Sized>(&self, key: &Q, inclusive: bool) -> usize
     where
         K: Borrow<Q>,
     {
@@ -310,32 +450,11 @@ impl<K, V, S> Child<K, V, S> {
     }
 }
 
-impl<K, V, S> Inner<K, V, S> {
-    /// The child that holds a position, which becomes one within that child.
-    pub(crate) fn slot_at(&self, position: &mut usize) -> Option<usize> {
-        self.children.iter().position(|child| {
-            let here = *position < child.len;
-            if !here {
-                *position -= child.len;
-            }
-            here
-        })
-    }
-}
-
 /// Making, measuring and splitting.
 impl<K, V, S: Summary<K, V>> Child<K, V, S> {
-    fn new(node: Node<K, V, S>) -> Self {
+    pub(crate) fn new(node: Node<K, V, S>) -> Self {
         let (len, sum) = (node.count(), node.sum());
         Self { node, len, sum }
-    }
-
-    pub(crate) fn leaf(entries: Vec<(K, V)>) -> Self {
-        Self::new(Node::Leaf(Arc::new(Leaf { entries })))
-    }
-
-    pub(crate) fn inner(keys: Arc<[K]>, children: Vec<Self>) -> Self {
-        Self::new(Node::Inner(Arc::new(Inner { keys, children })))
     }
 
     pub(crate) fn remeasure(&mut self) {
@@ -389,44 +508,30 @@ impl<K, V, S: Summary<K, V>> Node<K, V, S> {
     }
 }
 
-impl<K: Clone, V: Clone, S: Summary<K, V>> Child<K, V, S> {
+impl<K: Key + Clone, V: Clone, S: Summary<K, V>> Child<K, V, S> {
+    pub(crate) fn leaf(entries: ArrayVec<(K, V), LEAF_MAX>) -> Self {
+        Self::new(Node::Leaf(Arc::new(Leaf::new(entries))))
+    }
+
+    pub(crate) fn inner(keys: Arc<[K]>, children: impl IntoIterator<Item = Self>) -> Self {
+        let children = children.into_iter().collect();
+        Self::new(Node::Inner(Arc::new(Inner::new(keys, children))))
+    }
+
     /// Keeps the first `at` entries or children, and returns the others with their separator.
     pub(crate) fn split_off(&mut self, at: usize) -> (K, Self) {
         let split = match &mut self.node {
             Node::Leaf(leaf) => {
-                let entries = &mut Arc::make_mut(leaf).entries;
-                let right = entries.split_off(at);
-                entries.shrink_to((at + 1).next_multiple_of(GROWTH));
-                (right[0].0.clone(), Self::leaf(right))
+                let right = Arc::make_mut(leaf).split_off(at);
+                let separator = right.entries[0].0.separator();
+                (separator, Self::new(Node::Leaf(Arc::new(right))))
             }
             Node::Inner(inner) => {
-                let inner = Arc::make_mut(inner);
-                let right = inner.children.split_off(at);
-                let (separator, keys) = (inner.keys[at - 1].clone(), inner.keys[at..].into());
-                inner.keys = inner.keys[..at - 1].into();
-                (separator, Self::inner(keys, right))
+                let (separator, right) = Arc::make_mut(inner).split_off(at);
+                (separator, Self::new(Node::Inner(Arc::new(right))))
             }
         };
         self.remeasure();
         split
-    }
-
-    pub(crate) fn split_half(&mut self) -> (K, Self) {
-        self.split_off(self.node.fill() / 2)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_search_finds_every_key_and_every_gap() {
-        for len in 0..70_u32 {
-            let keys: Vec<u32> = (0..len).map(|i| i * 2 + 1).collect();
-            for key in 0..=len * 2 {
-                assert_eq!(search(&keys, &key, |key| key), keys.binary_search(&key));
-            }
-        }
     }
 }

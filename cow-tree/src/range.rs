@@ -52,7 +52,7 @@ impl<'a, K, V, S> Range<'a, K, V, S> {
 /// The entries of a child at the lowest level.
 fn entries<K, V, S>(child: &Child<K, V, S>) -> slice::Iter<'_, (K, V)> {
     match &child.node {
-        Node::Leaf(leaf) => leaf.entries.iter(),
+        Node::Leaf(leaf) => leaf.entries().iter(),
         Node::Inner(_) => [].iter(),
     }
 }
@@ -92,12 +92,12 @@ impl<'a, K, V, S> Place<'a, K, V, S> {
         loop {
             match node {
                 Node::Inner(inner) => {
-                    place.children = &inner.children;
+                    place.children = inner.children();
                     place.slot = inner.slot_at(&mut place.offset)?;
-                    node = &inner.children[place.slot].node;
+                    node = &inner.children()[place.slot].node;
                 }
                 Node::Leaf(leaf) => {
-                    place.entries = &leaf.entries;
+                    place.entries = leaf.entries();
                     return (place.offset < place.entries.len()).then_some(place);
                 }
             }

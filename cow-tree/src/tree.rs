@@ -4,7 +4,7 @@ use std::ops::{Bound, RangeBounds};
 
 use crate::bulk::Builder;
 use crate::node::Child;
-use crate::{Diff, Range, Summary};
+use crate::{Diff, Key, Range, Summary};
 
 /// A persistent ordered map. The [crate's documentation](crate) has the overview.
 ///
@@ -14,7 +14,7 @@ use crate::{Diff, Range, Summary};
 /// cheap to clone, such as `Bytes`, `Arc<T>` or small structs. Removing a key may leave a clone of
 /// it behind as a separator, until the nodes next to it merge.
 ///
-/// As with `BTreeMap`, keys must not change their order while they are in the tree.
+/// Keys are compared by [`Key`]; as with `BTreeMap`, they must not change their order while they are in the tree.
 ///
 /// # Examples
 ///
@@ -108,9 +108,9 @@ impl<K, V, S> Tree<K, V, S> {
 }
 
 /// Reads.
-impl<K: Ord, V, S> Tree<K, V, S> {
+impl<K: Key, V, S> Tree<K, V, S> {
     /// The value of a key.
-    pub fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&V>
+    pub fn get<Q: Key + ?Sized>(&self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
     {
@@ -118,7 +118,7 @@ impl<K: Ord, V, S> Tree<K, V, S> {
     }
 
     /// The stored key, and its value.
-    pub fn get_key_value<Q: Ord + ?Sized>(&self, key: &Q) -> Option<(&K, &V)>
+    pub fn get_key_value<Q: Key + ?Sized>(&self, key: &Q) -> Option<(&K, &V)>
     where
         K: Borrow<Q>,
     {
@@ -126,7 +126,7 @@ impl<K: Ord, V, S> Tree<K, V, S> {
     }
 
     /// Whether the key is present.
-    pub fn contains_key<Q: Ord + ?Sized>(&self, key: &Q) -> bool
+    pub fn contains_key<Q: Key + ?Sized>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,
     {
@@ -134,7 +134,7 @@ impl<K: Ord, V, S> Tree<K, V, S> {
     }
 
     /// The number of keys less than `key`, which need not be present, in `O(log n)`.
-    pub fn rank<Q: Ord + ?Sized>(&self, key: &Q) -> usize
+    pub fn rank<Q: Key + ?Sized>(&self, key: &Q) -> usize
     where
         K: Borrow<Q>,
     {
@@ -155,7 +155,7 @@ impl<K: Ord, V, S> Tree<K, V, S> {
     pub fn range<Q, R>(&self, range: R) -> Range<'_, K, V, S>
     where
         K: Borrow<Q>,
-        Q: Ord + ?Sized,
+        Q: Key + ?Sized,
         R: RangeBounds<Q>,
     {
         let (start, end) = self.positions(&range);
@@ -166,7 +166,7 @@ impl<K: Ord, V, S> Tree<K, V, S> {
     pub fn count_of<Q, R>(&self, range: R) -> usize
     where
         K: Borrow<Q>,
-        Q: Ord + ?Sized,
+        Q: Key + ?Sized,
         R: RangeBounds<Q>,
     {
         let (start, end) = self.positions(&range);
@@ -177,7 +177,7 @@ impl<K: Ord, V, S> Tree<K, V, S> {
     fn positions<Q, R>(&self, range: &R) -> (usize, usize)
     where
         K: Borrow<Q>,
-        Q: Ord + ?Sized,
+        Q: Key + ?Sized,
         R: RangeBounds<Q>,
     {
         let Some(root) = &self.root else {
@@ -236,7 +236,7 @@ impl<K: Ord, V, S> Tree<K, V, S> {
 }
 
 /// Sums.
-impl<K: Ord, V, S: Summary<K, V>> Tree<K, V, S> {
+impl<K: Key, V, S: Summary<K, V>> Tree<K, V, S> {
     /// What all entries add up to, in `O(1)`.
     #[must_use]
     pub fn summary(&self) -> S {
@@ -247,7 +247,7 @@ impl<K: Ord, V, S: Summary<K, V>> Tree<K, V, S> {
     pub fn summary_of<Q, R>(&self, range: R) -> S
     where
         K: Borrow<Q>,
-        Q: Ord + ?Sized,
+        Q: Key + ?Sized,
         R: RangeBounds<Q>,
     {
         let mut total = S::empty();
@@ -260,24 +260,67 @@ impl<K: Ord, V, S: Summary<K, V>> Tree<K, V, S> {
 }
 
 /// Writes.
-impl<K: Ord + Clone, V: Clone, S: Summary<K, V>> Tree<K, V, S> {
+impl<K: Key + Clone, V: Clone, S: Summary<K, V>> Tree<K, V, S> {
     /// Inserts or replaces; returns the value that was replaced (its key stays).
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         let Some(root) = &mut self.root else {
-            self.root = Some(Child::leaf(vec![(key, value)]));
+            self.plant(key, value);
             return None;
         };
         match root.locate(&key) {
-            (path, Ok(slot)) => {
-                Some(root.update_at(&path, 0, slot, |old| std::mem::replace(old, value)))
-            }
+            (path, Ok(slot)) => Some(
+                root.change_at(&path, 0, |leaf| std::mem::replace(leaf.value_mut(slot), value)),
+            ),
             (path, Err(slot)) => {
-                if let Some((separator, right)) = root.insert_at(&path, 0, slot, (key, value)) {
-                    *root = Child::inner([separator].into(), vec![root.clone(), right]);
-                }
+                root.grow_at(&path, slot, (key, value));
                 None
             }
         }
+    }
+
+    /// Inserts or replaces the key and its value, as made from what is there; returns that.
+    ///
+    /// The entry must be of the key that was asked for. An entry that holds its own key, such as a
+    /// `Tree<Arc<Object>, ()>`, is changed so with one look-up.
+    ///
+    /// ```
+    /// let mut tree: cow_tree::Tree<String, u32> = [("a".to_string(), 1)].into();
+    /// let count = |old: Option<(&String, &u32)>| {
+    ///     ("a".to_string(), old.map_or(1, |(_, count)| count + 1))
+    /// };
+    /// assert_eq!(tree.replace_with("a", count), Some(("a".to_string(), 1)));
+    /// assert_eq!(tree.get("a"), Some(&2));
+    /// ```
+    pub fn replace_with<Q>(
+        &mut self,
+        key: &Q,
+        make: impl FnOnce(Option<(&K, &V)>) -> (K, V),
+    ) -> Option<(K, V)>
+    where
+        K: Borrow<Q>,
+        Q: Key + ?Sized,
+    {
+        let Some(root) = &mut self.root else {
+            let (key, value) = make(None);
+            self.plant(key, value);
+            return None;
+        };
+        match root.locate(key) {
+            (path, Ok(slot)) => Some(root.change_at(&path, 0, |leaf| {
+                let (key, value) = &leaf.entries()[slot];
+                let entry = make(Some((key, value)));
+                leaf.replace(slot, entry)
+            })),
+            (path, Err(slot)) => {
+                root.grow_at(&path, slot, make(None));
+                None
+            }
+        }
+    }
+
+    /// The first entry.
+    fn plant(&mut self, key: K, value: V) {
+        self.root = Some(Child::leaf([(key, value)].into_iter().collect()));
     }
 
     /// Changes the value of a key in place and returns what the closure returns; `None` if the key
@@ -285,15 +328,16 @@ impl<K: Ord + Clone, V: Clone, S: Summary<K, V>> Tree<K, V, S> {
     pub fn update<Q, R>(&mut self, key: &Q, change: impl FnOnce(&mut V) -> R) -> Option<R>
     where
         K: Borrow<Q>,
-        Q: Ord + ?Sized,
+        Q: Key + ?Sized,
     {
         let root = self.root.as_mut()?;
         let (path, slot) = root.locate(key);
-        Some(root.update_at(&path, 0, slot.ok()?, change))
+        let slot = slot.ok()?;
+        Some(root.change_at(&path, 0, |leaf| change(leaf.value_mut(slot))))
     }
 
     /// Removes a key; returns its value. An absent key costs a look-up and copies nothing.
-    pub fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<V>
+    pub fn remove<Q: Key + ?Sized>(&mut self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
     {
@@ -301,7 +345,7 @@ impl<K: Ord + Clone, V: Clone, S: Summary<K, V>> Tree<K, V, S> {
     }
 
     /// Removes a key; returns the stored key and its value.
-    pub fn remove_entry<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<(K, V)>
+    pub fn remove_entry<Q: Key + ?Sized>(&mut self, key: &Q) -> Option<(K, V)>
     where
         K: Borrow<Q>,
     {
@@ -350,13 +394,13 @@ impl<K: fmt::Debug, V: fmt::Debug, S> fmt::Debug for Tree<K, V, S> {
 }
 
 /// Whether both have equal entries. Shared nodes are equal unread, as if values equalled themselves.
-impl<K: Ord, V: PartialEq, S> PartialEq for Tree<K, V, S> {
+impl<K: Key, V: PartialEq, S> PartialEq for Tree<K, V, S> {
     fn eq(&self, other: &Self) -> bool {
         self.len() == other.len() && self.diff(other).next().is_none()
     }
 }
 
-impl<K: Ord, V: Eq, S> Eq for Tree<K, V, S> {}
+impl<K: Key, V: Eq, S> Eq for Tree<K, V, S> {}
 
 impl<'a, K, V, S> IntoIterator for &'a Tree<K, V, S> {
     type Item = (&'a K, &'a V);
@@ -367,7 +411,7 @@ impl<'a, K, V, S> IntoIterator for &'a Tree<K, V, S> {
     }
 }
 
-impl<K: Ord + Clone, V: Clone, S: Summary<K, V>> Extend<(K, V)> for Tree<K, V, S> {
+impl<K: Key + Clone, V: Clone, S: Summary<K, V>> Extend<(K, V)> for Tree<K, V, S> {
     fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, entries: I) {
         for (key, value) in entries {
             self.insert(key, value);
@@ -376,7 +420,7 @@ impl<K: Ord + Clone, V: Clone, S: Summary<K, V>> Extend<(K, V)> for Tree<K, V, S
 }
 
 /// Sorts first if need be, which is faster than inserting; of equal keys the last value stays.
-impl<K: Ord + Clone, V: Clone, S: Summary<K, V>> FromIterator<(K, V)> for Tree<K, V, S> {
+impl<K: Key + Clone, V: Clone, S: Summary<K, V>> FromIterator<(K, V)> for Tree<K, V, S> {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
         let mut entries: Vec<(K, V)> = entries.into_iter().collect();
         entries.sort_by(|a, b| a.0.cmp(&b.0));
@@ -384,7 +428,7 @@ impl<K: Ord + Clone, V: Clone, S: Summary<K, V>> FromIterator<(K, V)> for Tree<K
     }
 }
 
-impl<K: Ord + Clone, V: Clone, S: Summary<K, V>, const N: usize> From<[(K, V); N]>
+impl<K: Key + Clone, V: Clone, S: Summary<K, V>, const N: usize> From<[(K, V); N]>
     for Tree<K, V, S>
 {
     fn from(entries: [(K, V); N]) -> Self {
