@@ -42,6 +42,11 @@ pub struct Config {
     /// For how many of the newest records the tree keeps hashes: [`Config::LEDGER_RECORDS`].
     #[cfg(feature = "ledger")]
     pub ledger_records: u64,
+    /// Leases that are granted for less live this long: [`Config::LEASE_MIN_TTL_SECS`].
+    pub lease_min_ttl_secs: u64,
+    /// At most so many expired leases are revoked in a second:
+    /// [`Config::LEASE_REVOKES_PER_SEC`].
+    pub lease_revokes_per_sec: u32,
 }
 
 impl Config {
@@ -68,6 +73,12 @@ impl Config {
     pub const BATCH_BYTES: Limit<usize> = Limit { default: 4 << 20, min: 1, max: 64 << 20 };
     /// With pauses that double from 10 ms to at most 1 s, the default gives up after about 3 s.
     pub const RESOLVE_ATTEMPTS: Limit<u32> = Limit { default: 10, min: 1, max: 1000 };
+    /// etcd at its defaults: one and a half election timeouts, so that a new leader is there to be
+    /// asked. The greatest value is an hour: more would surprise whoever asks for seconds.
+    pub const LEASE_MIN_TTL_SECS: Limit<u64> = Limit { default: 2, min: 1, max: 3600 };
+    /// etcd's rate. Each revoke is a record and may delete many keys; a million leases that run out
+    /// together should not hold writers up.
+    pub const LEASE_REVOKES_PER_SEC: Limit<u32> = Limit { default: 1000, min: 10, max: 1_000_000 };
 
     /// Some 34 bytes each, so 140 MB by default. Keys whose last record is older cannot be proven,
     /// nor that a digest from before them is the beginning of a newer one.
@@ -86,7 +97,9 @@ impl Config {
         Self::QUEUE_LEN.check("queue_len", self.queue_len)?;
         Self::BATCH_RECORDS.check("batch_records", self.batch_records)?;
         Self::BATCH_BYTES.check("batch_bytes", self.batch_bytes)?;
-        Self::RESOLVE_ATTEMPTS.check("resolve_attempts", self.resolve_attempts)
+        Self::RESOLVE_ATTEMPTS.check("resolve_attempts", self.resolve_attempts)?;
+        Self::LEASE_MIN_TTL_SECS.check("lease_min_ttl_secs", self.lease_min_ttl_secs)?;
+        Self::LEASE_REVOKES_PER_SEC.check("lease_revokes_per_sec", self.lease_revokes_per_sec)
     }
 }
 
@@ -107,6 +120,8 @@ impl Default for Config {
             ledger: false,
             #[cfg(feature = "ledger")]
             ledger_records: Self::LEDGER_RECORDS.default,
+            lease_min_ttl_secs: Self::LEASE_MIN_TTL_SECS.default,
+            lease_revokes_per_sec: Self::LEASE_REVOKES_PER_SEC.default,
         }
     }
 }

@@ -27,6 +27,10 @@ pub enum ErrorKind {
         /// The oldest record that can still be read.
         first_seq: u64,
     },
+    /// The lease does not exist, or no more: grant one and attach to it.
+    LeaseNotFound,
+    /// A lease with this id exists: choose another id.
+    LeaseExists,
     /// Another append came first: read the tail and evaluate again.
     Conflict,
     /// Another writer has taken the journal over: stop writing, open again to take it back.

@@ -38,9 +38,10 @@ pub mod verify;
 
 pub use crate::core::{
     Compare, CompareResult, CompareTarget, DeleteRequest, DeleteResponse, Event, EventKind,
-    KeyRange, KeyValue, Mutation, Op, OpResponse, PutRequest, PutResponse, RangeChunk,
-    RangeRequest, RangeResponse, RangeSummary, Record, Sort, SortOrder, SortTarget, Txn,
-    TxnResponse,
+    KeyRange, KeyValue, LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse,
+    LeaseListResponse, LeaseTimeToLiveResponse, Mutation, Op, OpResponse, PutRequest, PutResponse,
+    RangeChunk, RangeRequest, RangeResponse, RangeSummary, Record, Sort, SortOrder, SortTarget,
+    Txn, TxnResponse,
 };
 pub use config::{ChunkLimits, Config, Limit};
 pub use error::{Error, ErrorKind, Result};

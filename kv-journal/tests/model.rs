@@ -5,6 +5,8 @@
 #![allow(clippy::needless_pass_by_value, reason = "a step is consumed")]
 
 mod harness;
+#[path = "model/leases.rs"]
+mod leases;
 #[path = "model/txns.rs"]
 mod txns;
 
@@ -17,6 +19,7 @@ use kv_journal::{
     Config, ErrorKind, EventKind, KeyRange, KeyValue, MemoryJournal, PutRequest, RangeRequest,
     Store, Txn, WatchRequest, Watcher,
 };
+use leases::LeaseStep;
 use proptest::prelude::*;
 use tokio::task::JoinHandle;
 
@@ -25,13 +28,15 @@ type State = BTreeMap<Bytes, KeyValue>;
 /// What must be true: the whole state at every revision.
 struct Model {
     states: Vec<State>,
+    leases: BTreeMap<i64, leases::Lease>,
     compact_revision: u64,
 }
 
 impl Model {
     fn new() -> Self {
         // Revisions 0 and 1.
-        Self { states: vec![State::new(), State::new()], compact_revision: 0 }
+        let states = vec![State::new(), State::new()];
+        Self { states, leases: BTreeMap::new(), compact_revision: 0 }
     }
 
     fn revision(&self) -> u64 {
@@ -46,7 +51,7 @@ impl Model {
         &self.states[usize::try_from(revision).unwrap()]
     }
 
-    fn put(&self, state: &mut State, key: &Bytes, value: &Bytes) {
+    fn put(&self, state: &mut State, key: &Bytes, value: &Bytes, lease: i64) {
         let revision = self.revision() + 1;
         let before = self.now().get(key);
         let kv = KeyValue {
@@ -55,7 +60,7 @@ impl Model {
             create_revision: before.map_or(revision, |kv| kv.create_revision),
             mod_revision: revision,
             version: before.map_or(1, |kv| kv.version + 1),
-            lease: 0,
+            lease,
         };
         state.insert(key.clone(), kv);
     }
@@ -89,6 +94,7 @@ enum Step {
     Range { range: KeyRange, back: u64, limit: usize },
     Compact { back: u64 },
     Watch { range: KeyRange, back: u64 },
+    Lease(LeaseStep),
     Reopen,
 }
 
@@ -119,6 +125,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(range, back, limit)| Step::Range { range, back, limit }),
         1 => (0..8u64).prop_map(|back| Step::Compact { back }),
         2 => (range(), 0..10u64).prop_map(|(range, back)| Step::Watch { range, back }),
+        6 => leases::step().prop_map(Step::Lease),
         1 => Just(Step::Reopen),
     ]
 }
@@ -149,7 +156,7 @@ impl World {
         match step {
             Step::Put(key, value) => {
                 let mut state = self.model.now().clone();
-                self.model.put(&mut state, &key, &value);
+                self.model.put(&mut state, &key, &value, 0);
                 let answer = self.store.put(PutRequest::new(key, value).prev_kv()).await.unwrap();
                 self.model.states.push(state);
                 assert_eq!(answer.revision, self.model.revision());
@@ -159,11 +166,13 @@ impl World {
             Step::Range { range, back, limit } => self.range(range, back, limit),
             Step::Compact { back } => self.compact(back).await,
             Step::Watch { range, back } => self.watch(range, back),
+            Step::Lease(step) => self.lease_step(step).await,
             Step::Reopen => self.reopen().await,
         }
         self.drain_watchers().await;
         assert_eq!(self.store.revision(), self.model.revision());
         assert_eq!(self.store.stats().keys, self.model.now().len() as u64);
+        self.compare_leases();
     }
 
     async fn delete(&mut self, range: KeyRange) {
@@ -251,6 +260,7 @@ impl World {
         let old = std::mem::replace(&mut self.store, store);
         drop(old);
         std::mem::replace(&mut self.driver, driver).await.unwrap().unwrap();
+        self.model.extend_leases();
         assert_eq!(self.store.compact_revision(), self.model.compact_revision);
     }
 }
@@ -326,11 +336,18 @@ proptest! {
 
     #[test]
     fn the_store_does_what_the_model_does(steps in prop::collection::vec(step(), 1..60)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
         runtime.block_on(async {
             let mut world = World::new().await;
             for step in steps {
-                world.step(step).await;
+                if let Step::Lease(LeaseStep::Wait { tenths }) = step {
+                    world.wait(tenths).await;
+                }
+                harness::still(world.step(step)).await;
             }
             let first = world.model.compact_revision.max(1);
             for (revision, kvs) in harness::everything(&world.store) {

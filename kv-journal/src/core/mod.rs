@@ -3,6 +3,7 @@
 mod at_revision;
 mod chunks;
 mod key_range;
+mod lease;
 #[cfg(feature = "ledger")]
 mod ledger;
 mod mvcc;
@@ -18,6 +19,10 @@ mod value;
 
 pub use chunks::{RangeChunk, RangeSummary};
 pub use key_range::KeyRange;
+pub use lease::{
+    LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseListResponse,
+    LeaseTimeToLiveResponse,
+};
 pub use record::{Mutation, Record};
 pub use request::{
     Compare, CompareResult, CompareTarget, DeleteRequest, DeleteResponse, Op, OpResponse,
@@ -27,6 +32,7 @@ pub use request::{
 pub use value::{Event, EventKind, KeyValue};
 
 pub(crate) use chunks::Chunks;
+pub(crate) use lease::{Deadlines, Fired, Wheel, grant, lease_id, revoke};
 #[cfg(feature = "ledger")]
 pub(crate) use ledger::{Ledger, leaf_hash};
 pub(crate) use mvcc::{State, without_previous};

@@ -16,12 +16,16 @@ use bytes::Bytes;
 use cow_tree::Tree;
 
 use super::key_range::KeyRange;
+use super::lease::LeaseSet;
 use super::record::{Mutation, Record};
 use super::value::{Event, EventKind, KeyValue};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What a version takes beside its key and value: its struct, its event, its place in the trees.
 const VERSION_OVERHEAD: u64 = 256;
+
+/// What a lease takes: its deadline, its entry in the wheel, its place in the tree.
+const LEASE_BYTES: u64 = 128;
 
 #[derive(Clone)]
 pub(crate) struct State {
@@ -34,6 +38,7 @@ pub(crate) struct State {
     /// `None` is a delete.
     pub(super) history: Tree<(Bytes, u64), Option<Arc<KeyValue>>>,
     log: Tree<u64, Arc<[Event]>>,
+    leases: LeaseSet,
 }
 
 impl State {
@@ -47,6 +52,7 @@ impl State {
             live: Tree::new(),
             history: Tree::new(),
             log: Tree::new(),
+            leases: LeaseSet::default(),
         }
     }
 
@@ -68,6 +74,24 @@ impl State {
 
     pub(crate) fn versions(&self) -> usize {
         self.live.len() + self.history.len()
+    }
+
+    /// The leases that exist, and what is attached to them.
+    pub(crate) fn leases(&self) -> &LeaseSet {
+        &self.leases
+    }
+
+    /// Adds a lease that a checkpoint holds, before the keys that are attached to it.
+    ///
+    /// # Errors
+    /// `Corrupt` if it exists already, or its id is 0.
+    pub(crate) fn load_lease(&mut self, id: i64, ttl_secs: u64) -> Result<()> {
+        if id == 0 || self.leases.contains(id) {
+            return Err(self.does_not_follow(&format!("a grant of lease {id}")));
+        }
+        self.leases.insert(id, ttl_secs);
+        self.bytes += LEASE_BYTES;
+        Ok(())
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Option<&Arc<KeyValue>> {
@@ -142,6 +166,15 @@ impl State {
                 self.compact(*revision);
                 Ok(())
             }
+            Record::LeaseGrant { revision, id, ttl_secs } => {
+                if *revision != self.revision {
+                    return Err(self.does_not_follow(&format!("a grant at {revision}")));
+                }
+                self.load_lease(*id, *ttl_secs)
+            }
+            Record::LeaseRevoke { revision, id, deleted } => {
+                self.apply_revoke(*revision, *id, *deleted)
+            }
         }
     }
 
@@ -163,6 +196,26 @@ impl State {
         Ok(())
     }
 
+    /// Deletes what is attached to a lease, in one revision if there is anything, and the lease.
+    fn apply_revoke(&mut self, revision: u64, id: i64, deleted: u64) -> Result<()> {
+        let doomed: Vec<_> =
+            self.leases.keys(id).filter_map(|key| self.live.get(&key[..])).cloned().collect();
+        let follows = self.leases.contains(id)
+            && doomed.len() as u64 == deleted
+            && revision == self.revision + u64::from(deleted > 0);
+        if !follows {
+            return Err(self.does_not_follow(&format!("a revoke of lease {id} at {revision}")));
+        }
+        if deleted > 0 {
+            let events = doomed.into_iter().map(|prev| self.delete(revision, prev)).collect();
+            self.revision = revision;
+            self.log.insert(revision, events);
+        }
+        self.leases.remove(id);
+        self.bytes = self.bytes.saturating_sub(LEASE_BYTES);
+        Ok(())
+    }
+
     pub(super) fn apply_mutation(
         &mut self,
         revision: u64,
@@ -171,6 +224,9 @@ impl State {
     ) -> Result<()> {
         match mutation {
             Mutation::Put { key, value, lease } => {
+                if *lease != 0 && !self.leases.contains(*lease) {
+                    return Err(self.does_not_follow(&format!("a put with lease {lease}")));
+                }
                 events.push(self.put(revision, key, value.clone(), *lease));
             }
             Mutation::Delete { range, deleted } => {
@@ -207,6 +263,7 @@ impl State {
             None => (self.create(revision, key, value, lease), None),
         };
         self.bytes += version_bytes(&kv);
+        self.leases.reattach(&kv.key, prev_kv.as_ref().map_or(0, |prev| prev.lease), lease);
         Event { kind: EventKind::Put, kv, prev_kv }
     }
 
@@ -231,6 +288,7 @@ impl State {
         let kv = KeyValue { key: key.clone(), mod_revision: revision, ..KeyValue::default() };
         self.bytes += version_bytes(&kv);
         self.live.remove(&key);
+        self.leases.reattach(&key, prev.lease, 0);
         self.history.insert((key.clone(), prev.mod_revision), Some(Arc::clone(&prev)));
         self.history.insert((key, revision), None);
         Event { kind: EventKind::Delete, kv: Arc::new(kv), prev_kv: Some(prev) }

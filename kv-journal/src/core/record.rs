@@ -9,9 +9,11 @@
 //!   tag u8 = 2, delete:   deleted u64 | end u8 (0 single, 1 before, 2 open)
 //!                         | start length u32 | end length u32 | start | end
 //! kind 2, a compaction:   nothing more; the revision is the one compacted to
+//! kind 3, a lease grant:  id i64 | ttl in seconds u64; the revision is the newest one
+//! kind 4, a lease revoke: id i64 | deleted u64; the revision is the newest one after it
 //! ```
 //!
-//! A delete is stored as its range and the number of keys that it hit, so that a record is never
+//! A delete, and likewise a revoke, is stored as its range and the number of keys that it hit, so that a record is never
 //! larger than the request behind it; replaying it on the same state deletes the same keys, and
 //! the number proves it. Checksums are the journal's business.
 #![deny(clippy::indexing_slicing)]
@@ -24,9 +26,12 @@ use crate::error::{Error, ErrorKind, Result};
 const VERSION: u8 = 1;
 const TRANSACTION: u8 = 1;
 const COMPACTION: u8 = 2;
+const LEASE_GRANT: u8 = 3;
+const LEASE_REVOKE: u8 = 4;
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
 const HEADER_LEN: usize = 1 + 1 + 8;
+const LEASE_LEN: usize = HEADER_LEN + 8 + 8;
 const PUT_HEADER_LEN: usize = 1 + 8 + 4 + 4;
 const DELETE_HEADER_LEN: usize = 1 + 8 + 1 + 4 + 4;
 
@@ -45,6 +50,24 @@ pub enum Record {
     Compaction {
         /// The oldest revision that stays readable.
         revision: u64,
+    },
+    /// A lease begins. That makes no revision.
+    LeaseGrant {
+        /// The newest revision.
+        revision: u64,
+        /// The lease's id.
+        id: i64,
+        /// The time that it is granted, in seconds.
+        ttl_secs: u64,
+    },
+    /// A lease ends, by request or because its time ran out, and its keys are deleted.
+    LeaseRevoke {
+        /// The revision that it made if it deleted anything, otherwise the newest one.
+        revision: u64,
+        /// The lease's id.
+        id: i64,
+        /// How many keys were attached to it.
+        deleted: u64,
     },
 }
 
@@ -89,6 +112,12 @@ impl Record {
                 out.put_u8(COMPACTION);
                 out.put_u64_le(*revision);
             }
+            Self::LeaseGrant { revision, id, ttl_secs } => {
+                put_lease(&mut out, LEASE_GRANT, *revision, *id, *ttl_secs);
+            }
+            Self::LeaseRevoke { revision, id, deleted } => {
+                put_lease(&mut out, LEASE_REVOKE, *revision, *id, *deleted);
+            }
         }
         Ok(out.freeze())
     }
@@ -115,7 +144,7 @@ impl Record {
             Self::Transaction { mutations, .. } => {
                 mutations.iter().map(Mutation::content_len).sum()
             }
-            Self::Compaction { .. } => 0,
+            Self::Compaction { .. } | Self::LeaseGrant { .. } | Self::LeaseRevoke { .. } => 0,
         }
     }
 
@@ -139,6 +168,14 @@ impl Record {
                 Self::Transaction { revision, mutations: decode_mutations(&mut payload)? }
             }
             COMPACTION => Self::Compaction { revision },
+            LEASE_GRANT => {
+                let (id, ttl_secs) = lease_of(&mut payload)?;
+                Self::LeaseGrant { revision, id, ttl_secs }
+            }
+            LEASE_REVOKE => {
+                let (id, deleted) = lease_of(&mut payload)?;
+                Self::LeaseRevoke { revision, id, deleted }
+            }
             _ => return Err(malformed("an unknown kind")),
         };
         if payload.has_remaining() { Err(malformed("bytes after its end")) } else { Ok(record) }
@@ -157,6 +194,7 @@ impl Record {
                 HEADER_LEN + 4 + mutations.iter().map(Mutation::encoded_len).sum::<usize>()
             }
             Self::Compaction { .. } => HEADER_LEN,
+            Self::LeaseGrant { .. } | Self::LeaseRevoke { .. } => LEASE_LEN,
         }
     }
 }
@@ -231,6 +269,17 @@ fn decode_mutations(input: &mut Bytes) -> Result<Vec<Mutation>> {
     (0..count).map(|_| Mutation::decode(input)).collect()
 }
 
+fn put_lease(out: &mut BytesMut, kind: u8, revision: u64, id: i64, number: u64) {
+    out.put_u8(kind);
+    out.put_u64_le(revision);
+    out.put_i64_le(id);
+    out.put_u64_le(number);
+}
+
+fn lease_of(input: &mut Bytes) -> Result<(i64, u64)> {
+    Ok((u64_of(input)?.cast_signed(), u64_of(input)?))
+}
+
 fn put_pair(out: &mut BytesMut, first: &[u8], second: &[u8]) -> Result<()> {
     out.put_u32_le(length(first.len())?);
     out.put_u32_le(length(second.len())?);
@@ -301,6 +350,16 @@ mod tests {
             (any::<u64>(), prop::collection::vec(mutation(), 1..5))
                 .prop_map(|(revision, mutations)| Record::Transaction { revision, mutations }),
             any::<u64>().prop_map(|revision| Record::Compaction { revision }),
+            any::<(u64, i64, u64)>().prop_map(|(revision, id, ttl_secs)| Record::LeaseGrant {
+                revision,
+                id,
+                ttl_secs
+            }),
+            any::<(u64, i64, u64)>().prop_map(|(revision, id, deleted)| Record::LeaseRevoke {
+                revision,
+                id,
+                deleted
+            }),
         ]
     }
 
@@ -324,7 +383,7 @@ mod tests {
 
         #[test]
         fn hostile_bytes_decode_to_themselves_or_fail(
-            head in prop_oneof![Just(vec![1, 1]), Just(vec![1, 2]), Just(vec![])],
+            head in prop_oneof![Just(vec![1, 1]), Just(vec![1, 2]), Just(vec![1, 3]), Just(vec![1, 4]), Just(vec![])],
             tail in prop::collection::vec(prop_oneof![0..4u8, any::<u8>()], 0..80),
         ) {
             let bytes = Bytes::from([head, tail].concat());

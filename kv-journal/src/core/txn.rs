@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
+use super::lease::check_exists;
 use super::mvcc::State;
 use super::record::{Mutation, Record};
 use super::request::{
@@ -54,7 +55,10 @@ impl Plan {
                     self.reads += 1;
                     check_read(state, range)?;
                 }
-                Op::Put(put) => check_kept(state, put)?,
+                Op::Put(put) => {
+                    check_kept(state, put)?;
+                    check_lease(state, put.lease)?;
+                }
                 Op::Delete(_) => self.deletes += 1,
                 Op::Txn(nested) => {
                     let place = self.nested.len();
@@ -83,6 +87,10 @@ fn check_read(state: &State, range: &RangeRequest) -> Result<()> {
 fn check_kept(state: &State, put: &PutRequest) -> Result<()> {
     let keeps = put.ignore_value || put.ignore_lease;
     if keeps && state.get(&put.key).is_none() { Err(key_missing(put)) } else { Ok(()) }
+}
+
+fn check_lease(state: &State, lease: i64) -> Result<()> {
+    if lease == 0 { Ok(()) } else { check_exists(state, lease) }
 }
 
 /// One path through the transaction being run. `state` becomes an owned copy only if a later

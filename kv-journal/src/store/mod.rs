@@ -3,6 +3,8 @@
 mod barrier;
 mod commit;
 mod driver;
+mod expiry;
+mod leases;
 #[cfg(feature = "ledger")]
 mod ledger;
 mod range_stream;
@@ -34,6 +36,8 @@ use crate::core::{
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::Journal;
 use barrier::{Barrier, Waiter};
+use expiry::Expiry;
+use leases::Leases;
 #[cfg(feature = "ledger")]
 use ledger::PublishedLedger;
 use recovery::recover;
@@ -68,6 +72,7 @@ struct Inner {
     barrier: mpsc::Sender<Waiter>,
     shared: Arc<Shared>,
     moved: channel::Receiver<Watermark>,
+    leases: Arc<Leases>,
     limits: RequestLimits,
     quota_bytes: u64,
 }
@@ -103,15 +108,20 @@ impl Store {
         let shared = Arc::new(shared);
         let (publisher, moved) = Publisher::new(Arc::clone(&shared), at);
         let (waiters, barrier) = Barrier::new(Arc::clone(&journal));
+        let leases = Leases::new(recovered.tail.epoch, config.lease_min_ttl_secs);
+        let expiry =
+            Expiry::new(Arc::clone(&leases), &recovered.state, config.lease_revokes_per_sec);
         let inner = Inner {
             commands,
             barrier: waiters,
             shared,
             moved,
+            leases,
             limits: RequestLimits::from(&config),
             quota_bytes: config.quota_bytes,
         };
-        let sequencer = Sequencer::new(queue, barrier, publisher, journal, config, recovered);
+        let sequencer =
+            Sequencer::new(queue, barrier, expiry, publisher, journal, config, recovered);
         Ok((Self { inner: Arc::new(inner) }, Driver::new(sequencer.run())))
     }
 }
@@ -122,7 +132,7 @@ impl Store {
     ///
     /// # Errors
     /// `Invalid` if the request is malformed or too large, or keeps the value or lease of a key
-    /// that does not exist; `Exhausted` if the quota or the journal's disk is full and nothing was
+    /// that does not exist; `LeaseNotFound` if it names a lease that does not; `Exhausted` if the quota or the journal's disk is full and nothing was
     /// written; `Unavailable` if the journal is, and nothing was written; `Unknown` if it cannot be
     /// found out whether it was written; `Fenced` if another store took over; `Closed`.
     ///

@@ -17,10 +17,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::barrier::Barrier;
 use super::commit::{Commit, Committed};
+use super::expiry::{Expiry, LeaseChanges};
 use super::recovery::Recovered;
 use super::shared::Publisher;
 use crate::config::Config;
-use crate::core::{Record, State, Txn, TxnResponse, cost, evaluate};
+use crate::core::{Record, State, Txn, TxnResponse, cost, evaluate, grant, revoke};
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::Journal;
 
@@ -35,6 +36,8 @@ const TAKE: usize = 512;
 pub(super) enum Request {
     Txn(Txn),
     Compact(u64),
+    LeaseGrant { id: i64, ttl_secs: u64 },
+    LeaseRevoke { id: i64 },
 }
 
 type Answer = Result<TxnResponse>;
@@ -55,6 +58,7 @@ struct Batch {
     records: Vec<Bytes>,
     bytes: usize,
     waiting: Vec<Waiting>,
+    leases: LeaseChanges,
 }
 
 /// The batch that the journal is making durable.
@@ -63,6 +67,7 @@ struct InFlight {
     records: usize,
     bytes: usize,
     waiting: Vec<Waiting>,
+    leases: LeaseChanges,
     /// The state with this batch and without the next one.
     state: Arc<State>,
 }
@@ -72,6 +77,7 @@ pub(super) struct Sequencer {
     queue_open: bool,
     taken: VecDeque<Command>,
     barrier: Barrier,
+    expiry: Expiry,
     journal: Arc<dyn Journal>,
     config: Config,
     /// The newest state; ahead of what is published by the batch in flight and the one gathering.
@@ -91,6 +97,7 @@ impl Sequencer {
     pub(super) fn new(
         queue: mpsc::Receiver<Command>,
         barrier: Barrier,
+        expiry: Expiry,
         publisher: Publisher,
         journal: Arc<dyn Journal>,
         config: Config,
@@ -101,6 +108,7 @@ impl Sequencer {
             queue_open: true,
             taken: VecDeque::new(),
             barrier,
+            expiry,
             publisher,
             journal,
             config,
@@ -127,6 +135,7 @@ impl Sequencer {
         let mut received = Vec::with_capacity(TAKE);
         loop {
             self.accept_taken()?;
+            self.revoke_expired(in_flight.as_ref())?;
             if in_flight.is_none() {
                 in_flight = self.start_batch();
             }
@@ -148,6 +157,7 @@ impl Sequencer {
                         self.finish(batch, committed)?;
                     }
                 }
+                () = poll_fn(|cx| self.expiry.poll(cx)), if self.has_room() => self.expiry.look(),
                 count = self.queue.recv_many(&mut received, TAKE), if takes => {
                     self.queue_open = count > 0;
                     self.taken.extend(received.drain(..));
@@ -159,17 +169,23 @@ impl Sequencer {
 
     /// Evaluates what was taken from the queue while the batch has room.
     fn accept_taken(&mut self) -> Result<()> {
-        while self.batch.bytes < self.config.batch_bytes
-            && self.batch.waiting.len() < self.config.batch_records
+        while self.has_room()
             && let Some(command) = self.taken.pop_front()
         {
             let answer = match command.request {
                 Request::Txn(txn) => self.accept_txn(&txn)?,
                 Request::Compact(revision) => self.accept_compaction(revision)?,
+                Request::LeaseGrant { id, ttl_secs } => self.accept_grant(id, ttl_secs)?,
+                Request::LeaseRevoke { id } => self.accept_revoke(id)?,
             };
             self.batch.waiting.push(Waiting { reply: command.reply, answer });
         }
         Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        self.batch.bytes < self.config.batch_bytes
+            && self.batch.waiting.len().max(self.batch.records.len()) < self.config.batch_records
     }
 
     /// The answer to give once everything that it depends on is durable. The outer error is fatal.
@@ -199,6 +215,50 @@ impl Sequencer {
         Ok(Ok(TxnResponse { revision: self.state.revision(), ..TxnResponse::default() }))
     }
 
+    fn accept_grant(&mut self, id: i64, ttl_secs: u64) -> Result<Answer> {
+        if let Err(error) = self.check_space() {
+            return Ok(Err(error));
+        }
+        let answer = self.accept_lease(grant(&self.state, id, ttl_secs))?;
+        if answer.is_ok() {
+            self.batch.leases.granted(id, ttl_secs);
+        }
+        Ok(answer)
+    }
+
+    fn accept_revoke(&mut self, id: i64) -> Result<Answer> {
+        let answer = self.accept_lease(revoke(&self.state, id))?;
+        if answer.is_ok() {
+            self.batch.leases.revoked(id);
+        }
+        Ok(answer)
+    }
+
+    /// Revokes leases whose time has run out, as if somebody had asked for it.
+    fn revoke_expired(&mut self, in_flight: Option<&InFlight>) -> Result<()> {
+        while self.has_room() {
+            let unpublished = |id| {
+                self.batch.leases.concern(id) || in_flight.is_some_and(|b| b.leases.concern(id))
+            };
+            let Some(id) = self.expiry.next_revoke(unpublished) else {
+                break;
+            };
+            if self.accept_lease(revoke(&self.state, id))?.is_ok() {
+                self.batch.leases.expired(id);
+            }
+        }
+        Ok(())
+    }
+
+    fn accept_lease(&mut self, record: Result<Record>) -> Result<Answer> {
+        let record = match record {
+            Ok(record) => record,
+            Err(error) => return Ok(Err(error)),
+        };
+        self.apply(record.encode()?, &record)?;
+        Ok(Ok(TxnResponse { revision: self.state.revision(), ..TxnResponse::default() }))
+    }
+
     /// Values that a transaction keeps are written again, so they count as if they were given.
     fn check_record(&self, record: &Record) -> Result<()> {
         let (bytes, limit) = (record.content_len(), self.config.request_bytes);
@@ -224,8 +284,12 @@ impl Sequencer {
     }
 
     fn check_quota(&self, txn: &Txn) -> Result<()> {
+        if cost(txn) == 0 { Ok(()) } else { self.check_space() }
+    }
+
+    fn check_space(&self) -> Result<()> {
         let (bytes, quota) = (self.state.bytes(), self.config.quota_bytes);
-        if bytes < quota || cost(txn) == 0 {
+        if bytes < quota {
             return Ok(());
         }
         Err(Error::new(
@@ -254,6 +318,7 @@ impl Sequencer {
             records,
             bytes: batch.bytes,
             waiting: batch.waiting,
+            leases: batch.leases,
             state: Arc::new(self.state.clone()),
         })
     }
@@ -284,6 +349,8 @@ impl Sequencer {
         counters.batches.fetch_add(1, Ordering::Relaxed);
         counters.records.fetch_add(batch.records as u64, Ordering::Relaxed);
         counters.record_bytes.fetch_add(batch.bytes as u64, Ordering::Relaxed);
+        // A lease is in the table before whoever asked for it hears of it.
+        self.expiry.published(batch.leases);
         self.publisher.publish(batch.state, self.next_seq);
         batch.waiting.into_iter().for_each(Waiting::answer);
     }

@@ -16,7 +16,11 @@ pub struct Stats {
     pub keys: u64,
     /// Versions that are retained, deletes included.
     pub versions: u64,
-    /// What they take: keys, values and a fixed overhead for each.
+    /// Leases that exist.
+    pub leases: u64,
+    /// Leases that were revoked because their time ran out.
+    pub expired_leases: u64,
+    /// What versions and leases take: keys, values and a fixed overhead for each.
     pub bytes: u64,
     /// What they may take.
     pub quota_bytes: u64,
@@ -42,6 +46,8 @@ impl Stats {
             compact_revision: state.compact_revision(),
             keys: state.keys() as u64,
             versions: state.versions() as u64,
+            leases: state.leases().len() as u64,
+            expired_leases: inner.leases.expired.load(Ordering::Relaxed),
             bytes: state.bytes(),
             quota_bytes: inner.quota_bytes,
             queued: (inner.commands.max_capacity() - inner.commands.capacity()) as u64,

@@ -16,6 +16,19 @@ pub(crate) async fn open_memory() -> (Store, JoinHandle<Result<()>>) {
     (store, tokio::spawn(driver))
 }
 
+/// Runs `work` while paused time stands still, even if `work` waits for a thread: a runtime that has
+/// nothing to do lets time pass.
+pub(crate) async fn still<T>(work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            () = tokio::task::yield_now() => {}
+        }
+    }
+}
+
 pub(crate) async fn put(store: &Store, key: &str, value: &str) -> u64 {
     let request = PutRequest::new(key.to_owned(), value.to_owned());
     store.put(request).await.unwrap().revision

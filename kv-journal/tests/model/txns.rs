@@ -10,6 +10,7 @@ use kv_journal::{
 };
 use proptest::prelude::*;
 
+use super::leases::lease;
 use super::{Model, State, key, range, value};
 
 /// Every key that the strategies give.
@@ -54,10 +55,14 @@ fn compare() -> impl Strategy<Value = Compare> {
         (0..20u64).prop_map(CompareTarget::CreateRevision),
         (0..20u64).prop_map(CompareTarget::ModRevision),
         value().prop_map(CompareTarget::Value),
-        (0..2i64).prop_map(CompareTarget::Lease),
+        (0..3i64).prop_map(CompareTarget::Lease),
     ];
     (range(), result, target)
         .prop_map(|(range, result, target)| Compare::new(range, result, target))
+}
+
+fn put_lease() -> impl Strategy<Value = i64> {
+    prop_oneof![3 => Just(0), 1 => lease()]
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -66,14 +71,15 @@ fn op() -> impl Strategy<Value = Op> {
         3 => read.prop_map(|(range, limit, revision)| {
             Op::Range(RangeRequest::new(range).limit(limit).at(revision.unwrap_or_default()))
         }),
-        4 => (key(), value(), any::<bool>()).prop_map(|(key, value, prev_kv)| {
-            let mut put = PutRequest::new(key, value);
+        4 => (key(), value(), any::<bool>(), put_lease()).prop_map(|(key, value, prev_kv, lease)| {
+            let mut put = PutRequest::new(key, value).lease(lease);
             put.prev_kv = prev_kv;
             Op::Put(put)
         }),
-        1 => key().prop_map(|key| {
+        1 => (key(), any::<bool>()).prop_map(|(key, ignore_lease)| {
             let mut put = PutRequest::new(key, "");
             put.ignore_value = true;
+            put.ignore_lease = ignore_lease;
             Op::Put(put)
         }),
         1 => (range(), any::<bool>()).prop_map(|(range, prev_kv)| {
@@ -132,6 +138,7 @@ fn check(model: &Model, txn: &Txn) -> Result<(), ErrorKind> {
         Op::Put(put) if put.ignore_value && !model.now().contains_key(&put.key) => {
             Err(ErrorKind::Invalid)
         }
+        Op::Put(put) => model.check_lease(put.lease),
         Op::Txn(nested) => check(model, nested),
         _ => Ok(()),
     })
@@ -219,7 +226,8 @@ impl Run<'_> {
         let before = self.state.get(&put.key).cloned();
         let value =
             if put.ignore_value { before.clone().unwrap().value } else { put.value.clone() };
-        self.model.put(&mut self.state, &put.key, &value);
+        let lease = if put.ignore_lease { before.as_ref().unwrap().lease } else { put.lease };
+        self.model.put(&mut self.state, &put.key, &value, lease);
         self.changed = true;
         let mut response = PutResponse::default();
         response.revision = self.revision();

@@ -1,7 +1,8 @@
 //! Puts, deletes and reads.
 
 use kv_journal::{
-    DeleteRequest, ErrorKind, KeyRange, PutRequest, RangeRequest, SortOrder, SortTarget,
+    DeleteRequest, ErrorKind, KeyRange, LeaseGrantRequest, PutRequest, RangeRequest, SortOrder,
+    SortTarget,
 };
 
 use crate::harness::{self, kv, open_memory, put};
@@ -46,6 +47,9 @@ async fn put_keeps_value_or_lease_when_asked() {
     let mut keep = PutRequest::new("a", "");
     keep.ignore_value = true;
     assert_eq!(store.put(keep.clone()).await.unwrap_err().kind(), ErrorKind::Invalid);
+    for id in [7, 8] {
+        store.lease_grant(LeaseGrantRequest::new(60).id(id)).await.unwrap();
+    }
     store.put(PutRequest::new("a", "1").lease(7)).await.unwrap();
     keep.lease = 8;
     let answer = store.put(keep.clone().prev_kv()).await.unwrap();
@@ -105,6 +109,7 @@ async fn limits_sorts_and_filters_work_in_etcds_order() {
     assert_eq!(keys(filtered), ("b".into(), true, 4));
     assert_eq!(keys(all().count_only()), (String::new(), false, 4));
     assert_eq!(keys(all().at(3).count_only()), (String::new(), false, 2));
+    store.lease_grant(LeaseGrantRequest::new(60).id(9)).await.unwrap();
     store.put(PutRequest::new("e", "5").lease(9)).await.unwrap();
     let found = store.range(RangeRequest::new(KeyRange::key("e")).keys_only()).unwrap();
     assert_eq!((found.kvs[0].value.len(), found.kvs[0].lease), (0, 0));

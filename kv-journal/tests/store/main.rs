@@ -6,6 +6,7 @@ mod compaction;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod keys;
+mod leases;
 mod lifecycle;
 mod ranges;
 mod txns;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use kv_journal::{
-    Compare, CompareResult, CompareTarget, Config, ErrorKind, KeyRange, MemoryJournal, Op,
-    OpResponse, PutRequest, RangeRequest, Store, Txn,
+    Compare, CompareResult, CompareTarget, Config, ErrorKind, KeyRange, LeaseGrantRequest,
+    MemoryJournal, Op, OpResponse, PutRequest, RangeRequest, Store, Txn,
 };
 
 use crate::harness::{open_memory, put};
@@ -34,6 +34,7 @@ async fn a_transaction_runs_one_branch_in_one_revision() {
 #[tokio::test]
 async fn compares_follow_etcd_for_absent_keys_and_ranges() {
     let (store, _) = open_memory().await;
+    store.lease_grant(LeaseGrantRequest::new(60).id(3)).await.unwrap();
     store.put(PutRequest::new("a", "5").lease(3)).await.unwrap();
     let holds =
         async |compare: Compare| store.txn(Txn::new().when(compare)).await.unwrap().succeeded;
@@ -153,6 +154,7 @@ async fn kept_values_count_as_if_they_were_given() {
     config.request_bytes = Config::REQUEST_BYTES.min;
     let (store, driver) = Store::open(Arc::new(MemoryJournal::new()), config).await.unwrap();
     tokio::spawn(driver);
+    store.lease_grant(LeaseGrantRequest::new(60).id(7)).await.unwrap();
     let keep = |key: &'static str| {
         let mut keep = PutRequest::new(key, "").lease(7);
         keep.ignore_value = true;
