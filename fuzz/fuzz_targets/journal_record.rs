@@ -12,4 +12,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(record.encode().ok(), Some(payload));
     }
     let _frames = kv_journal::fuzz_frames(bytes);
+    if let Some((first, next)) = kv_journal::fuzz_segment(bytes) {
+        assert!(first <= next && next - first <= bytes.len() as u64);
+    }
 });

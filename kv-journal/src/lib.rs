@@ -45,10 +45,10 @@ pub use crate::core::{
 };
 pub use config::{ChunkLimits, Config, Limit};
 pub use error::{Error, ErrorKind, Result};
-#[doc(hidden)]
-pub use journal::fuzz_frames;
 pub use journal::{
     Entry, Fault, FaultJournal, FileConfig, FileJournal, Journal, MemoryJournal, OpenReport,
-    ReadLimits, Tail, TornTail,
+    ReadLimits, Tail, Throttle, ThrottleJournal, TornTail,
 };
+#[doc(hidden)]
+pub use journal::{fuzz_frames, fuzz_segment};
 pub use store::{Driver, RangeStream, Snapshot, Stats, Store, WatchBatch, WatchRequest, Watcher};

@@ -4,9 +4,11 @@
 mod broken;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kv_journal::{
-    FaultJournal, FileConfig, FileJournal, Journal, MemoryJournal, conformance, journal_conformance,
+    FaultJournal, FileConfig, FileJournal, Journal, MemoryJournal, Throttle, ThrottleJournal,
+    conformance, journal_conformance,
 };
 
 async fn file_journal(config: FileConfig) -> (FileJournal, tempfile::TempDir) {
@@ -22,8 +24,22 @@ fn small_segments() -> FileConfig {
 }
 
 journal_conformance!(memory, async { (MemoryJournal::new(), ()) });
+fn growing_segments() -> FileConfig {
+    let mut config = small_segments();
+    config.preallocate = false;
+    config
+}
+
+fn throttle() -> Throttle {
+    let mut throttle = Throttle::default();
+    throttle.append_latency = Duration::from_micros(100);
+    throttle.append_bytes_per_sec = Some(64 << 20);
+    throttle
+}
+
 journal_conformance!(file, file_journal(FileConfig::default()));
 journal_conformance!(file_of_small_segments, file_journal(small_segments()));
+journal_conformance!(file_of_growing_segments, file_journal(growing_segments()));
 journal_conformance!(dynamic, async {
     let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
     (journal, ())
@@ -33,6 +49,13 @@ journal_conformance!(fault_free, async { (FaultJournal::new(MemoryJournal::new()
 journal_conformance!(fault_free_file, async {
     let (journal, directory) = file_journal(small_segments()).await;
     (FaultJournal::new(journal), directory)
+});
+journal_conformance!(throttled, async {
+    (ThrottleJournal::new(MemoryJournal::new(), throttle()), ())
+});
+journal_conformance!(throttled_file, async {
+    let (journal, directory) = file_journal(small_segments()).await;
+    (ThrottleJournal::new(journal, throttle()), directory)
 });
 
 #[test]

@@ -100,12 +100,41 @@ async fn a_torn_tail_is_reported_and_damage_refused() {
     drop(journal);
 
     let mut damaged = whole;
-    damaged[60] ^= 1;
+    damaged[80] ^= 1;
     std::fs::write(&path, &damaged).unwrap();
     let error = FileJournal::open(directory.path(), FileConfig::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(error.to_string().contains(&torn.segment), "{error}");
-    assert!(error.to_string().contains("at byte 32"), "{error}");
+    assert!(error.to_string().contains("at byte 48"), "{error}");
+}
+
+#[tokio::test]
+async fn damage_in_an_older_segment_fails_the_store_or_the_verifying_open() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, driver) = open(directory.path()).await;
+    put(&store, "a", "some value").await;
+    drop(store);
+    driver.await.unwrap().unwrap();
+    let damaged = last_segment(directory.path());
+    let (store, driver) = open(directory.path()).await;
+    put(&store, "b", "some value").await;
+    drop(store);
+    driver.await.unwrap().unwrap();
+    let mut content = std::fs::read(&damaged).unwrap();
+    content[80] ^= 1;
+    std::fs::write(&damaged, content).unwrap();
+
+    let journal = FileJournal::open(directory.path(), FileConfig::default()).await.unwrap();
+    let journal: Arc<dyn Journal> = Arc::new(journal);
+    let error = Store::open(journal, Config::default()).await.map(drop).unwrap_err();
+    let mut config = FileConfig::default();
+    config.verify_on_open = true;
+    let verified = FileJournal::open(directory.path(), config).await.map(drop).unwrap_err();
+    let place = format!("segment {} at byte 48", damaged.file_name().unwrap().to_str().unwrap());
+    for error in [error, verified] {
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert!(error.to_string().contains(&place), "{error}");
+    }
 }
 
 #[tokio::test]

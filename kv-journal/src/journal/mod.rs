@@ -3,6 +3,7 @@
 mod fault;
 pub(crate) mod file;
 mod memory;
+mod throttle;
 
 use std::sync::Arc;
 
@@ -10,10 +11,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use fault::{Fault, FaultJournal};
-#[doc(hidden)]
-pub use file::fuzz_frames;
 pub use file::{FileConfig, FileJournal, OpenReport, TornTail};
+#[doc(hidden)]
+pub use file::{fuzz_frames, fuzz_segment};
 pub use memory::MemoryJournal;
+pub use throttle::{Throttle, ThrottleJournal};
 
 use crate::error::Result;
 

@@ -3,7 +3,7 @@
 use std::io;
 
 /// A directory that is held exclusively.
-pub(super) trait Disk: Send {
+pub(super) trait Disk: Send + Sync {
     /// How to call it in messages.
     fn name(&self) -> String;
     /// The names of its files.
@@ -28,6 +28,9 @@ pub(super) trait DiskFile: Send {
     /// Writes at most all of `from`; may write less.
     fn write_at(&self, from: &[u8], offset: u64) -> io::Result<usize>;
     fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Allocates the file up to `len`, which becomes its length; what is new reads as zeros.
+    /// `false` if the file system cannot, and then nothing has changed.
+    fn preallocate(&self, len: u64) -> io::Result<bool>;
     /// Makes the content durable, and the length with it.
     fn sync(&self) -> io::Result<()>;
 }

@@ -49,36 +49,39 @@ impl Header {
         Some(Self { crc, len, place })
     }
 
-    /// Whether this header and `payload` are what was written at `offset`.
-    pub(super) fn matches(&self, offset: u64, payload: &[u8]) -> bool {
+    /// Whether this header and `payload` are what was written at `offset` of the segment whose
+    /// seed this is.
+    pub(super) fn matches(&self, seed: u32, offset: u64, payload: &[u8]) -> bool {
         payload.len() == self.len as usize
-            && checksum(offset, self.len, self.place, payload) == self.crc
+            && checksum(seed, offset, self.len, self.place, payload) == self.crc
     }
 }
 
-/// Appends the frame of `payload` to `out`, to be written at `offset`.
-pub(super) fn encode(out: &mut Vec<u8>, offset: u64, place: Place, payload: &[u8], len: u32) {
-    out.put_u32_le(checksum(offset, len, place, payload));
+/// Appends to `out` what stands before `payload`, to be written at `offset` of the segment whose
+/// seed this is.
+pub(super) fn put_header(out: &mut Vec<u8>, seed: u32, offset: u64, place: Place, payload: &[u8]) {
+    // No longer payload is let through: see `FileConfig::RECORD_BYTES`.
+    let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+    out.put_u32_le(checksum(seed, offset, len, place, payload));
     out.put_u32_le(len);
     out.put_u64_le(place.seq);
     out.put_u32_le(marked_index(place));
-    out.put_slice(payload);
 }
 
 fn marked_index(place: Place) -> u32 {
     if place.last { place.index | LAST } else { place.index }
 }
 
-/// The offset is covered so that a frame counts only where it was written: neither a stale copy
-/// elsewhere nor a value that imitates a frame is taken for one.
-fn checksum(offset: u64, len: u32, place: Place, payload: &[u8]) -> u32 {
+/// The segment's seed and the offset are covered so that a frame counts only where it was written:
+/// neither a stale copy elsewhere nor a value that imitates a frame is taken for one.
+fn checksum(seed: u32, offset: u64, len: u32, place: Place, payload: &[u8]) -> u32 {
     let mut head = [0; 24];
     let mut out = &mut head[..];
     out.put_u64_le(offset);
     out.put_u32_le(len);
     out.put_u64_le(place.seq);
     out.put_u32_le(marked_index(place));
-    crc32c::crc32c_append(crc32c::crc32c(&head), payload)
+    crc32c::crc32c_append(crc32c::crc32c_append(seed, &head), payload)
 }
 
 /// Walks `bytes` as the content of a segment, for the fuzzer: how many frames it begins with.
@@ -91,7 +94,9 @@ pub fn fuzz_frames(bytes: &[u8]) -> usize {
         bytes.get(at..).and_then(|rest| Some((Header::parse(rest)?, rest.get(HEADER_LEN..)?)))
     {
         match rest.get(..header.len as usize) {
-            Some(payload) if header.matches(at as u64, payload) => at += HEADER_LEN + payload.len(),
+            Some(payload) if header.matches(0, at as u64, payload) => {
+                at += HEADER_LEN + payload.len();
+            }
             _ => break,
         }
         frames += 1;
@@ -100,11 +105,7 @@ pub fn fuzz_frames(bytes: &[u8]) -> usize {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    reason = "the tests made these bytes"
-)]
+#[allow(clippy::indexing_slicing, reason = "the tests made these bytes")]
 mod tests {
     use proptest::prelude::*;
 
@@ -117,21 +118,24 @@ mod tests {
             seq in any::<u64>(),
             index in 0..LAST,
             last in any::<bool>(),
+            seed in any::<u32>(),
             offset in any::<u64>(),
             flip in any::<prop::sample::Index>(),
         ) {
             let place = Place { seq, index, last };
             let mut bytes = Vec::new();
-            encode(&mut bytes, offset, place, &payload, payload.len() as u32);
+            put_header(&mut bytes, seed, offset, place, &payload);
+            bytes.extend(&payload);
             let header = Header::parse(&bytes).unwrap();
             prop_assert_eq!(header.place, place);
-            prop_assert!(header.matches(offset, &bytes[HEADER_LEN..]));
-            prop_assert!(!header.matches(offset ^ 1, &bytes[HEADER_LEN..]));
+            prop_assert!(header.matches(seed, offset, &bytes[HEADER_LEN..]));
+            prop_assert!(!header.matches(seed, offset ^ 1, &bytes[HEADER_LEN..]));
+            prop_assert!(!header.matches(seed ^ 1, offset, &bytes[HEADER_LEN..]));
 
             let bit = flip.index(bytes.len() * 8);
             bytes[bit / 8] ^= 1 << (bit % 8);
             let header = Header::parse(&bytes).unwrap();
-            prop_assert!(!header.matches(offset, &bytes[HEADER_LEN..]));
+            prop_assert!(!header.matches(seed, offset, &bytes[HEADER_LEN..]));
         }
 
         #[test]

@@ -1,34 +1,42 @@
 //! The journal itself, synchronous, on a [`Disk`].
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::FileConfig;
 use super::disk::{Disk, DiskFile, write_all_at};
 use super::frame::{self, Place};
-use super::scan::{Found, Frames};
+use super::read::Reading;
+use super::rollover::Room;
 use super::segment::Segment;
 use crate::error::{Error, ErrorKind, Result};
-use crate::journal::memory::{check_append, check_fence, check_read};
-use crate::journal::{Entry, ReadLimits, Tail};
+use crate::journal::Tail;
+use crate::journal::memory::{check_append, check_fence};
 
-/// A segment being made has this name until it is whole.
-pub(super) const UNFINISHED: &str = "segment.tmp";
+/// A record of this size is written from where it is. Smaller ones cost less in one write, which
+/// takes a copy of them.
+const UNCOPIED: usize = 32 << 10;
 
 /// Space kept for the next batch, so that an ordinary one allocates nothing.
 const KEPT_BUFFER: usize = 8 << 20;
 
 pub(super) struct Log {
-    pub(super) disk: Box<dyn Disk>,
+    pub(super) disk: Arc<dyn Disk>,
     pub(super) config: FileConfig,
     /// In order. The last one is written to, and its epoch is the current one. Never empty.
     pub(super) segments: Vec<Segment>,
     pub(super) active: Box<dyn DiskFile>,
+    pub(super) room: Room,
+    /// A file for the next segment, prepared ahead of time.
+    pub(super) spare: Option<Box<dyn DiskFile>>,
     pub(super) next_seq: u64,
     /// What ended the journal.
     pub(super) failed: Option<Error>,
+    /// The frames of a batch. Records are copied into here, or not at all.
     pub(super) buffer: Vec<u8>,
+    pub(super) reading: Reading,
 }
 
 impl Log {
@@ -87,22 +95,42 @@ impl Log {
     /// Writes the batch's frames after the last batch. If that fails nothing is left of them.
     fn write(&mut self, batch: &[Bytes]) -> Result<()> {
         let (start, _) = self.active_len();
+        let written = self.write_frames(batch, start);
         self.buffer.clear();
         self.buffer.shrink_to(KEPT_BUFFER);
-        for (place, record) in places(self.next_seq, batch) {
-            let offset = start + self.buffer.len() as u64;
-            let len = u32::try_from(record.len()).unwrap_or(u32::MAX);
-            frame::encode(&mut self.buffer, offset, place, record, len);
-        }
-        let written = write_all_at(&*self.active, &self.buffer, start);
         written.map_err(|cause| self.cut_back(start, cause))
+    }
+
+    fn write_frames(&mut self, batch: &[Bytes], start: u64) -> io::Result<()> {
+        let seed = self.segments.last().map_or(0, Segment::seed);
+        let (file, buffer) = (&*self.active, &mut self.buffer);
+        let mut at = start;
+        for (place, record) in places(self.next_seq, batch) {
+            frame::put_header(buffer, seed, at + buffer.len() as u64, place, record);
+            if record.len() < UNCOPIED {
+                buffer.extend_from_slice(record);
+                continue;
+            }
+            for part in [&buffer[..], record] {
+                write_all_at(file, part, at)?;
+                at += part.len() as u64;
+            }
+            buffer.clear();
+        }
+        self.room.zero_ahead(at, buffer);
+        write_all_at(file, buffer, at)
     }
 
     /// Takes a partly written batch back, so that the next one finds room where it began.
     ///
     /// The cut is synced: otherwise a crash could leave a batch made of this one's first records
-    /// and the next one's last.
+    /// and the next one's last. It takes the preallocated rest with it, and the spare goes too, so
+    /// that the room that there is serves the next batch.
     fn cut_back(&mut self, start: u64, cause: io::Error) -> Error {
+        if self.spare.is_some() {
+            self.give_spare_up();
+        }
+        self.room = Room::default();
         match self.active.set_len(start).and_then(|()| self.active.sync()) {
             Ok(()) => io_error(&*self.disk, "took nothing of a batch", cause),
             Err(cause) => {
@@ -128,68 +156,6 @@ impl Log {
         self.next_seq += batch.len() as u64;
     }
 
-    /// Begins a segment at the next record, in place of the last one if that is empty.
-    fn begin_segment(&mut self, epoch: u64) -> Result<()> {
-        let segment = Segment::new(self.next_seq, epoch);
-        let file = match create(&*self.disk, &segment) {
-            Ok(file) => file,
-            Err(CreateError::Undone(cause)) => {
-                return Err(io_error(&*self.disk, "cannot begin a segment", cause));
-            }
-            Err(CreateError::Unclear(cause)) => {
-                return Err(self.fail(ErrorKind::Closed, "cannot tell what it holds", cause));
-            }
-        };
-        self.active = file;
-        self.segments.pop_if(|last| last.is_empty());
-        self.segments.push(segment);
-        Ok(())
-    }
-
-    pub(super) fn read(&self, from_seq: u64, limits: ReadLimits) -> Result<Vec<Entry>> {
-        check_read(from_seq, self.tail()?)?;
-        let mut entries = Vec::new();
-        let mut bytes = 0;
-        let first = self.segments.partition_point(|segment| segment.base_seq <= from_seq);
-        for segment in self.segments.iter().skip(first.saturating_sub(1)) {
-            self.read_segment(segment, from_seq, limits, &mut entries, &mut bytes)?;
-            if is_full(&entries, bytes, limits) {
-                break;
-            }
-        }
-        Ok(entries)
-    }
-
-    fn read_segment(
-        &self,
-        segment: &Segment,
-        from_seq: u64,
-        limits: ReadLimits,
-        entries: &mut Vec<Entry>,
-        bytes: &mut usize,
-    ) -> Result<()> {
-        let name = segment.name();
-        let unreadable = |cause| io_error(&*self.disk, "cannot be read", cause);
-        let file = self.disk.open(&name).map_err(unreadable)?;
-        let start = segment.offset_before(from_seq);
-        let mut frames = Frames::new(&*file, start, segment.len, self.config.record_bytes);
-        while !is_full(entries, *bytes, limits) {
-            match frames.next().map_err(unreadable)? {
-                Found::Frame { place, .. } if place.seq < from_seq => {}
-                Found::Frame { place, payload, .. } => {
-                    *bytes += payload.len();
-                    let payload = Bytes::copy_from_slice(payload);
-                    entries.push(Entry { seq: place.seq, payload });
-                }
-                Found::Damage => {
-                    return Err(corrupt(&*self.disk, &name, frames.offset(), CHECKSUM));
-                }
-                Found::End => break,
-            }
-        }
-        Ok(())
-    }
-
     /// Removes every segment that ends at or before `before`, but not the last one.
     pub(super) fn trim(&mut self, before: u64) -> Result<()> {
         self.check_alive()?;
@@ -208,7 +174,7 @@ impl Log {
         Ok(())
     }
 
-    fn check_alive(&self) -> Result<()> {
+    pub(super) fn check_alive(&self) -> Result<()> {
         match &self.failed {
             None => Ok(()),
             Some(cause) => Err(cause.clone().behind(
@@ -218,7 +184,7 @@ impl Log {
         }
     }
 
-    fn fail(&mut self, kind: ErrorKind, what: &str, cause: io::Error) -> Error {
+    pub(super) fn fail(&mut self, kind: ErrorKind, what: &str, cause: io::Error) -> Error {
         let message = format!("journal {} {what}", self.disk.name());
         let error = Error::new(kind, message).with_source(cause);
         self.failed = Some(error.clone());
@@ -226,43 +192,11 @@ impl Log {
     }
 }
 
-const CHECKSUM: &str = "checksum mismatch";
-
-fn is_full(entries: &[Entry], bytes: usize, limits: ReadLimits) -> bool {
-    !entries.is_empty() && (entries.len() >= limits.records || bytes >= limits.bytes)
-}
-
 fn places(first_seq: u64, batch: &[Bytes]) -> impl Iterator<Item = (Place, &Bytes)> {
     let end = batch.len();
     batch.iter().zip(0u32..).zip(first_seq..).map(move |((record, index), seq)| {
         (Place { seq, index, last: index as usize + 1 == end }, record)
     })
-}
-
-pub(super) enum CreateError {
-    /// There is no such segment.
-    Undone(io::Error),
-    /// There may be one.
-    Unclear(io::Error),
-}
-
-impl CreateError {
-    pub(super) fn into_cause(self) -> io::Error {
-        match self {
-            Self::Undone(cause) | Self::Unclear(cause) => cause,
-        }
-    }
-}
-
-/// Makes a segment aside, then puts it in its place.
-pub(super) fn create(disk: &dyn Disk, segment: &Segment) -> Result<Box<dyn DiskFile>, CreateError> {
-    let file = disk.create(UNFINISHED).map_err(CreateError::Undone)?;
-    write_all_at(&*file, &segment.header(), 0)
-        .and_then(|()| file.sync())
-        .and_then(|()| disk.rename(UNFINISHED, &segment.name()))
-        .map_err(CreateError::Undone)?;
-    disk.sync().map_err(CreateError::Unclear)?;
-    Ok(file)
 }
 
 pub(super) fn corrupt(disk: &dyn Disk, segment: &str, offset: u64, what: &str) -> Error {

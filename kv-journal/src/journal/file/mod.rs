@@ -4,23 +4,69 @@
 //! LOCK                      held exclusively while the journal is open
 //! 00000000000000000001.log  a segment, named after its first record
 //! 00000000000000012345.log  the next one; only the last is written to
+//! segment.tmp, spare.tmp    segments being made; removed when found at open
 //!
-//! segment: magic 8 | version u32 | base seq u64 | epoch u64 | CRC32C u32     = 32 bytes
+//! segment: magic 8 | version u32 | base seq u64 | epoch u64
+//!          | base seq u64 and length u64 of the segment before | CRC32C u32  = 48 bytes
 //!          then frames: CRC32C u32 | length u32 | seq u64 | index u32 | payload
+//!          then, while it is written to, zeros
 //! ```
 //!
 //! All numbers are little-endian. `index` is the record's place in its batch; its top bit marks
 //! the batch's last record, so that a batch whose end is missing is not taken for stored. A frame's
-//! checksum covers its offset in the segment and everything of it but the checksum.
+//! checksum covers the segment's header, the frame's offset, and everything of it but the checksum,
+//! so a frame counts only where it was written. No record has the number 0: zeros are no frame.
+//!
+//! # Writing
+//!
+//! A batch is one write and one `fdatasync`, and nothing is written before the batch before it is
+//! synced. A segment is allocated whole when it is begun, so that a sync changes no length. Once it
+//! is half full another thread makes the next one and writes zeros all over it, so that a sync
+//! changes no block map either (`ahead.rs` says what that saves). In a segment that was not made
+//! ahead of time, small batches are followed by some zeros now and then, to the same end. Where there
+//! is no room for a whole segment, or no way to allocate one, it grows with its batches.
 //!
 //! A fence begins a segment, which carries the epoch. Segments are made aside, synced and then
-//! renamed, so that a header is whole or not there.
+//! renamed, so that a header is whole or not there. The header says where the segment before ends:
+//! what follows there is room that was not used, and is given back.
+//!
+//! # Opening
+//!
+//! Every header is read: a missing, exchanged or shortened segment is found by the links between
+//! them. Of the records only those of the last segment are read. After its last whole batch
+//!
+//! - there are only zeros: the batches ended there, or the next one left nothing on the disk;
+//! - there is something else, and no whole record of a batch after the next one: a crash tore the
+//!   next batch, in whatever order its sectors reached the disk. It was never acknowledged. It is
+//!   cut off and reported, and the cut is synced before anything is written in its place, so that
+//!   no batch is ever made of parts of two;
+//! - there is a whole record of a later batch: what stands before it was synced once and is damaged
+//!   now. The journal is not opened, and segment and offset are named.
+//!
+//! The last batch is then written again and synced, as it may have been in the system's cache only.
+//!
+//! Every record is verified whenever it is read, with its number and its place. So damage in an
+//! older segment is told by the read that meets it, at the latest when `Store::open` replays it, and
+//! by the open itself with [`FileConfig::verify_on_open`]. A batch at the very end of which nothing
+//! is left, because the disk lost what it had promised to keep, cannot be told from one that was
+//! never written.
+//!
+//! # Not done
+//!
+//! `O_DIRECT | O_DSYNC` was measured against a plain write with `fdatasync`, both over zeros, for
+//! batches of 332 B, 33 KB and 1.3 MB: no size gained more than the disk's noise, and the largest
+//! lost. A vectored write of the 4,096 records of the largest took 300 us, one copy into a buffer
+//! and one write 120 us.
 
+mod ahead;
 mod disk;
 mod frame;
+mod fuzz;
 mod log;
 mod os;
+mod read;
 mod recover;
+mod rollover;
 mod scan;
 mod segment;
 #[cfg(test)]
@@ -30,6 +76,7 @@ mod tests;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
@@ -39,12 +86,15 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Entry, Journal, ReadLimits, Tail};
 use crate::config::Limit;
 use crate::error::{Error, ErrorKind, Result};
+use ahead::Ahead;
 use disk::Disk;
 use log::Log;
 use os::OsDisk;
 
 #[doc(hidden)]
 pub use frame::fuzz_frames;
+#[doc(hidden)]
+pub use fuzz::fuzz_segment;
 
 /// Requests that wait for the journal's thread; a store has one append under way.
 const QUEUE_LEN: usize = 16;
@@ -60,9 +110,17 @@ const QUEUE_LEN: usize = 16;
 pub struct FileConfig {
     /// A segment that reaches this size is followed by a new one: [`FileConfig::SEGMENT_BYTES`].
     pub segment_bytes: u64,
+    /// Whether segments are allocated before they are written to, which makes syncs faster. A
+    /// journal under way then takes up to two segments more on disk. Set it to `false` on file
+    /// systems that write nothing in place (Btrfs, ZFS), where nothing is gained.
+    pub preallocate: bool,
+    /// Whether opening reads and verifies every record, and not only those of the last segment.
+    /// [`Store::open`](crate::Store::open) reads the records that it needs in any case.
+    pub verify_on_open: bool,
     /// The longest record that is written, and believed when read: [`FileConfig::RECORD_BYTES`].
     pub record_bytes: usize,
-    /// The name of the thread that does all input and output.
+    /// The name of the thread that does all input and output. While another one prepares the next
+    /// segment, that one has this name with `-ahead` after it.
     pub thread_name: String,
 }
 
@@ -82,6 +140,8 @@ impl Default for FileConfig {
     fn default() -> Self {
         Self {
             segment_bytes: Self::SEGMENT_BYTES.default,
+            preallocate: true,
+            verify_on_open: false,
             record_bytes: Self::RECORD_BYTES.default,
             thread_name: "kv-journal-file".to_owned(),
         }
@@ -120,8 +180,12 @@ pub struct TornTail {
 ///
 /// Acknowledged batches survive a crash of the process and of the machine, as far as the disk
 /// keeps its promise of `fdatasync`. A batch torn by a crash is cut at the next open and reported.
-/// Damage anywhere before the last batch refuses to open and says where it is. Damage inside the
-/// very last batch cannot be told from a torn one.
+/// Damage before the last batch is told by [`open`](Self::open) or by the read that meets it, with
+/// its place; no damaged record is ever returned. Damage inside the very last batch cannot be told
+/// from a torn one.
+///
+/// On a full disk a batch fails with `Exhausted`, leaves nothing behind, and writes go on once there
+/// is room; what was allocated before can still be written.
 ///
 /// All input and output runs on one thread of its own. Dropping the journal waits for what is
 /// under way and frees the lock.
@@ -157,12 +221,14 @@ enum Command {
 impl FileJournal {
     /// Opens the journal in `directory`, which is created if it is not there.
     ///
-    /// Every record is read and its checksum verified.
+    /// The headers of all segments and the records of the last one are read and verified; the other
+    /// records are verified when they are read, or now with [`FileConfig::verify_on_open`].
     ///
     /// # Errors
     /// `Unavailable` if another process has the directory open or it cannot be read or made;
-    /// `Corrupt`, with segment and offset, if the journal is damaged other than at its very end;
-    /// `Exhausted` if the disk is full; `Invalid` if a setting is out of its range.
+    /// `Corrupt`, with segment and offset, if what is read is damaged other than at its very end;
+    /// `Exhausted` if the journal is new and the disk is full; `Invalid` if a setting is out of its
+    /// range.
     ///
     /// # Cancel safety
     /// Dropping the future opens nothing, or opens and closes the journal.
@@ -170,13 +236,13 @@ impl FileJournal {
         let directory = directory.as_ref().to_owned();
         config.check()?;
         let path = directory.clone();
-        Self::start(directory, config, move || Ok(Box::new(OsDisk::lock(path)?))).await
+        Self::start(directory, config, move || Ok(Arc::new(OsDisk::lock(path)?))).await
     }
 
     async fn start(
         directory: PathBuf,
         config: FileConfig,
-        lock: impl FnOnce() -> Result<Box<dyn Disk>> + Send + 'static,
+        lock: impl FnOnce() -> Result<Arc<dyn Disk>> + Send + 'static,
     ) -> Result<Self> {
         let (commands, queue) = mpsc::channel(QUEUE_LEN);
         let (opened, report) = oneshot::channel();
@@ -236,7 +302,9 @@ fn thread_gone(directory: &Path) -> Error {
 
 /// The journal's thread: one command after the other until the handle is dropped.
 fn serve(mut log: Log, mut queue: mpsc::Receiver<Command>) {
+    let mut ahead = Ahead::default();
     while let Some(command) = queue.blocking_recv() {
+        ahead.hand_over(&mut log);
         // A caller that has gone away does not want its answer.
         match command {
             Command::Fence(epoch, reply) => drop(reply.send(log.fence(epoch))),
@@ -247,7 +315,10 @@ fn serve(mut log: Log, mut queue: mpsc::Receiver<Command>) {
             Command::Tail(reply) => drop(reply.send(log.tail())),
             Command::Trim(before, reply) => drop(reply.send(log.trim(before))),
         }
+        ahead.look_after(&log);
     }
+    drop(ahead);
+    log.close();
 }
 
 #[async_trait]

@@ -38,12 +38,42 @@ enum Change {
     Len(usize),
 }
 
+impl SimFile {
+    fn change(&mut self, change: Change) {
+        change.apply(&mut self.content, || true);
+        self.unsynced.push(change);
+    }
+}
+
+impl Change {
+    /// All of it, or as much as `keep` says of each sector.
+    fn apply(&self, content: &mut Vec<u8>, mut keep: impl FnMut() -> bool) {
+        match self {
+            Self::Write(at, bytes) => {
+                let mut from = 0;
+                while from < bytes.len() {
+                    let to = bytes.len().min(from + SECTOR - (at + from) % SECTOR);
+                    if keep() {
+                        write(content, at + from, &bytes[from..to]);
+                    }
+                    from = to;
+                }
+            }
+            Self::Len(len) if keep() => content.resize(*len, 0),
+            Self::Len(_) => {}
+        }
+    }
+}
+
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each fault is on or off")]
 pub(super) struct Faults {
     /// All files together; beyond it writes are short, then fail.
     pub(super) capacity: Option<usize>,
     /// So many bytes per write at most.
     pub(super) short_writes: Option<usize>,
+    /// Files can only grow by being written to.
+    pub(super) no_preallocation: bool,
     pub(super) fail_file_sync: bool,
     pub(super) fail_set_len: bool,
     pub(super) fail_directory_sync: bool,
@@ -72,17 +102,7 @@ impl SimDisk {
         for file in &mut state.files {
             let mut content = std::mem::take(&mut file.durable);
             for change in file.unsynced.drain(..) {
-                match change {
-                    Change::Write(at, bytes) => {
-                        for (sector, chunk) in bytes.chunks(SECTOR).enumerate() {
-                            if keep() {
-                                write(&mut content, at + sector * SECTOR, chunk);
-                            }
-                        }
-                    }
-                    Change::Len(len) if keep() => content.resize(len, 0),
-                    Change::Len(_) => {}
-                }
+                change.apply(&mut content, &mut keep);
             }
             file.durable.clone_from(&content);
             file.content = content;
@@ -201,9 +221,8 @@ impl DiskFile for SimHandle {
                 return Err(io::ErrorKind::StorageFull.into());
             }
         }
-        let file = &mut state.files[self.id];
-        write(&mut file.content, offset as usize, &from[..count]);
-        file.unsynced.push(Change::Write(offset as usize, from[..count].to_vec()));
+        let change = Change::Write(offset as usize, from[..count].to_vec());
+        state.files[self.id].change(change);
         Ok(count)
     }
 
@@ -212,20 +231,35 @@ impl DiskFile for SimHandle {
         if state.faults.fail_set_len {
             return Err(broken("set length"));
         }
-        let file = &mut state.files[self.id];
-        file.content.resize(len as usize, 0);
-        file.unsynced.push(Change::Len(len as usize));
+        state.files[self.id].change(Change::Len(len as usize));
         Ok(())
+    }
+
+    fn preallocate(&self, len: u64) -> io::Result<bool> {
+        let mut state = self.disk.state.lock();
+        if state.faults.no_preallocation {
+            return Ok(false);
+        }
+        let (used, has) = (state.used(), state.files[self.id].content.len());
+        let room = state.faults.capacity.map_or(usize::MAX, |all| all.saturating_sub(used));
+        let gets = (len as usize).max(has).min(has.saturating_add(room));
+        // What there is room for stays allocated, as it may on a real disk.
+        state.files[self.id].change(Change::Len(gets));
+        if gets < len as usize { Err(io::ErrorKind::StorageFull.into()) } else { Ok(true) }
     }
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.state.lock();
-        if state.faults.fail_file_sync {
-            return Err(broken("sync"));
-        }
+        let fails = state.faults.fail_file_sync;
         let file = &mut state.files[self.id];
-        file.durable.clone_from(&file.content);
-        file.unsynced.clear();
-        Ok(())
+        let mut odd = false;
+        for change in file.unsynced.drain(..) {
+            // A failed sync writes some. The rest is taken for written from then on, as in Linux.
+            change.apply(&mut file.durable, || {
+                odd = !odd;
+                odd || !fails
+            });
+        }
+        if fails { Err(broken("sync")) } else { Ok(()) }
     }
 }
