@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kv_journal::{
-    FaultJournal, FileConfig, FileJournal, Journal, MemoryJournal, Throttle, ThrottleJournal,
-    conformance, journal_conformance,
+    CrashJournal, FaultJournal, FileConfig, FileJournal, Journal, MemoryJournal, Throttle,
+    ThrottleJournal, conformance, journal_conformance,
 };
 
 async fn file_journal(config: FileConfig) -> (FileJournal, tempfile::TempDir) {
@@ -45,6 +45,8 @@ journal_conformance!(dynamic, async {
     (journal, ())
 });
 journal_conformance!(late_tails, async { (broken::LateTails(MemoryJournal::new()), ()) });
+journal_conformance!(crash, async { (CrashJournal::new(1), ()) });
+journal_conformance!(crashed, async { (CrashJournal::new(2).crash(), ()) });
 journal_conformance!(fault_free, async { (FaultJournal::new(MemoryJournal::new()), ()) });
 journal_conformance!(fault_free_file, async {
     let (journal, directory) = file_journal(small_segments()).await;

@@ -31,7 +31,7 @@ pub struct MemoryJournal {
 }
 
 #[derive(Debug)]
-struct Records {
+pub(super) struct Records {
     epoch: u64,
     first_seq: u64,
     payloads: VecDeque<Bytes>,
@@ -52,24 +52,24 @@ impl MemoryJournal {
 }
 
 impl Records {
-    fn tail(&self) -> Tail {
+    pub(super) fn tail(&self) -> Tail {
         let next_seq = self.first_seq + self.payloads.len() as u64;
         Tail { epoch: self.epoch, first_seq: self.first_seq, next_seq }
     }
 
-    fn fence(&mut self, epoch: u64) -> Result<Tail> {
+    pub(super) fn fence(&mut self, epoch: u64) -> Result<Tail> {
         check_fence(epoch, self.tail())?;
         self.epoch = epoch;
         Ok(self.tail())
     }
 
-    fn append(&mut self, epoch: u64, expected_seq: u64, batch: &[Bytes]) -> Result<()> {
+    pub(super) fn append(&mut self, epoch: u64, expected_seq: u64, batch: &[Bytes]) -> Result<()> {
         check_append(epoch, expected_seq, self.tail())?;
         self.payloads.extend(batch.iter().cloned());
         Ok(())
     }
 
-    fn read(&self, from_seq: u64, limits: ReadLimits) -> Result<Vec<Entry>> {
+    pub(super) fn read(&self, from_seq: u64, limits: ReadLimits) -> Result<Vec<Entry>> {
         check_read(from_seq, self.tail())?;
         let skip = usize::try_from(from_seq - self.first_seq).unwrap_or(usize::MAX);
         let mut bytes = 0;
@@ -84,7 +84,7 @@ impl Records {
         Ok(entries)
     }
 
-    fn trim(&mut self, before: u64) {
+    pub(super) fn trim(&mut self, before: u64) {
         let before = before.min(self.tail().next_seq);
         while self.first_seq < before && self.payloads.pop_front().is_some() {
             self.first_seq += 1;

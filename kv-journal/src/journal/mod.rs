@@ -1,5 +1,7 @@
 //! The port below the store: an ordered, durable, fenced, append-only journal.
 
+mod chance;
+mod crash;
 mod fault;
 pub(crate) mod file;
 mod memory;
@@ -10,7 +12,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-pub use fault::{Fault, FaultJournal};
+pub use crash::CrashJournal;
+pub use fault::{Fault, FaultJournal, FaultRates};
 pub use file::{FileConfig, FileJournal, OpenReport, TornTail};
 #[doc(hidden)]
 pub use file::{fuzz_frames, fuzz_segment};
