@@ -32,6 +32,10 @@ pub mod conformance;
 mod core;
 mod error;
 mod journal;
+#[cfg(feature = "conformance")]
+pub mod linearizability;
+#[cfg(feature = "conformance")]
+pub mod oracle;
 mod store;
 #[cfg(feature = "ledger")]
 pub mod verify;
@@ -46,8 +50,8 @@ pub use crate::core::{
 pub use config::{ChunkLimits, Config, Limit};
 pub use error::{Error, ErrorKind, Result};
 pub use journal::{
-    Entry, Fault, FaultJournal, FileConfig, FileJournal, Journal, MemoryJournal, OpenReport,
-    ReadLimits, Tail, Throttle, ThrottleJournal, TornTail,
+    CrashJournal, Entry, Fault, FaultJournal, FaultRates, FileConfig, FileJournal, Journal,
+    MemoryJournal, OpenReport, ReadLimits, Tail, Throttle, ThrottleJournal, TornTail,
 };
 #[doc(hidden)]
 pub use journal::{fuzz_frames, fuzz_segment};
