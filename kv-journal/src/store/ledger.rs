@@ -66,7 +66,7 @@ impl Store {
     /// What commits to every record that is published: keep it, and later states of the store can
     /// be checked against it with [`verify`](crate::verify).
     ///
-    /// It takes some 100 hashes.
+    /// It takes at most 63 hashes for each factor of 64 in the number of records.
     ///
     /// # Errors
     /// `Invalid` if the ledger is off; `Closed`.
