@@ -55,4 +55,7 @@ pub use journal::{
 };
 #[doc(hidden)]
 pub use journal::{fuzz_frames, fuzz_segment};
-pub use store::{Driver, RangeStream, Snapshot, Stats, Store, WatchBatch, WatchRequest, Watcher};
+pub use store::{
+    Driver, RangeStream, Snapshot, Stats, Store, WatchBatch, WatchDriver, WatchHandle,
+    WatchMessage, WatchRequest, WatchStream, Watcher,
+};

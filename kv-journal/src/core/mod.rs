@@ -2,6 +2,7 @@
 
 mod at_revision;
 mod chunks;
+mod interest;
 mod key_range;
 mod lease;
 #[cfg(feature = "ledger")]
@@ -33,6 +34,7 @@ pub use value::{Event, EventKind, KeyValue};
 
 pub(crate) use chunks::Chunks;
 pub(crate) use lease::{Deadlines, Fired, Wheel, grant, lease_id, revoke};
+pub(crate) use interest::{Interest, Ranged, Span};
 #[cfg(feature = "ledger")]
 pub(crate) use ledger::{Ledger, leaf_hash};
 pub(crate) use mvcc::{State, without_previous};
