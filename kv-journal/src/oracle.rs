@@ -182,6 +182,8 @@ impl Oracle {
                 self.compact_revision = *revision;
                 Ok(())
             }
+            Record::LeaseGrant { .. } => Ok(()),
+            Record::LeaseRevoke { revision, id, deleted } => self.revoke(*revision, *id, *deleted),
         }
     }
 
@@ -251,6 +253,27 @@ impl Oracle {
                     }
                 }
             }
+        }
+        self.revision = revision;
+        self.log.insert(revision, events);
+        Ok(())
+    }
+
+    /// The keys of a lease go in one revision, which there is only if there are any.
+    fn revoke(&mut self, revision: u64, id: i64, deleted: u64) -> Result<()> {
+        let keys = self.range_at(&KeyRange::all(), self.revision);
+        let doomed: Vec<_> = keys.filter(|kv| kv.lease == id).cloned().collect();
+        let next = self.revision + u64::from(deleted > 0);
+        if doomed.len() as u64 != deleted || revision != next {
+            return Err(does_not_follow(&format!("a revoke of lease {id} at {revision}")));
+        }
+        if deleted == 0 {
+            return Ok(());
+        }
+        let mut events = Vec::new();
+        for prev in doomed {
+            events.push(deletion(revision, prev));
+            self.record_last(revision, &events);
         }
         self.revision = revision;
         self.log.insert(revision, events);
