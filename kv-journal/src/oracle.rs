@@ -261,7 +261,8 @@ impl Oracle {
 
     /// The keys of a lease go in one revision, which there is only if there are any.
     fn revoke(&mut self, revision: u64, id: i64, deleted: u64) -> Result<()> {
-        let keys = self.range_at(&KeyRange::all(), self.revision);
+        let everything = KeyRange::all();
+        let keys = self.range_at(&everything, self.revision);
         let doomed: Vec<_> = keys.filter(|kv| kv.lease == id).cloned().collect();
         let next = self.revision + u64::from(deleted > 0);
         if doomed.len() as u64 != deleted || revision != next {
@@ -490,11 +491,11 @@ mod tests {
     }
 
     fn notice(revision: u64) -> WatchBatch {
-        WatchBatch { revision, events: Arc::default() }
+        WatchBatch { revision, events: Arc::default(), more: false }
     }
 
     fn batch(revision: u64) -> WatchBatch {
-        WatchBatch { revision, events: oracle().events(revision).into() }
+        WatchBatch { revision, events: oracle().events(revision).into(), more: false }
     }
 
     fn told(batches: Vec<WatchBatch>) -> Told {
@@ -542,7 +543,11 @@ mod tests {
         let moved = |events: &mut Vec<Event>| events.extend_from_slice(oracle().events(4));
         assert_eq!(corrupted(3, moved), Some(Guarantee::Atomic));
         let half =
-            |at: usize| WatchBatch { revision: 3, events: [batch(3).events[at].clone()].into() };
+            |at: usize| WatchBatch {
+                revision: 3,
+                events: [batch(3).events[at].clone()].into(),
+                more: false,
+            };
         let split = vec![batch(2), half(0), half(1), batch(4), batch(5)];
         assert_eq!(broken(&told(split)), Some(Guarantee::Atomic));
         let mut early = told((2..=5).map(batch).collect());
@@ -571,7 +576,11 @@ mod tests {
         assert_eq!(corrupted(4, more), Some(Guarantee::Exact));
         let mut invented = told((2..=5).map(batch).collect());
         let event = deletion(6, Arc::default());
-        invented.batches.push(WatchBatch { revision: 6, events: [event].into() });
+        invented.batches.push(WatchBatch {
+            revision: 6,
+            events: [event].into(),
+            more: false,
+        });
         assert_eq!(broken(&invented), Some(Guarantee::Exact));
     }
 

@@ -7,6 +7,8 @@
 mod harness;
 #[path = "model/leases.rs"]
 mod leases;
+#[path = "harness/requests.rs"]
+mod requests;
 #[path = "model/txns.rs"]
 mod txns;
 
@@ -21,7 +23,9 @@ use kv_journal::{
 };
 use leases::LeaseStep;
 use proptest::prelude::*;
+use requests::{key, range, value};
 use tokio::task::JoinHandle;
+use txns::txn;
 
 type State = BTreeMap<Bytes, KeyValue>;
 
@@ -98,29 +102,11 @@ enum Step {
     Reopen,
 }
 
-fn key() -> impl Strategy<Value = Bytes> {
-    "[abc]{1,2}".prop_map(Bytes::from)
-}
-
-fn value() -> impl Strategy<Value = Bytes> {
-    "[xyz]{0,3}".prop_map(Bytes::from)
-}
-
-fn range() -> impl Strategy<Value = KeyRange> {
-    prop_oneof![
-        key().prop_map(KeyRange::key),
-        key().prop_map(KeyRange::prefix),
-        (key(), key()).prop_map(|(start, end)| KeyRange::range(start, end)),
-        key().prop_map(KeyRange::from),
-        Just(KeyRange::all()),
-    ]
-}
-
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (key(), value()).prop_map(|(key, value)| Step::Put(key, value)),
         2 => range().prop_map(Step::Delete),
-        5 => txns::txn().prop_map(Step::Txn),
+        5 => txn().prop_map(Step::Txn),
         6 => (range(), 0..12u64, 0..4usize)
             .prop_map(|(range, back, limit)| Step::Range { range, back, limit }),
         1 => (0..8u64).prop_map(|back| Step::Compact { back }),

@@ -1,4 +1,4 @@
-//! Transactions of any shape, and what a plain map of histories makes of them.
+//! What a plain map of histories makes of a transaction.
 
 use std::sync::Arc;
 
@@ -8,86 +8,14 @@ use kv_journal::{
     KeyValue, Op, OpResponse, PutRequest, PutResponse, RangeRequest, RangeResponse, Txn,
     TxnResponse,
 };
-use proptest::prelude::*;
 
 use super::leases::lease;
-use super::{Model, State, key, range, value};
+use super::requests::{txn_with, universe};
+use super::{Model, State};
 
-/// Every key that the strategies give.
-fn universe() -> impl Iterator<Item = Bytes> {
-    let pairs = ["a", "b", "c"]
-        .into_iter()
-        .flat_map(|first| ["", "a", "b", "c"].into_iter().map(move |next| first.to_owned() + next));
-    pairs.map(Bytes::from)
-}
-
+/// Transactions whose puts name leases, of which some exist.
 pub(super) fn txn() -> impl Strategy<Value = Txn> {
-    let leaf = (compares(), branch(op().boxed()), branch(op().boxed())).prop_map(build);
-    leaf.prop_recursive(3, 24, 4, |inner| {
-        let op = || prop_oneof![3 => op(), 2 => inner.clone().prop_map(Op::Txn)].boxed();
-        (compares(), branch(op()), branch(op())).prop_map(build)
-    })
-}
-
-fn build((compares, success, failure): (Vec<Compare>, Vec<Op>, Vec<Op>)) -> Txn {
-    let txn = compares.into_iter().fold(Txn::new(), Txn::when);
-    let txn = success.into_iter().fold(txn, Txn::then);
-    failure.into_iter().fold(txn, Txn::or_else)
-}
-
-fn branch(op: BoxedStrategy<Op>) -> impl Strategy<Value = Vec<Op>> {
-    prop::collection::vec(op, 0..4)
-}
-
-fn compares() -> impl Strategy<Value = Vec<Compare>> {
-    prop::collection::vec(compare(), 0..3)
-}
-
-fn compare() -> impl Strategy<Value = Compare> {
-    let result = prop_oneof![
-        Just(CompareResult::Equal),
-        Just(CompareResult::NotEqual),
-        Just(CompareResult::Greater),
-        Just(CompareResult::Less),
-    ];
-    let target = prop_oneof![
-        (0..4u64).prop_map(CompareTarget::Version),
-        (0..20u64).prop_map(CompareTarget::CreateRevision),
-        (0..20u64).prop_map(CompareTarget::ModRevision),
-        value().prop_map(CompareTarget::Value),
-        (0..3i64).prop_map(CompareTarget::Lease),
-    ];
-    (range(), result, target)
-        .prop_map(|(range, result, target)| Compare::new(range, result, target))
-}
-
-fn put_lease() -> impl Strategy<Value = i64> {
-    prop_oneof![3 => Just(0), 1 => lease()]
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    let read = (range(), 0..4usize, prop::option::weighted(0.2, 1..25u64));
-    prop_oneof![
-        3 => read.prop_map(|(range, limit, revision)| {
-            Op::Range(RangeRequest::new(range).limit(limit).at(revision.unwrap_or_default()))
-        }),
-        4 => (key(), value(), any::<bool>(), put_lease()).prop_map(|(key, value, prev_kv, lease)| {
-            let mut put = PutRequest::new(key, value).lease(lease);
-            put.prev_kv = prev_kv;
-            Op::Put(put)
-        }),
-        1 => (key(), any::<bool>()).prop_map(|(key, ignore_lease)| {
-            let mut put = PutRequest::new(key, "");
-            put.ignore_value = true;
-            put.ignore_lease = ignore_lease;
-            Op::Put(put)
-        }),
-        1 => (range(), any::<bool>()).prop_map(|(range, prev_kv)| {
-            let mut delete = DeleteRequest::new(range);
-            delete.prev_kv = prev_kv;
-            Op::Delete(delete)
-        }),
-    ]
+    txn_with(prop_oneof![3 => Just(0), 1 => lease()].boxed())
 }
 
 /// What `txn` must answer, and the state after it if it changes anything.
