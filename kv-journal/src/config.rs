@@ -2,6 +2,8 @@
 
 use std::fmt::Display;
 
+use bytes::Bytes;
+
 use crate::error::{Error, ErrorKind, Result};
 
 /// The settings of a [`Store`](crate::Store).
@@ -26,8 +28,19 @@ pub struct Config {
     /// What all retained versions may take; beyond it only deletes and compaction pass:
     /// [`Config::QUOTA_BYTES`].
     pub quota_bytes: u64,
+    /// When writes pass again after the quota was reached.
+    pub quota_alarm: QuotaAlarm,
     /// How many requests wait for the sequencer before callers do: [`Config::QUEUE_LEN`].
     pub queue_len: usize,
+    /// What the requests that wait for the sequencer may hold, keys and values and 256 bytes for
+    /// each, before callers do: [`Config::QUEUE_BYTES`].
+    pub queue_bytes: usize,
+    /// What a caller does when the queue is full; a handle may say otherwise for its calls.
+    pub when_full: WhenFull,
+    /// Which keys may be acknowledged before they are durable, to those who ask for it with
+    /// [`put_by_class`](crate::Store::put_by_class): the longest prefix decides, and keys without
+    /// one are durable.
+    pub durability: Vec<PrefixClass>,
     /// At most so many transactions share one append: [`Config::BATCH_RECORDS`].
     pub batch_records: usize,
     /// A batch is full when its records reach this: [`Config::BATCH_BYTES`].
@@ -75,6 +88,9 @@ impl Config {
     pub const QUOTA_BYTES: Limit<u64> = Limit { default: 8 << 30, min: 1 << 20, max: 1 << 50 };
     /// Enough to fill a batch while one is syncing; each place holds at most one request.
     pub const QUEUE_LEN: Limit<usize> = Limit { default: 4096, min: 1, max: 1 << 20 };
+    /// Some seconds of writes on a disk of some 100 MB/s are in memory at most, beside the batches.
+    /// A request that is larger than all of it passes alone.
+    pub const QUEUE_BYTES: Limit<usize> = Limit { default: 64 << 20, min: 1 << 10, max: 16 << 30 };
     /// Beyond some thousands a sync is no longer what a batch waits for.
     pub const BATCH_RECORDS: Limit<usize> = Limit { default: 4096, min: 1, max: 1 << 16 };
     /// Keeps the time of one append near that of its sync on a disk of some 100 MB/s.
@@ -111,6 +127,7 @@ impl Config {
         Self::TXN_DEPTH.check("txn_depth", self.txn_depth)?;
         Self::QUOTA_BYTES.check("quota_bytes", self.quota_bytes)?;
         Self::QUEUE_LEN.check("queue_len", self.queue_len)?;
+        Self::QUEUE_BYTES.check("queue_bytes", self.queue_bytes)?;
         Self::BATCH_RECORDS.check("batch_records", self.batch_records)?;
         Self::BATCH_BYTES.check("batch_bytes", self.batch_bytes)?;
         Self::RESOLVE_ATTEMPTS.check("resolve_attempts", self.resolve_attempts)?;
@@ -131,7 +148,11 @@ impl Default for Config {
             txn_ops: Self::TXN_OPS.default,
             txn_depth: Self::TXN_DEPTH.default,
             quota_bytes: Self::QUOTA_BYTES.default,
+            quota_alarm: QuotaAlarm::default(),
             queue_len: Self::QUEUE_LEN.default,
+            queue_bytes: Self::QUEUE_BYTES.default,
+            when_full: WhenFull::default(),
+            durability: Vec::new(),
             batch_records: Self::BATCH_RECORDS.default,
             batch_bytes: Self::BATCH_BYTES.default,
             resolve_attempts: Self::RESOLVE_ATTEMPTS.default,
@@ -145,6 +166,61 @@ impl Default for Config {
             watch_fragment_bytes: Self::WATCH_FRAGMENT_BYTES.default,
             watch_progress_ms: Self::WATCH_PROGRESS_MS.default,
         }
+    }
+}
+
+/// How long the alarm lasts that is raised by the first write that the quota has no room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum QuotaAlarm {
+    /// Until [`Store::disarm`](crate::Store::disarm), as in etcd, so that an operator sees it.
+    #[default]
+    Latched,
+    /// Until a write fits again.
+    Following,
+}
+
+/// What a caller does whose request finds the queue full, in number or in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum WhenFull {
+    /// It waits for its turn.
+    #[default]
+    Wait,
+    /// It fails with [`Unavailable`](crate::ErrorKind::Unavailable) at once.
+    Fail,
+}
+
+/// When a write may be acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum DurabilityClass {
+    /// Once it is durable.
+    #[default]
+    Durable,
+    /// Once it is evaluated; it may be lost until it is durable.
+    Relaxed,
+}
+
+/// The durability class of every key that begins with a prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PrefixClass {
+    /// The prefix; an empty one is every key.
+    pub prefix: Bytes,
+    /// The class.
+    pub class: DurabilityClass,
+}
+
+impl PrefixClass {
+    /// Keys with `prefix` may be acknowledged before they are durable.
+    pub fn relaxed(prefix: impl Into<Bytes>) -> Self {
+        Self { prefix: prefix.into(), class: DurabilityClass::Relaxed }
+    }
+
+    /// Keys with `prefix` are acknowledged when they are durable, whatever a shorter one says.
+    pub fn durable(prefix: impl Into<Bytes>) -> Self {
+        Self { prefix: prefix.into(), class: DurabilityClass::Durable }
     }
 }
 

@@ -47,7 +47,7 @@ pub use crate::core::{
     RangeChunk, RangeRequest, RangeResponse, RangeSummary, Record, Sort, SortOrder, SortTarget,
     Txn, TxnResponse,
 };
-pub use config::{ChunkLimits, Config, Limit};
+pub use config::{ChunkLimits, Config, DurabilityClass, Limit, PrefixClass, QuotaAlarm, WhenFull};
 pub use error::{Error, ErrorKind, Result};
 pub use journal::{
     CrashJournal, Entry, Fault, FaultJournal, FaultRates, FileConfig, FileJournal, Journal,
@@ -56,6 +56,6 @@ pub use journal::{
 #[doc(hidden)]
 pub use journal::{fuzz_frames, fuzz_segment};
 pub use store::{
-    Driver, RangeStream, Snapshot, Stats, Store, WatchBatch, WatchDriver, WatchHandle,
+    Ack, Driver, RangeStream, Snapshot, Stats, Store, WatchBatch, WatchDriver, WatchHandle,
     WatchMessage, WatchRequest, WatchStream, Watcher,
 };

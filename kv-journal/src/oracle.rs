@@ -542,12 +542,11 @@ mod tests {
         assert_eq!(corrupted(3, |events| events.truncate(1)), Some(Guarantee::Atomic));
         let moved = |events: &mut Vec<Event>| events.extend_from_slice(oracle().events(4));
         assert_eq!(corrupted(3, moved), Some(Guarantee::Atomic));
-        let half =
-            |at: usize| WatchBatch {
-                revision: 3,
-                events: [batch(3).events[at].clone()].into(),
-                more: false,
-            };
+        let half = |at: usize| WatchBatch {
+            revision: 3,
+            events: [batch(3).events[at].clone()].into(),
+            more: false,
+        };
         let split = vec![batch(2), half(0), half(1), batch(4), batch(5)];
         assert_eq!(broken(&told(split)), Some(Guarantee::Atomic));
         let mut early = told((2..=5).map(batch).collect());
@@ -576,11 +575,7 @@ mod tests {
         assert_eq!(corrupted(4, more), Some(Guarantee::Exact));
         let mut invented = told((2..=5).map(batch).collect());
         let event = deletion(6, Arc::default());
-        invented.batches.push(WatchBatch {
-            revision: 6,
-            events: [event].into(),
-            more: false,
-        });
+        invented.batches.push(WatchBatch { revision: 6, events: [event].into(), more: false });
         assert_eq!(broken(&invented), Some(Guarantee::Exact));
     }
 

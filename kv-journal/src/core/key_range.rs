@@ -98,6 +98,25 @@ impl KeyRange {
         }
     }
 
+    /// Whether every key of `other` lies in the range, for sure.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        other.is_empty()
+            || self.contains(&other.start)
+                && match (&self.end, &other.end) {
+                    (End::Open, _) | (_, End::Single) => true,
+                    (End::Before(end), End::Before(within)) => within <= end,
+                    _ => false,
+                }
+    }
+
+    /// Whether some key may lie in both.
+    pub(crate) fn meets(&self, other: &Self) -> bool {
+        let reaches = |range: &Self, start| range.contains(start);
+        !self.is_empty()
+            && !other.is_empty()
+            && (reaches(self, &other.start) || reaches(other, &self.start))
+    }
+
     pub(crate) fn end(&self) -> &End {
         &self.end
     }

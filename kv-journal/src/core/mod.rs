@@ -2,6 +2,7 @@
 
 mod at_revision;
 mod chunks;
+mod classes;
 mod interest;
 mod key_range;
 mod lease;
@@ -33,11 +34,14 @@ pub use request::{
 pub use value::{Event, EventKind, KeyValue};
 
 pub(crate) use chunks::Chunks;
-pub(crate) use lease::{Deadlines, Fired, Wheel, grant, lease_id, revoke};
+pub(crate) use classes::Classes;
 pub(crate) use interest::{Interest, Ranged, Span};
+pub(crate) use lease::{Deadlines, Fired, Wheel, grant, lease_id, revoke};
 #[cfg(feature = "ledger")]
 pub(crate) use ledger::{Ledger, leaf_hash};
-pub(crate) use mvcc::{State, without_previous};
+pub(crate) use mvcc::{LEASE_BYTES, State, without_previous};
 pub(crate) use quota::cost;
 pub(crate) use txn::evaluate;
-pub(crate) use txn_check::{RequestLimits, check_delete, check_put, check_range, check_txn};
+pub(crate) use txn_check::{
+    RequestLimits, check_delete, check_put, check_range, check_txn, txn_bytes,
+};

@@ -25,7 +25,7 @@ use crate::error::{Error, ErrorKind, Result};
 const VERSION_OVERHEAD: u64 = 256;
 
 /// What a lease takes: its deadline, its entry in the wheel, its place in the tree.
-const LEASE_BYTES: u64 = 128;
+pub(crate) const LEASE_BYTES: u64 = 128;
 
 #[derive(Clone)]
 pub(crate) struct State {
@@ -322,6 +322,11 @@ impl State {
             self.swept_revision = revision;
         }
         self.is_swept()
+    }
+
+    /// How many revisions were compacted and are still to be freed.
+    pub(crate) fn unswept(&self) -> u64 {
+        self.compact_revision.saturating_sub(self.swept_revision)
     }
 
     /// Whether nothing that was compacted is still held.

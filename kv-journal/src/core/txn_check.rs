@@ -75,7 +75,8 @@ fn check_put_shape(put: &PutRequest, limits: &RequestLimits) -> Result<()> {
 /// in etcd's protocol.
 const NESTED_BYTES: usize = 4;
 
-fn txn_bytes(txn: &Txn) -> usize {
+/// The bytes of all keys and values in a transaction, whatever runs.
+pub(crate) fn txn_bytes(txn: &Txn) -> usize {
     let compares = txn.compares.iter().map(|compare| {
         let value = match &compare.target {
             CompareTarget::Value(value) => value.len(),

@@ -1,12 +1,15 @@
 //! The shell: a cloneable handle, the driver behind it, and the watchers.
 
 mod barrier;
+mod by_class;
 mod commit;
 mod driver;
 mod expiry;
 mod leases;
 #[cfg(feature = "ledger")]
 mod ledger;
+mod metrics;
+mod quota;
 mod range_stream;
 mod recovery;
 mod sequencer;
@@ -19,8 +22,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot, watch as channel};
+use tokio::sync::{SemaphorePermit, TryAcquireError, mpsc, oneshot, watch as channel};
 
+pub use by_class::Ack;
 pub use driver::Driver;
 pub use range_stream::RangeStream;
 pub use snapshot::Snapshot;
@@ -29,11 +33,11 @@ pub use watch::{
     WatchBatch, WatchDriver, WatchHandle, WatchMessage, WatchRequest, WatchStream, Watcher,
 };
 
-use crate::config::{ChunkLimits, Config};
+use crate::config::{ChunkLimits, Config, WhenFull};
 use crate::core::{
-    DeleteRequest, DeleteResponse, KeyValue, Op, OpResponse, PutRequest, PutResponse, RangeRequest,
-    RangeResponse, RequestLimits, Txn, TxnResponse, check_delete, check_put, check_range,
-    check_txn,
+    Classes, DeleteRequest, DeleteResponse, KeyValue, Op, OpResponse, PutRequest, PutResponse,
+    RangeRequest, RangeResponse, RequestLimits, Txn, TxnResponse, check_delete, check_put,
+    check_range, check_txn,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::Journal;
@@ -67,6 +71,8 @@ use shared::{Publisher, Shared, Watermark};
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
+    /// What the calls of this handle do when the queue is full.
+    when_full: WhenFull,
 }
 
 struct Inner {
@@ -76,7 +82,8 @@ struct Inner {
     moved: channel::Receiver<Watermark>,
     leases: Arc<Leases>,
     limits: RequestLimits,
-    quota_bytes: u64,
+    classes: Classes,
+    queue_bytes: usize,
     watch_limits: watch::Limits,
 }
 
@@ -102,7 +109,7 @@ impl Store {
         let state = Arc::new(recovered.state.clone());
         let at = Watermark { revision: state.revision(), next_seq: recovered.tail.next_seq };
         #[cfg_attr(not(feature = "ledger"), expect(unused_mut, reason = "the ledger is added"))]
-        let mut shared = Shared::new(state, recovered.tail.epoch);
+        let mut shared = Shared::new(state, recovered.tail.epoch, &config);
         #[cfg(feature = "ledger")]
         {
             let ledger = recovered.ledger.clone();
@@ -121,13 +128,15 @@ impl Store {
             moved,
             leases,
             limits: RequestLimits::from(&config),
-            quota_bytes: config.quota_bytes,
+            classes: Classes::new(&config.durability),
+            queue_bytes: config.queue_bytes,
             watch_limits: watch::Limits::from(&config),
         };
         let pump = watch::Pump::new(Arc::clone(&inner.shared));
+        let when_full = config.when_full;
         let sequencer =
             Sequencer::new(queue, barrier, expiry, publisher, journal, config, recovered);
-        Ok((Self { inner: Arc::new(inner) }, Driver::new(sequencer.run(), pump)))
+        Ok((Self { inner: Arc::new(inner), when_full }, Driver::new(sequencer.run(), pump)))
     }
 }
 
@@ -137,8 +146,10 @@ impl Store {
     ///
     /// # Errors
     /// `Invalid` if the request is malformed or too large, or keeps the value or lease of a key
-    /// that does not exist; `LeaseNotFound` if it names a lease that does not; `Exhausted` if the quota or the journal's disk is full and nothing was
-    /// written; `Unavailable` if the journal is, and nothing was written; `Unknown` if it cannot be
+    /// that does not exist; `LeaseNotFound` if it names a lease that does not; `Exhausted` if the
+    /// quota's alarm is raised or the journal's disk is full and nothing was written;
+    /// `Unavailable` if the journal is, or the queue is full and this handle does not wait, and
+    /// nothing was written; `Unknown` if it cannot be
     /// found out whether it was written; `Fenced` if another store took over; `Closed`.
     ///
     /// # Cancel safety
@@ -208,16 +219,65 @@ impl Store {
         response.responses.into_iter().next().ok_or_else(mismatched)
     }
 
+    /// Takes the quota's alarm back and says whether there was one. The next write that does not
+    /// fit raises it again: delete and compact first.
+    ///
+    /// The alarm is not journaled. A store that opens raises it if it uses its quota up.
+    #[expect(clippy::must_use_candidate, reason = "it is called for what it does")]
+    pub fn disarm(&self) -> bool {
+        self.inner.shared.quota.disarm()
+    }
+
+    /// A handle of the same store whose writes wait, or fail, when the queue is full.
+    #[must_use]
+    pub fn when_full(&self, when_full: WhenFull) -> Self {
+        Self { inner: Arc::clone(&self.inner), when_full }
+    }
+
     async fn submit(&self, request: Request) -> Result<TxnResponse> {
-        self.inner.shared.check_open()?;
+        self.submit_as(request, false).await
+    }
+
+    /// Hands `request` to the sequencer and waits until it is durable or, if it is `relaxed`,
+    /// evaluated.
+    async fn submit_as(&self, request: Request, relaxed: bool) -> Result<TxnResponse> {
+        let shared = &self.inner.shared;
+        shared.check_open()?;
+        // What is larger than the whole queue takes all of it.
+        let bytes = request.bytes().min(self.inner.queue_bytes);
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let room = match shared.room.try_acquire_many(bytes) {
+            Ok(room) => room,
+            Err(TryAcquireError::NoPermits) => self.wait_for_room(bytes).await?,
+            Err(TryAcquireError::Closed) => return Err(shared.closed_error()),
+        };
         let (reply, answer) = oneshot::channel();
-        let command = Command { request, reply };
+        let command = Command { request, reply, relaxed, bytes };
         // Sending by way of a future costs several times as much as a free place in the queue.
         if let Err(TrySendError::Full(command)) = self.inner.commands.try_send(command) {
+            self.may_wait()?;
             let sent = self.inner.commands.send(command).await;
-            sent.map_err(|_| self.inner.shared.closed_error())?;
+            sent.map_err(|_| shared.closed_error())?;
         }
-        answer.await.unwrap_or_else(|_| Err(self.inner.shared.closed_error()))
+        // The sequencer gives it back.
+        room.forget();
+        answer.await.unwrap_or_else(|_| Err(shared.closed_error()))
+    }
+
+    async fn wait_for_room(&self, bytes: u32) -> Result<SemaphorePermit<'_>> {
+        self.may_wait()?;
+        let room = self.inner.shared.room.acquire_many(bytes).await;
+        room.map_err(|_| self.inner.shared.closed_error())
+    }
+
+    fn may_wait(&self) -> Result<()> {
+        match self.when_full {
+            WhenFull::Wait => Ok(()),
+            WhenFull::Fail => Err(Error::new(
+                ErrorKind::Unavailable,
+                "the journal falls behind and the queue is full: retry later",
+            )),
+        }
     }
 }
 

@@ -18,10 +18,13 @@ use tokio::sync::{mpsc, oneshot};
 use super::barrier::Barrier;
 use super::commit::{Commit, Committed};
 use super::expiry::{Expiry, LeaseChanges};
+use super::metrics::{self, BatchSize};
 use super::recovery::Recovered;
 use super::shared::Publisher;
 use crate::config::Config;
-use crate::core::{Record, State, Txn, TxnResponse, cost, evaluate, grant, revoke};
+use crate::core::{
+    LEASE_BYTES, Record, State, Txn, TxnResponse, cost, evaluate, grant, revoke, txn_bytes,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::Journal;
 
@@ -40,11 +43,28 @@ pub(super) enum Request {
     LeaseRevoke { id: i64 },
 }
 
+/// What a request counts in the queue beside its keys and values.
+const REQUEST_OVERHEAD: usize = 256;
+
+impl Request {
+    pub(super) fn bytes(&self) -> usize {
+        let content = match self {
+            Self::Txn(txn) => txn_bytes(txn),
+            Self::Compact(_) | Self::LeaseGrant { .. } | Self::LeaseRevoke { .. } => 0,
+        };
+        content + REQUEST_OVERHEAD
+    }
+}
+
 type Answer = Result<TxnResponse>;
 
 pub(super) struct Command {
     pub(super) request: Request,
     pub(super) reply: oneshot::Sender<Answer>,
+    /// To be answered once it is evaluated.
+    pub(super) relaxed: bool,
+    /// What it has taken of the queue's room.
+    pub(super) bytes: u32,
 }
 
 struct Waiting {
@@ -59,15 +79,18 @@ struct Batch {
     bytes: usize,
     waiting: Vec<Waiting>,
     leases: LeaseChanges,
+    /// Relaxed writes that were answered.
+    relaxed: u64,
 }
 
 /// The batch that the journal is making durable.
 struct InFlight {
     commit: Pin<Box<dyn Future<Output = Committed> + Send>>,
-    records: usize,
-    bytes: usize,
+    size: BatchSize,
+    started: metrics::Started,
     waiting: Vec<Waiting>,
     leases: LeaseChanges,
+    relaxed: u64,
     /// The state with this batch and without the next one.
     state: Arc<State>,
 }
@@ -138,6 +161,10 @@ impl Sequencer {
             self.revoke_expired(in_flight.as_ref())?;
             if in_flight.is_none() {
                 in_flight = self.start_batch();
+                if in_flight.is_some() {
+                    // What it had no room for fills the next one while it syncs.
+                    self.accept_taken()?;
+                }
             }
             let swept = self.sweep(in_flight.is_none());
             let idle = in_flight.is_none() && self.taken.is_empty();
@@ -169,16 +196,30 @@ impl Sequencer {
 
     /// Evaluates what was taken from the queue while the batch has room.
     fn accept_taken(&mut self) -> Result<()> {
+        let (mut evaluated, mut bytes) = (0, 0);
         while self.has_room()
             && let Some(command) = self.taken.pop_front()
         {
+            evaluated += 1;
+            bytes += command.bytes as usize;
+            let records = self.batch.records.len();
             let answer = match command.request {
                 Request::Txn(txn) => self.accept_txn(&txn)?,
                 Request::Compact(revision) => self.accept_compaction(revision)?,
                 Request::LeaseGrant { id, ttl_secs } => self.accept_grant(id, ttl_secs)?,
                 Request::LeaseRevoke { id } => self.accept_revoke(id)?,
             };
-            self.batch.waiting.push(Waiting { reply: command.reply, answer });
+            let waiting = Waiting { reply: command.reply, answer };
+            if command.relaxed {
+                self.batch.relaxed += (self.batch.records.len() - records) as u64;
+                waiting.answer();
+            } else {
+                self.batch.waiting.push(waiting);
+            }
+        }
+        if evaluated > 0 {
+            self.publisher.shared.room.add_permits(bytes);
+            metrics::requests_evaluated(evaluated);
         }
         Ok(())
     }
@@ -190,7 +231,7 @@ impl Sequencer {
 
     /// The answer to give once everything that it depends on is durable. The outer error is fatal.
     fn accept_txn(&mut self, txn: &Txn) -> Result<Answer> {
-        if let Err(error) = self.check_quota(txn) {
+        if let Err(error) = self.publisher.shared.quota.admit(self.state.bytes(), cost(txn)) {
             return Ok(Err(error));
         }
         let outcome = match evaluate(&self.state, txn) {
@@ -216,7 +257,7 @@ impl Sequencer {
     }
 
     fn accept_grant(&mut self, id: i64, ttl_secs: u64) -> Result<Answer> {
-        if let Err(error) = self.check_space() {
+        if let Err(error) = self.publisher.shared.quota.admit(self.state.bytes(), LEASE_BYTES) {
             return Ok(Err(error));
         }
         let answer = self.accept_lease(grant(&self.state, id, ttl_secs))?;
@@ -283,21 +324,6 @@ impl Sequencer {
         Ok(())
     }
 
-    fn check_quota(&self, txn: &Txn) -> Result<()> {
-        if cost(txn) == 0 { Ok(()) } else { self.check_space() }
-    }
-
-    fn check_space(&self) -> Result<()> {
-        let (bytes, quota) = (self.state.bytes(), self.config.quota_bytes);
-        if bytes < quota {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorKind::Exhausted,
-            format!("the store holds {bytes} bytes of a quota of {quota}: delete and compact"),
-        ))
-    }
-
     /// Hands the gathered batch to the journal. One without records is answered at once.
     fn start_batch(&mut self) -> Option<InFlight> {
         let batch = std::mem::take(&mut self.batch);
@@ -305,7 +331,10 @@ impl Sequencer {
             batch.waiting.into_iter().for_each(Waiting::answer);
             return None;
         }
-        let records = batch.records.len();
+        let size = BatchSize { records: batch.records.len(), bytes: batch.bytes };
+        let counters = &self.publisher.shared.counters;
+        counters.relaxed_accepted.fetch_add(batch.relaxed, Ordering::Relaxed);
+        metrics::relaxed_accepted(batch.relaxed);
         let commit = Commit {
             journal: Arc::clone(&self.journal),
             shared: Arc::clone(&self.publisher.shared),
@@ -315,10 +344,11 @@ impl Sequencer {
         };
         Some(InFlight {
             commit: Box::pin(commit.run(batch.records)),
-            records,
-            bytes: batch.bytes,
+            size,
+            started: metrics::batch_started(size),
             waiting: batch.waiting,
             leases: batch.leases,
+            relaxed: batch.relaxed,
             state: Arc::new(self.state.clone()),
         })
     }
@@ -337,6 +367,7 @@ impl Sequencer {
                 Ok(())
             }
             Err(error) => {
+                self.count_lost(batch.relaxed + self.batch.relaxed);
                 batch.waiting.into_iter().for_each(|waiting| waiting.fail(&error));
                 Err(error)
             }
@@ -344,11 +375,13 @@ impl Sequencer {
     }
 
     fn publish(&mut self, batch: InFlight) {
-        self.next_seq += batch.records as u64;
+        self.next_seq += batch.size.records as u64;
+        metrics::batch_durable(batch.size, batch.started);
         let counters = &self.publisher.shared.counters;
         counters.batches.fetch_add(1, Ordering::Relaxed);
-        counters.records.fetch_add(batch.records as u64, Ordering::Relaxed);
-        counters.record_bytes.fetch_add(batch.bytes as u64, Ordering::Relaxed);
+        counters.records.fetch_add(batch.size.records as u64, Ordering::Relaxed);
+        counters.record_bytes.fetch_add(batch.size.bytes as u64, Ordering::Relaxed);
+        metrics::published(&batch.state, &self.publisher.shared, self.queue.len());
         // A lease is in the table before whoever asked for it hears of it.
         self.expiry.published(batch.leases);
         self.publisher.publish(batch.state, self.next_seq);
@@ -359,10 +392,18 @@ impl Sequencer {
     /// their revisions, so they are given out again.
     fn roll_back(&mut self, batch: InFlight, error: &Error) {
         self.publisher.shared.counters.failed_batches.fetch_add(1, Ordering::Relaxed);
+        metrics::batch_failed();
         self.state = State::clone(&self.publisher.shared.state());
         let gathered = std::mem::take(&mut self.batch);
+        self.count_lost(batch.relaxed + gathered.relaxed);
         let waiting = batch.waiting.into_iter().chain(gathered.waiting);
         waiting.for_each(|waiting| waiting.fail(error));
+    }
+
+    /// Counts relaxed writes that were acknowledged and are now lost, or may be.
+    fn count_lost(&self, relaxed: u64) {
+        self.publisher.shared.counters.relaxed_lost.fetch_add(relaxed, Ordering::Relaxed);
+        metrics::relaxed_lost(relaxed);
     }
 
     /// Frees some of what was compacted; when all is freed and nothing is under way, lets go of
@@ -372,6 +413,7 @@ impl Sequencer {
         let applied = std::mem::take(&mut self.applied);
         let swept = self.state.sweep(SWEEP_STEP.max(2 * applied));
         if swept && self.sweep_unpublished && nothing_in_flight && self.batch.waiting.is_empty() {
+            metrics::published(&self.state, &self.publisher.shared, self.queue.len());
             self.publisher.publish(Arc::new(self.state.clone()), self.next_seq);
             self.sweep_unpublished = false;
         }

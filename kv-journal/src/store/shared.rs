@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 #[cfg(feature = "ledger")]
 use super::ledger::PublishedLedger;
+use super::quota::Quota;
 use super::watch::Hub;
+use crate::config::Config;
 use crate::core::State;
 use crate::error::{Error, Result};
 
@@ -34,6 +36,9 @@ pub(super) struct Shared {
     pub(super) ledger: Option<PublishedLedger>,
     /// Who is told of what is published.
     pub(super) hub: Hub,
+    pub(super) quota: Quota,
+    /// The bytes that may still be queued.
+    pub(super) room: Semaphore,
 }
 
 #[derive(Debug, Default)]
@@ -42,12 +47,16 @@ pub(super) struct Counters {
     pub(super) records: AtomicU64,
     pub(super) record_bytes: AtomicU64,
     pub(super) failed_batches: AtomicU64,
+    pub(super) relaxed_accepted: AtomicU64,
+    pub(super) relaxed_lost: AtomicU64,
 }
 
 impl Shared {
-    pub(super) fn new(state: Arc<State>, epoch: u64) -> Self {
+    pub(super) fn new(state: Arc<State>, epoch: u64, config: &Config) -> Self {
         let hub = Hub::new(state.revision(), state.compact_revision());
         Self {
+            quota: Quota::new(config, state.bytes()),
+            room: Semaphore::new(config.queue_bytes),
             published: ArcSwap::new(state),
             closed: AtomicBool::new(false),
             failure: Mutex::new(None),
@@ -93,6 +102,8 @@ impl Shared {
     fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.hub.close();
+        // Whoever waits for room finds the store closed, too.
+        self.room.close();
     }
 }
 

@@ -24,8 +24,14 @@ pub struct Stats {
     pub bytes: u64,
     /// What they may take.
     pub quota_bytes: u64,
+    /// Whether the quota was reached and stops every write that adds something.
+    pub quota_alarm: bool,
+    /// Revisions that were compacted and whose memory is still to be freed.
+    pub unswept_revisions: u64,
     /// Requests that wait for the sequencer.
     pub queued: u64,
+    /// What they hold: keys, values and a fixed overhead for each.
+    pub queued_bytes: u64,
     /// Batches that the journal has made durable.
     pub batches: u64,
     /// Records in them.
@@ -34,6 +40,10 @@ pub struct Stats {
     pub record_bytes: u64,
     /// Batches that failed and left nothing behind.
     pub failed_batches: u64,
+    /// Relaxed writes that were acknowledged before they were durable.
+    pub relaxed_accepted: u64,
+    /// Those of them that were lost after all, or of which it is not known.
+    pub relaxed_lost: u64,
     /// The epoch under which the store writes.
     pub epoch: u64,
 }
@@ -49,12 +59,18 @@ impl Stats {
             leases: state.leases().len() as u64,
             expired_leases: inner.leases.expired.load(Ordering::Relaxed),
             bytes: state.bytes(),
-            quota_bytes: inner.quota_bytes,
+            quota_bytes: inner.shared.quota.bytes(),
+            quota_alarm: inner.shared.quota.is_raised(),
+            unswept_revisions: state.unswept(),
             queued: (inner.commands.max_capacity() - inner.commands.capacity()) as u64,
+            queued_bytes: inner.queue_bytes.saturating_sub(inner.shared.room.available_permits())
+                as u64,
             batches: counters.batches.load(Ordering::Relaxed),
             records: counters.records.load(Ordering::Relaxed),
             record_bytes: counters.record_bytes.load(Ordering::Relaxed),
             failed_batches: counters.failed_batches.load(Ordering::Relaxed),
+            relaxed_accepted: counters.relaxed_accepted.load(Ordering::Relaxed),
+            relaxed_lost: counters.relaxed_lost.load(Ordering::Relaxed),
             epoch: inner.shared.epoch(),
         })
     }

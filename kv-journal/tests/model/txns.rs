@@ -9,6 +9,8 @@ use kv_journal::{
     TxnResponse,
 };
 
+use proptest::prelude::*;
+
 use super::leases::lease;
 use super::requests::{txn_with, universe};
 use super::{Model, State};

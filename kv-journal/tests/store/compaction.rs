@@ -1,11 +1,6 @@
-//! Compaction and the quota.
+//! Compaction.
 
-use std::sync::Arc;
-
-use kv_journal::{
-    Compare, CompareResult, Config, ErrorKind, KeyRange, MemoryJournal, Op, PutRequest,
-    RangeRequest, Store, Txn,
-};
+use kv_journal::{ErrorKind, KeyRange, Op, RangeRequest, Txn};
 
 use crate::harness::{open_memory, put};
 
@@ -28,36 +23,6 @@ async fn compaction_forgets_the_past_and_keeps_the_present() {
     let future = store.compact(7).await.unwrap_err();
     assert_eq!(future.kind(), ErrorKind::FutureRevision { current_revision: 6 });
     assert_eq!(store.stats().versions, 2);
-}
-
-#[tokio::test]
-async fn the_quota_stops_puts_and_lets_deletes_and_compaction_pass() {
-    let mut config = Config::default();
-    config.quota_bytes = Config::QUOTA_BYTES.min;
-    let (store, driver) = Store::open(Arc::new(MemoryJournal::new()), config).await.unwrap();
-    tokio::spawn(driver);
-    let value = "v".repeat(200_000);
-    let mut written = 0;
-    let full = loop {
-        match store.put(PutRequest::new(format!("k{written}"), value.clone())).await {
-            Ok(_) => written += 1,
-            Err(error) => break error,
-        }
-    };
-    assert_eq!((full.kind(), written), (ErrorKind::Exhausted, 6));
-    let guarded = Txn::new()
-        .when(Compare::version("k0", CompareResult::Equal, 99))
-        .then(Op::put("x", ""))
-        .or_else(Op::delete(KeyRange::key("k0")));
-    assert_eq!(store.txn(guarded).await.unwrap_err().kind(), ErrorKind::Exhausted);
-    let deleted = store.delete_range(KeyRange::prefix("k")).await.unwrap();
-    assert_eq!(deleted.deleted, 6);
-    assert!(store.put(PutRequest::new("x", "")).await.is_err());
-    store.compact(deleted.revision).await.unwrap();
-    while store.stats().bytes > 0 {
-        tokio::task::yield_now().await;
-    }
-    put(&store, "x", "").await;
 }
 
 #[tokio::test]

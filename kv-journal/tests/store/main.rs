@@ -3,12 +3,17 @@
 
 mod barrier;
 mod compaction;
+mod durability;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod keys;
 mod leases;
 mod lifecycle;
+mod queue;
+mod quota;
 mod ranges;
+#[cfg(feature = "metrics")]
+mod recorded;
 mod txns;
 mod watch_streams;
 mod watches;

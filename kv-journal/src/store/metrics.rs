@@ -1,0 +1,105 @@
+//! What the store tells the recorder of the `metrics` facade that the program has installed: the
+//! one place that does. Without the feature every function here is empty.
+//!
+//! README.md lists the names.
+
+#[cfg(feature = "metrics")]
+pub(super) use recorded::*;
+#[cfg(not(feature = "metrics"))]
+pub(super) use unrecorded::*;
+
+/// Sizes of one batch.
+#[derive(Clone, Copy)]
+pub(super) struct BatchSize {
+    pub(super) records: usize,
+    pub(super) bytes: usize,
+}
+
+#[cfg(feature = "metrics")]
+mod recorded {
+    use metrics::{counter, gauge, histogram};
+    use tokio::time::Instant;
+
+    use super::super::shared::Shared;
+    use super::BatchSize;
+    use crate::core::State;
+
+    /// When a batch went to the journal.
+    #[derive(Clone, Copy)]
+    pub(in crate::store) struct Started(Instant);
+
+    pub(in crate::store) fn batch_started(size: BatchSize) -> Started {
+        #[expect(clippy::cast_precision_loss, reason = "a batch is far smaller than 2^52")]
+        let (records, bytes) = (size.records as f64, size.bytes as f64);
+        histogram!("kv_journal_batch_records").record(records);
+        histogram!("kv_journal_batch_bytes").record(bytes);
+        Started(Instant::now())
+    }
+
+    pub(in crate::store) fn batch_durable(size: BatchSize, started: Started) {
+        histogram!("kv_journal_commit_seconds").record(started.0.elapsed());
+        counter!("kv_journal_batches_total").increment(1);
+        counter!("kv_journal_records_total").increment(size.records as u64);
+        counter!("kv_journal_record_bytes_total").increment(size.bytes as u64);
+    }
+
+    pub(in crate::store) fn batch_failed() {
+        counter!("kv_journal_failed_batches_total").increment(1);
+    }
+
+    pub(in crate::store) fn requests_evaluated(count: usize) {
+        counter!("kv_journal_requests_total").increment(count as u64);
+    }
+
+    pub(in crate::store) fn quota_refused() {
+        counter!("kv_journal_quota_refused_total").increment(1);
+    }
+
+    pub(in crate::store) fn relaxed_accepted(count: u64) {
+        counter!("kv_journal_relaxed_accepted_total").increment(count);
+    }
+
+    pub(in crate::store) fn relaxed_lost(count: u64) {
+        counter!("kv_journal_relaxed_lost_total").increment(count);
+    }
+
+    pub(in crate::store) fn published(state: &State, shared: &Shared, queued: usize) {
+        for (name, value) in [
+            ("kv_journal_revision", state.revision()),
+            ("kv_journal_compact_revision", state.compact_revision()),
+            ("kv_journal_unswept_revisions", state.unswept()),
+            ("kv_journal_keys", state.keys() as u64),
+            ("kv_journal_versions", state.versions() as u64),
+            ("kv_journal_bytes", state.bytes()),
+            ("kv_journal_quota_bytes", shared.quota.bytes()),
+            ("kv_journal_quota_alarm", shared.quota.is_raised().into()),
+            ("kv_journal_queued_requests", queued as u64),
+            ("kv_journal_epoch", shared.epoch()),
+        ] {
+            #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+            gauge!(name).set(value as f64);
+        }
+    }
+}
+
+#[cfg(not(feature = "metrics"))]
+mod unrecorded {
+    use super::super::shared::Shared;
+    use super::BatchSize;
+    use crate::core::State;
+
+    #[derive(Clone, Copy)]
+    pub(in crate::store) struct Started;
+
+    pub(in crate::store) fn batch_started(_size: BatchSize) -> Started {
+        Started
+    }
+
+    pub(in crate::store) fn batch_durable(_size: BatchSize, _started: Started) {}
+    pub(in crate::store) fn batch_failed() {}
+    pub(in crate::store) fn requests_evaluated(_count: usize) {}
+    pub(in crate::store) fn quota_refused() {}
+    pub(in crate::store) fn relaxed_accepted(_count: u64) {}
+    pub(in crate::store) fn relaxed_lost(_count: u64) {}
+    pub(in crate::store) fn published(_state: &State, _shared: &Shared, _queued: usize) {}
+}
