@@ -229,10 +229,10 @@ proptest! {
                     prop_assert_eq!(tree.insert(key.clone(), value), map.insert(key, value));
                 }
                 Some(value) => {
-                    let old = tree.replace_with(&key, |old| {
-                        (key.clone(), old.map_or(value, |(_, old)| old.wrapping_add(value)))
+                    let (old, new) = tree.replace_with(&key, |old| {
+                        let new = old.map_or(value, |(_, old)| old.wrapping_add(value));
+                        ((key.clone(), new), new)
                     });
-                    let new = old.as_ref().map_or(value, |(_, old)| old.wrapping_add(value));
                     prop_assert_eq!(old.map(|(_, value)| value), map.insert(key, new));
                 }
                 None => prop_assert_eq!(tree.remove(&key), map.remove(&key)),

@@ -278,42 +278,45 @@ impl<K: Key + Clone, V: Clone, S: Summary<K, V>> Tree<K, V, S> {
         }
     }
 
-    /// Inserts or replaces the key and its value, as made from what is there; returns that.
+    /// Inserts or replaces the key and its value, as made from what is there; returns what was
+    /// there, and whatever the closure gives beside the entry.
     ///
     /// The entry must be of the key that was asked for. An entry that holds its own key, such as a
     /// `Tree<Arc<Object>, ()>`, is changed so with one look-up.
     ///
     /// ```
     /// let mut tree: cow_tree::Tree<String, u32> = [("a".to_string(), 1)].into();
-    /// let count = |old: Option<(&String, &u32)>| {
-    ///     ("a".to_string(), old.map_or(1, |(_, count)| count + 1))
-    /// };
-    /// assert_eq!(tree.replace_with("a", count), Some(("a".to_string(), 1)));
+    /// let (old, count) = tree.replace_with("a", |old| {
+    ///     let count = old.map_or(1, |(_, count)| count + 1);
+    ///     (("a".to_string(), count), count)
+    /// });
+    /// assert_eq!((old, count), (Some(("a".to_string(), 1)), 2));
     /// assert_eq!(tree.get("a"), Some(&2));
     /// ```
-    pub fn replace_with<Q>(
+    pub fn replace_with<Q, R>(
         &mut self,
         key: &Q,
-        make: impl FnOnce(Option<(&K, &V)>) -> (K, V),
-    ) -> Option<(K, V)>
+        make: impl FnOnce(Option<(&K, &V)>) -> ((K, V), R),
+    ) -> (Option<(K, V)>, R)
     where
         K: Borrow<Q>,
         Q: Key + ?Sized,
     {
         let Some(root) = &mut self.root else {
-            let (key, value) = make(None);
+            let ((key, value), given) = make(None);
             self.plant(key, value);
-            return None;
+            return (None, given);
         };
         match root.locate(key) {
-            (path, Ok(slot)) => Some(root.change_at(&path, 0, |leaf| {
+            (path, Ok(slot)) => root.change_at(&path, 0, |leaf| {
                 let (key, value) = &leaf.entries()[slot];
-                let entry = make(Some((key, value)));
-                leaf.replace(slot, entry)
-            })),
+                let (entry, given) = make(Some((key, value)));
+                (Some(leaf.replace(slot, entry)), given)
+            }),
             (path, Err(slot)) => {
-                root.grow_at(&path, slot, make(None));
-                None
+                let (entry, given) = make(None);
+                root.grow_at(&path, slot, entry);
+                (None, given)
             }
         }
     }

@@ -68,6 +68,24 @@ pub struct Config {
     /// How often watchers that asked for it are told how far they are, in milliseconds:
     /// [`Config::WATCH_PROGRESS_MS`].
     pub watch_progress_ms: u64,
+    /// A checkpoint is made once so many bytes of records are behind the last one; 0 for never:
+    /// [`Config::CHECKPOINT_BYTES`].
+    pub checkpoint_bytes: u64,
+    /// A checkpoint is made once so many records are behind the last one; 0 for never:
+    /// [`Config::CHECKPOINT_RECORDS`].
+    pub checkpoint_records: u64,
+    /// How many checkpoints are kept, with the journal from the oldest of them on:
+    /// [`Config::CHECKPOINTS_KEPT`].
+    pub checkpoints_kept: usize,
+    /// The size of a checkpoint's frames, and what an export holds in memory:
+    /// [`Config::CHECKPOINT_FRAME_BYTES`].
+    pub checkpoint_frame_bytes: usize,
+    /// How many threads decode a checkpoint; 0 for as many as the machine runs at once:
+    /// [`Config::RECOVERY_THREADS`].
+    pub recovery_threads: usize,
+    /// The name of the threads that decode, replay and encode whole states. Each ends with what it
+    /// does.
+    pub thread_name: String,
 }
 
 impl Config {
@@ -111,11 +129,32 @@ impl Config {
         Limit { default: 3 << 19, min: 1 << 10, max: 64 << 20 };
     /// etcd's `--experimental-watch-progress-notify-interval`: 10 minutes, at least 100 ms.
     pub const WATCH_PROGRESS_MS: Limit<u64> = Limit { default: 600_000, min: 100, max: 86_400_000 };
+    /// Some hundred milliseconds of replay. Whatever is set, the journal grows by at least a
+    /// quarter of the state first, so that checkpoints write at most five times what it does.
+    pub const CHECKPOINT_BYTES: Limit<u64> = Limit { default: 256 << 20, min: 0, max: 1 << 50 };
+    /// About a second of replay, with the same floor.
+    pub const CHECKPOINT_RECORDS: Limit<u64> = Limit { default: 1_000_000, min: 0, max: 1 << 50 };
+    /// A damaged checkpoint falls back to the one before.
+    pub const CHECKPOINTS_KEPT: Limit<usize> = Limit { default: 2, min: 1, max: 1 << 10 };
+    /// Some thousand frames for a gigabyte, each decoded within a millisecond.
+    pub const CHECKPOINT_FRAME_BYTES: Limit<usize> =
+        Limit { default: 1 << 20, min: 256, max: 16 << 20 };
+    /// Decoding is limited by memory beyond some tens.
+    pub const RECOVERY_THREADS: Limit<usize> = Limit { default: 0, min: 0, max: 256 };
 
     /// Some 34 bytes each, so 140 MB by default. Keys whose last record is older cannot be proven,
     /// nor that a digest from before them is the beginning of a newer one.
     #[cfg(feature = "ledger")]
     pub const LEDGER_RECORDS: Limit<u64> = Limit { default: 1 << 22, min: 1 << 10, max: 1 << 40 };
+
+    /// Whether the journal must stay whole: the ledger is over all of its records.
+    #[cfg_attr(not(feature = "ledger"), allow(clippy::unused_self, reason = "as the ledger says"))]
+    pub(crate) fn keeps_whole_journal(&self) -> bool {
+        #[cfg(feature = "ledger")]
+        return self.ledger;
+        #[cfg(not(feature = "ledger"))]
+        false
+    }
 
     pub(crate) fn check(&self) -> Result<()> {
         #[cfg(feature = "ledger")]
@@ -135,7 +174,13 @@ impl Config {
         Self::LEASE_REVOKES_PER_SEC.check("lease_revokes_per_sec", self.lease_revokes_per_sec)?;
         Self::WATCH_STREAM_LEN.check("watch_stream_len", self.watch_stream_len)?;
         Self::WATCH_FRAGMENT_BYTES.check("watch_fragment_bytes", self.watch_fragment_bytes)?;
-        Self::WATCH_PROGRESS_MS.check("watch_progress_ms", self.watch_progress_ms)
+        Self::WATCH_PROGRESS_MS.check("watch_progress_ms", self.watch_progress_ms)?;
+        Self::CHECKPOINT_BYTES.check("checkpoint_bytes", self.checkpoint_bytes)?;
+        Self::CHECKPOINT_RECORDS.check("checkpoint_records", self.checkpoint_records)?;
+        Self::CHECKPOINTS_KEPT.check("checkpoints_kept", self.checkpoints_kept)?;
+        let frame_bytes = self.checkpoint_frame_bytes;
+        Self::CHECKPOINT_FRAME_BYTES.check("checkpoint_frame_bytes", frame_bytes)?;
+        Self::RECOVERY_THREADS.check("recovery_threads", self.recovery_threads)
     }
 }
 
@@ -165,6 +210,12 @@ impl Default for Config {
             watch_stream_len: Self::WATCH_STREAM_LEN.default,
             watch_fragment_bytes: Self::WATCH_FRAGMENT_BYTES.default,
             watch_progress_ms: Self::WATCH_PROGRESS_MS.default,
+            checkpoint_bytes: Self::CHECKPOINT_BYTES.default,
+            checkpoint_records: Self::CHECKPOINT_RECORDS.default,
+            checkpoints_kept: Self::CHECKPOINTS_KEPT.default,
+            checkpoint_frame_bytes: Self::CHECKPOINT_FRAME_BYTES.default,
+            recovery_threads: Self::RECOVERY_THREADS.default,
+            thread_name: "kv-journal".to_owned(),
         }
     }
 }

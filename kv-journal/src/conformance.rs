@@ -15,6 +15,8 @@
 //! assert_eq!(passed, Ok(()));
 //! ```
 
+pub mod checkpoints;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;

@@ -26,6 +26,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod checkpoint;
 mod config;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -40,12 +41,18 @@ mod store;
 #[cfg(feature = "ledger")]
 pub mod verify;
 
+#[doc(hidden)]
+pub use crate::core::fuzz_checkpoint;
 pub use crate::core::{
     Compare, CompareResult, CompareTarget, DeleteRequest, DeleteResponse, Event, EventKind,
     KeyRange, KeyValue, LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse,
     LeaseListResponse, LeaseTimeToLiveResponse, Mutation, Op, OpResponse, PutRequest, PutResponse,
     RangeChunk, RangeRequest, RangeResponse, RangeSummary, Record, Sort, SortOrder, SortTarget,
     Txn, TxnResponse,
+};
+pub use checkpoint::{
+    CheckpointFault, CheckpointInfo, CheckpointStore, CheckpointWriter, FaultCheckpoints,
+    FileCheckpoints, FileCheckpointsConfig, MemoryCheckpoints,
 };
 pub use config::{ChunkLimits, Config, DurabilityClass, Limit, PrefixClass, QuotaAlarm, WhenFull};
 pub use error::{Error, ErrorKind, Result};
@@ -56,6 +63,7 @@ pub use journal::{
 #[doc(hidden)]
 pub use journal::{fuzz_frames, fuzz_segment};
 pub use store::{
-    Ack, Driver, RangeStream, Snapshot, Stats, Store, WatchBatch, WatchDriver, WatchHandle,
-    WatchMessage, WatchRequest, WatchStream, Watcher,
+    Ack, Checkpoint, Components, DamagedCheckpoint, Driver, Export, Fork, RangeStream, Recovery,
+    Snapshot, Stats, Store, WatchBatch, WatchDriver, WatchHandle, WatchMessage, WatchRequest,
+    WatchStream, Watcher,
 };

@@ -183,6 +183,9 @@ impl Oracle {
                 Ok(())
             }
             Record::LeaseGrant { .. } => Ok(()),
+            Record::Import { revision } => Err(does_not_follow(&format!(
+                "an import of revision {revision}, whose beginning is in a checkpoint"
+            ))),
             Record::LeaseRevoke { revision, id, deleted } => self.revoke(*revision, *id, *deleted),
         }
     }

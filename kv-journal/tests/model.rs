@@ -18,8 +18,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 use kv_journal::{
-    Config, ErrorKind, EventKind, KeyRange, KeyValue, MemoryJournal, PutRequest, RangeRequest,
-    Store, Txn, WatchRequest, Watcher,
+    Components, Config, ErrorKind, EventKind, KeyRange, KeyValue, MemoryCheckpoints, MemoryJournal,
+    PutRequest, RangeRequest, Store, Txn, WatchRequest, Watcher,
 };
 use leases::LeaseStep;
 use proptest::prelude::*;
@@ -95,11 +95,27 @@ enum Step {
     Put(Bytes, Bytes),
     Delete(KeyRange),
     Txn(Txn),
-    Range { range: KeyRange, back: u64, limit: usize },
-    Compact { back: u64 },
-    Watch { range: KeyRange, back: u64 },
+    Range {
+        range: KeyRange,
+        back: u64,
+        limit: usize,
+    },
+    Compact {
+        back: u64,
+    },
+    Watch {
+        range: KeyRange,
+        back: u64,
+    },
+    Fork {
+        range: KeyRange,
+        back: u64,
+    },
     Lease(LeaseStep),
     Reopen,
+    Checkpoint,
+    /// To a new journal, by way of an export.
+    Move,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -112,13 +128,17 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..8u64).prop_map(|back| Step::Compact { back }),
         2 => (range(), 0..10u64).prop_map(|(range, back)| Step::Watch { range, back }),
         6 => leases::step().prop_map(Step::Lease),
+        2 => (range(), 0..12u64).prop_map(|(range, back)| Step::Fork { range, back }),
         1 => Just(Step::Reopen),
+        1 => Just(Step::Checkpoint),
+        1 => Just(Step::Move),
     ]
 }
 
 /// A store with everything that is known about it.
 struct World {
     journal: MemoryJournal,
+    checkpoints: MemoryCheckpoints,
     store: Store,
     driver: JoinHandle<kv_journal::Result<()>>,
     model: Model,
@@ -133,9 +153,10 @@ struct Watched {
 
 impl World {
     async fn new() -> Self {
-        let journal = MemoryJournal::new();
-        let (store, driver) = open(&journal).await;
-        Self { journal, store, driver, model: Model::new(), watchers: Vec::new() }
+        let (journal, checkpoints) = (MemoryJournal::new(), MemoryCheckpoints::new());
+        let (store, driver) = open(&journal, &checkpoints).await;
+        let (model, watchers) = (Model::new(), Vec::new());
+        Self { journal, checkpoints, store, driver, model, watchers }
     }
 
     async fn step(&mut self, step: Step) {
@@ -153,7 +174,13 @@ impl World {
             Step::Compact { back } => self.compact(back).await,
             Step::Watch { range, back } => self.watch(range, back),
             Step::Lease(step) => self.lease_step(step).await,
+            Step::Fork { range, back } => self.fork(&range, back),
             Step::Reopen => self.reopen().await,
+            Step::Checkpoint => {
+                let made = self.store.checkpoint().await.unwrap();
+                assert_eq!(made.revision, self.model.revision());
+            }
+            Step::Move => self.move_to_a_new_journal().await,
         }
         self.drain_watchers().await;
         assert_eq!(self.store.revision(), self.model.revision());
@@ -242,12 +269,47 @@ impl World {
     async fn reopen(&mut self) {
         // Watchers belong to the store that is closed; they saw everything.
         self.watchers.clear();
-        let (store, driver) = open(&self.journal).await;
+        let (store, driver) = open(&self.journal, &self.checkpoints).await;
+        self.replace(store, driver).await;
+    }
+
+    async fn replace(&mut self, store: Store, driver: JoinHandle<kv_journal::Result<()>>) {
         let old = std::mem::replace(&mut self.store, store);
         drop(old);
         std::mem::replace(&mut self.driver, driver).await.unwrap().unwrap();
         self.model.extend_leases();
         assert_eq!(self.store.compact_revision(), self.model.compact_revision);
+    }
+
+    async fn move_to_a_new_journal(&mut self) {
+        self.watchers.clear();
+        (self.journal, self.checkpoints) = (MemoryJournal::new(), MemoryCheckpoints::new());
+        let components = components(&self.journal, &self.checkpoints);
+        let export = self.store.snapshot().export();
+        let (store, driver) = Store::import(components, export, config()).await.unwrap();
+        self.replace(store, tokio::spawn(driver)).await;
+    }
+
+    fn fork(&self, range: &KeyRange, back: u64) {
+        let revision = self.model.revision().saturating_sub(back).max(1);
+        match self.store.at_revision(revision) {
+            Ok(fork) => {
+                let keys = self.model.at(revision).values().filter(|kv| range.contains(&kv.key));
+                let expected: Vec<_> = keys.cloned().collect();
+                let seen: Vec<_> = fork.iter(range).map(|kv| KeyValue::clone(kv)).collect();
+                assert_eq!(seen, expected);
+                assert_eq!(fork.count(range), expected.len() as u64);
+                assert_eq!(
+                    plain(&fork.range(RangeRequest::new(range.clone())).unwrap().kvs),
+                    expected
+                );
+                for kv in self.model.now().values() {
+                    let expected = self.model.at(revision).get(&kv.key);
+                    assert_eq!(fork.get(&kv.key).map(|kv| &**kv), expected);
+                }
+            }
+            Err(error) => assert_eq!(Err(error.kind()), self.model.readable(revision)),
+        }
     }
 }
 
@@ -308,8 +370,24 @@ impl Watched {
     }
 }
 
-async fn open(journal: &MemoryJournal) -> (Store, JoinHandle<kv_journal::Result<()>>) {
-    let (store, driver) = Store::open(Arc::new(journal.clone()), Config::default()).await.unwrap();
+fn config() -> Config {
+    let mut config = Config::default();
+    config.checkpoint_frame_bytes = Config::CHECKPOINT_FRAME_BYTES.min;
+    config.checkpoints_kept = 1;
+    config.recovery_threads = 1;
+    config
+}
+
+fn components(journal: &MemoryJournal, checkpoints: &MemoryCheckpoints) -> Components {
+    Components::new(Arc::new(journal.clone())).checkpoints(Arc::new(checkpoints.clone()))
+}
+
+async fn open(
+    journal: &MemoryJournal,
+    checkpoints: &MemoryCheckpoints,
+) -> (Store, JoinHandle<kv_journal::Result<()>>) {
+    let components = components(journal, checkpoints);
+    let (store, driver) = Store::open_with(components, config()).await.unwrap();
     (store, tokio::spawn(driver))
 }
 

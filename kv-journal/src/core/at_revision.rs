@@ -5,8 +5,7 @@ use std::iter::Peekable;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
+use super::entry::Past;
 use super::key_range::{End, KeyRange};
 use super::mvcc::State;
 use super::value::KeyValue;
@@ -30,8 +29,16 @@ impl State {
             let (from, to) = history_bounds(range);
             AtRevision {
                 revision,
-                live: self.live.range::<[u8], _>(range.bounds()).map(|(_, kv)| kv).peekable(),
-                history: self.history.range((from.as_ref(), to.as_ref())).peekable(),
+                live: self
+                    .live
+                    .range::<[u8], _>(range.bounds())
+                    .map(|(live, ())| &live.0)
+                    .peekable(),
+                history: self
+                    .history
+                    .range((from.as_ref(), to.as_ref()))
+                    .map(|(past, ())| past)
+                    .peekable(),
             }
         });
         scan.into_iter().flatten()
@@ -45,22 +52,21 @@ impl State {
     pub(crate) fn last_change(&self, key: &[u8], revision: u64) -> Option<u64> {
         let live = self.get(key).map(|kv| kv.mod_revision).filter(|at| *at <= revision);
         live.or_else(|| {
-            let key = Bytes::copy_from_slice(key);
-            let bounds = (Bound::Included((key.clone(), 0)), Bound::Included((key, revision)));
-            let (from, to) = (bounds.0.as_ref(), bounds.1.as_ref());
-            self.history.range((from, to)).next_back().map(|((_, at), _)| *at)
+            let at = |revision| Past::delete(bytes::Bytes::copy_from_slice(key), revision);
+            let past = self.history.range(at(0)..=at(revision)).next_back();
+            past.map(|(past, ())| past.0.mod_revision)
         })
     }
 }
 
-type HistoryBound = Bound<(Bytes, u64)>;
+type HistoryBound = Bound<Past>;
 
 /// The bounds of a range among `(key, revision)`. Revision 0 is below every version of a key.
 fn history_bounds(range: &KeyRange) -> (HistoryBound, HistoryBound) {
-    let from = Bound::Included((range.start().clone(), 0));
+    let from = Bound::Included(Past::delete(range.start().clone(), 0));
     let to = match range.end() {
-        End::Single => Bound::Included((range.start().clone(), u64::MAX)),
-        End::Before(end) => Bound::Excluded((end.clone(), 0)),
+        End::Single => Bound::Included(Past::delete(range.start().clone(), u64::MAX)),
+        End::Before(end) => Bound::Excluded(Past::delete(end.clone(), 0)),
         End::Open => Bound::Unbounded,
     };
     (from, to)
@@ -69,16 +75,16 @@ fn history_bounds(range: &KeyRange) -> (HistoryBound, HistoryBound) {
 impl<'a, L, H> AtRevision<L, H>
 where
     L: Iterator<Item = &'a Arc<KeyValue>>,
-    H: Iterator<Item = (&'a (Bytes, u64), &'a Option<Arc<KeyValue>>)>,
+    H: Iterator<Item = &'a Past>,
 {
     /// The version of the next key of the history that was visible, if it existed then.
     fn next_replaced(&mut self) -> Option<&'a Arc<KeyValue>> {
-        let ((key, _), _) = self.history.peek()?;
+        let key = &self.history.peek()?.0.key;
         let revision = self.revision;
         let mut visible = None;
-        while let Some(((_, at), version)) = self.history.next_if(|((next, _), _)| next == key) {
-            if *at <= revision {
-                visible = version.as_ref();
+        while let Some(past) = self.history.next_if(|next| next.0.key == *key) {
+            if past.0.mod_revision <= revision {
+                visible = past.version();
             }
         }
         visible
@@ -87,7 +93,7 @@ where
     /// Which side has the next key; equal if both have it.
     fn next_side(&mut self) -> Option<Ordering> {
         match (self.live.peek(), self.history.peek()) {
-            (Some(kv), Some(((key, _), _))) => Some(kv.key.cmp(key)),
+            (Some(kv), Some(past)) => Some(kv.key.cmp(&past.0.key)),
             (Some(_), None) => Some(Ordering::Less),
             (None, Some(_)) => Some(Ordering::Greater),
             (None, None) => None,
@@ -98,7 +104,7 @@ where
 impl<'a, L, H> Iterator for AtRevision<L, H>
 where
     L: Iterator<Item = &'a Arc<KeyValue>>,
-    H: Iterator<Item = (&'a (Bytes, u64), &'a Option<Arc<KeyValue>>)>,
+    H: Iterator<Item = &'a Past>,
 {
     type Item = &'a Arc<KeyValue>;
 

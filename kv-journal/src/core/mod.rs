@@ -1,8 +1,10 @@
 //! The algorithm, free of IO: keys, requests, transactions, the multi-version state, records.
 
 mod at_revision;
+pub(crate) mod checkpoint;
 mod chunks;
 mod classes;
+mod entry;
 mod interest;
 mod key_range;
 mod lease;
@@ -13,12 +15,15 @@ mod query;
 mod quota;
 mod record;
 mod request;
+mod retained;
 mod txn;
 mod txn_check;
 mod txn_overlap;
 mod txn_tree;
 mod value;
 
+#[doc(hidden)]
+pub use checkpoint::fuzz_checkpoint;
 pub use chunks::{RangeChunk, RangeSummary};
 pub use key_range::KeyRange;
 pub use lease::{

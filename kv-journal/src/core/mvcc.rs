@@ -3,8 +3,8 @@
 //! Three persistent trees, so that a clone is a snapshot and costs nothing:
 //!
 //! - `live`: the newest version of every key that exists now. Counts cost `O(log n)` here.
-//! - `history`: `(key, revision)` of every version that was replaced or deleted since, and of
-//!   every delete. A key that was written once has no entry.
+//! - `history`: every version that was replaced or deleted since, and every delete, by key and
+//!   revision. A key that was written once has no entry.
 //! - `log`: the events of every retained revision, from which watchers and compaction work.
 //!
 //! Invariant: a version in `live` with `mod_revision <= r` is what a read at `r` sees; otherwise
@@ -15,9 +15,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cow_tree::Tree;
 
+use super::entry::{Live, Past, tombstone};
 use super::key_range::KeyRange;
 use super::lease::LeaseSet;
 use super::record::{Mutation, Record};
+use super::retained::Parts;
 use super::value::{Event, EventKind, KeyValue};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -34,9 +36,10 @@ pub(crate) struct State {
     /// Up to and including this revision the sweep is done.
     swept_revision: u64,
     bytes: u64,
-    pub(super) live: Tree<Bytes, Arc<KeyValue>>,
-    /// `None` is a delete.
-    pub(super) history: Tree<(Bytes, u64), Option<Arc<KeyValue>>>,
+    /// The journal's number of the record that follows.
+    next_seq: u64,
+    pub(super) live: Tree<Live, ()>,
+    pub(super) history: Tree<Past, ()>,
     log: Tree<u64, Arc<[Event]>>,
     leases: LeaseSet,
 }
@@ -49,6 +52,7 @@ impl State {
             compact_revision: 0,
             swept_revision: 1,
             bytes: 0,
+            next_seq: 1,
             live: Tree::new(),
             history: Tree::new(),
             log: Tree::new(),
@@ -66,6 +70,16 @@ impl State {
 
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// The journal's number of the first record that is not applied.
+    pub(crate) fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// Says where in the journal this state is.
+    pub(crate) fn set_next_seq(&mut self, next_seq: u64) {
+        self.next_seq = next_seq;
     }
 
     pub(crate) fn keys(&self) -> usize {
@@ -95,7 +109,7 @@ impl State {
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Option<&Arc<KeyValue>> {
-        self.live.get(key)
+        self.live.get_key_value(key).map(|(live, ())| &live.0)
     }
 
     pub(crate) fn count(&self, range: &KeyRange) -> u64 {
@@ -108,7 +122,7 @@ impl State {
         range
             .into_iter()
             .flat_map(|range| self.live.range::<[u8], _>(range.bounds()))
-            .map(|(_, kv)| kv)
+            .map(|(live, ())| &live.0)
     }
 
     /// The retained revisions from `revision` on, each with its events.
@@ -152,6 +166,12 @@ impl State {
     /// # Errors
     /// `Corrupt` if the record does not follow from this state.
     pub(crate) fn apply(&mut self, record: &Record) -> Result<()> {
+        self.apply_content(record)?;
+        self.next_seq += 1;
+        Ok(())
+    }
+
+    fn apply_content(&mut self, record: &Record) -> Result<()> {
         match record {
             Record::Transaction { revision, mutations } => {
                 if Some(*revision) != self.revision.checked_add(1) {
@@ -175,6 +195,7 @@ impl State {
             Record::LeaseRevoke { revision, id, deleted } => {
                 self.apply_revoke(*revision, *id, *deleted)
             }
+            Record::Import { revision } => Err(imported_elsewhere(*revision, self.next_seq)),
         }
     }
 
@@ -188,8 +209,11 @@ impl State {
 
     fn apply_transaction(&mut self, revision: u64, mutations: &[Mutation]) -> Result<()> {
         let mut events = Vec::with_capacity(mutations.len());
+        let alone = mutations.len() == 1;
         for mutation in mutations {
-            self.apply_mutation(revision, mutation, &mut events)?;
+            // A version of a large transaction would keep all of its record alive.
+            let own = (!alone).then(|| mutation.with_own_memory());
+            self.apply_mutation(revision, own.as_ref().unwrap_or(mutation), &mut events)?;
         }
         self.revision = revision;
         self.log.insert(revision, events.into());
@@ -199,7 +223,7 @@ impl State {
     /// Deletes what is attached to a lease, in one revision if there is anything, and the lease.
     fn apply_revoke(&mut self, revision: u64, id: i64, deleted: u64) -> Result<()> {
         let doomed: Vec<_> =
-            self.leases.keys(id).filter_map(|key| self.live.get(&key[..])).cloned().collect();
+            self.leases.keys(id).filter_map(|key| self.get(key)).cloned().collect();
         let follows = self.leases.contains(id)
             && doomed.len() as u64 == deleted
             && revision == self.revision + u64::from(deleted > 0);
@@ -227,7 +251,7 @@ impl State {
                 if *lease != 0 && !self.leases.contains(*lease) {
                     return Err(self.does_not_follow(&format!("a put with lease {lease}")));
                 }
-                events.push(self.put(revision, key, value.clone(), *lease));
+                events.push(self.put(revision, key, value, *lease));
             }
             Mutation::Delete { range, deleted } => {
                 let doomed: Vec<_> = self.iter(range).cloned().collect();
@@ -243,55 +267,53 @@ impl State {
         Ok(())
     }
 
-    fn put(&mut self, revision: u64, key: &Bytes, value: Bytes, lease: i64) -> Event {
-        let replaced = self.live.update(key, |live| {
+    fn put(&mut self, revision: u64, key: &Bytes, value: &Bytes, lease: i64) -> Event {
+        let (replaced, kv) = self.live.replace_with(&key[..], |old| {
+            let old = old.map(|(live, ())| &live.0);
             let kv = Arc::new(KeyValue {
-                key: live.key.clone(),
+                key: key.clone(),
                 value: value.clone(),
-                create_revision: live.create_revision,
+                create_revision: old.map_or(revision, |old| old.create_revision),
                 mod_revision: revision,
-                version: live.version + 1,
+                version: old.map_or(1, |old| old.version + 1),
                 lease,
             });
-            (Arc::clone(&kv), std::mem::replace(live, kv))
+            ((Live(Arc::clone(&kv)), ()), kv)
         });
-        let (kv, prev_kv) = match replaced {
-            Some((kv, prev)) => {
-                self.history.insert((kv.key.clone(), prev.mod_revision), Some(Arc::clone(&prev)));
-                (kv, Some(prev))
-            }
-            None => (self.create(revision, key, value, lease), None),
-        };
+        let prev_kv = replaced.map(|(prev, ())| prev.0);
+        if let Some(prev) = &prev_kv {
+            self.history.insert(Past(Arc::clone(prev)), ());
+        }
         self.bytes += version_bytes(&kv);
         self.leases.reattach(&kv.key, prev_kv.as_ref().map_or(0, |prev| prev.lease), lease);
         Event { kind: EventKind::Put, kv, prev_kv }
     }
 
-    fn create(&mut self, revision: u64, key: &Bytes, value: Bytes, lease: i64) -> Arc<KeyValue> {
-        // The key outlives the record that made it, so it has its own memory and is then shared
-        // by all versions: a slice would pin the first record for as long.
-        let key = Bytes::copy_from_slice(key);
-        let kv = Arc::new(KeyValue {
-            key,
-            value,
-            create_revision: revision,
-            mod_revision: revision,
-            version: 1,
-            lease,
-        });
-        self.live.insert(kv.key.clone(), Arc::clone(&kv));
-        kv
+    fn delete(&mut self, revision: u64, prev: Arc<KeyValue>) -> Event {
+        // The delete may outlive the version whose record the key is a part of.
+        let kv = tombstone(Bytes::copy_from_slice(&prev.key), revision);
+        self.bytes += version_bytes(&kv);
+        self.live.remove(&prev.key[..]);
+        self.leases.reattach(&kv.key, prev.lease, 0);
+        self.history.insert(Past(Arc::clone(&prev)), ());
+        self.history.insert(Past(Arc::clone(&kv)), ());
+        Event { kind: EventKind::Delete, kv, prev_kv: Some(prev) }
     }
 
-    fn delete(&mut self, revision: u64, prev: Arc<KeyValue>) -> Event {
-        let key = prev.key.clone();
-        let kv = KeyValue { key: key.clone(), mod_revision: revision, ..KeyValue::default() };
-        self.bytes += version_bytes(&kv);
-        self.live.remove(&key);
-        self.leases.reattach(&key, prev.lease, 0);
-        self.history.insert((key.clone(), prev.mod_revision), Some(Arc::clone(&prev)));
-        self.history.insert((key, revision), None);
-        Event { kind: EventKind::Delete, kv: Arc::new(kv), prev_kv: Some(prev) }
+    /// Takes the place of a state that nothing was written to.
+    pub(super) fn restore(&mut self, parts: Parts) {
+        let live = parts.live.keys().map(|live| &live.0);
+        let versions = live.chain(parts.history.keys().map(|past| &past.0));
+        self.bytes = versions.map(|kv| version_bytes(kv)).sum::<u64>()
+            + parts.leases.len() as u64 * LEASE_BYTES;
+        self.revision = parts.revision;
+        self.compact_revision = parts.compact_revision;
+        self.swept_revision = parts.compact_revision.max(1);
+        self.next_seq = parts.next_seq;
+        self.live = parts.live;
+        self.history = parts.history;
+        self.log = parts.log;
+        self.leases = parts.leases;
     }
 
     /// Makes revisions below `revision` unreadable; [`sweep`](Self::sweep) frees their memory.
@@ -336,14 +358,28 @@ impl State {
 
     fn forget_before(&mut self, event: &Event) {
         if let Some(prev) = &event.prev_kv {
-            self.history.remove(&(prev.key.clone(), prev.mod_revision));
-            self.bytes = self.bytes.saturating_sub(version_bytes(prev));
+            self.forget(prev);
         }
         if event.kind == EventKind::Delete {
-            self.history.remove(&(event.kv.key.clone(), event.kv.mod_revision));
-            self.bytes = self.bytes.saturating_sub(version_bytes(&event.kv));
+            self.forget(&event.kv);
         }
     }
+
+    fn forget(&mut self, past: &Arc<KeyValue>) {
+        self.history.remove(&Past(Arc::clone(past)));
+        self.bytes = self.bytes.saturating_sub(version_bytes(past));
+    }
+}
+
+/// What comes before such a record is in a checkpoint that ends with it.
+fn imported_elsewhere(revision: u64, seq: u64) -> Error {
+    Error::new(
+        ErrorKind::Trimmed { first_seq: seq + 1 },
+        format!(
+            "record {seq} begins an import of revision {revision}, whose checkpoint is missing: \
+             open with it or import again"
+        ),
+    )
 }
 
 fn version_bytes(kv: &KeyValue) -> u64 {

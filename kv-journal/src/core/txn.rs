@@ -145,7 +145,8 @@ impl<'a> Run<'a> {
     }
 
     fn put(&mut self, put: &PutRequest) -> Result<PutResponse> {
-        let prev = self.state.get(&put.key).cloned();
+        let needs_prev = put.prev_kv || put.ignore_value || put.ignore_lease;
+        let prev = if needs_prev { self.state.get(&put.key).cloned() } else { None };
         let kept = if put.ignore_value || put.ignore_lease {
             Some(prev.as_deref().ok_or_else(|| key_missing(put))?)
         } else {

@@ -2,16 +2,23 @@
 
 mod barrier;
 mod by_class;
+mod checkpointer;
 mod commit;
+mod components;
 mod driver;
 mod expiry;
+mod export;
+mod fork;
+mod import;
 mod leases;
 #[cfg(feature = "ledger")]
 mod ledger;
+mod load;
 mod metrics;
 mod quota;
 mod range_stream;
 mod recovery;
+mod replay;
 mod sequencer;
 mod shared;
 mod snapshot;
@@ -21,12 +28,19 @@ mod watch;
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use futures_core::Stream;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{SemaphorePermit, TryAcquireError, mpsc, oneshot, watch as channel};
 
 pub use by_class::Ack;
+pub use checkpointer::Checkpoint;
+pub use components::Components;
 pub use driver::Driver;
+pub use export::Export;
+pub use fork::Fork;
 pub use range_stream::RangeStream;
+pub use recovery::{DamagedCheckpoint, Recovery};
 pub use snapshot::Snapshot;
 pub use stats::Stats;
 pub use watch::{
@@ -42,12 +56,13 @@ use crate::core::{
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::Journal;
 use barrier::{Barrier, Waiter};
+use checkpointer::{Asked, Checkpointer, no_place};
 use expiry::Expiry;
 use leases::Leases;
 #[cfg(feature = "ledger")]
 use ledger::PublishedLedger;
-use recovery::recover;
-use sequencer::{Command, Request, Sequencer};
+use recovery::{Recovered, recover};
+use sequencer::{Beside, Command, Request, Sequencer};
 use shared::{Publisher, Shared, Watermark};
 
 /// A key-value store with etcd v3 semantics over a [`Journal`]. Clones are handles of one store.
@@ -85,7 +100,14 @@ struct Inner {
     classes: Classes,
     queue_bytes: usize,
     watch_limits: watch::Limits,
+    frame_bytes: usize,
+    recovery: Recovery,
+    /// `None` if there is no place for checkpoints.
+    checkpoints: Option<mpsc::Sender<Asked>>,
 }
+
+/// Those who wait for a checkpoint while one is being made.
+const CHECKPOINT_QUEUE: usize = 64;
 
 /// Opening.
 impl Store {
@@ -103,8 +125,51 @@ impl Store {
     /// # Cancel safety
     /// Dropping the future may leave the journal fenced, which ends an older store. Nothing else.
     pub async fn open(journal: Arc<dyn Journal>, config: Config) -> Result<(Self, Driver)> {
+        Self::open_with(Components::new(journal), config).await
+    }
+
+    /// As [`open`](Self::open), on a journal that may have been trimmed behind its checkpoints:
+    /// loads the newest good one and replays the journal from there.
+    ///
+    /// While it runs the driver makes checkpoints, as [`Config`] says, and trims the journal.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and what the checkpoints fail with; `Corrupt` if the journal
+    /// begins later than any checkpoint that can be loaded, or ends before the newest one.
+    ///
+    /// # Cancel safety
+    /// As [`open`](Self::open).
+    pub async fn open_with(components: Components, config: Config) -> Result<(Self, Driver)> {
         config.check()?;
-        let recovered = recover(&*journal, &config).await?;
+        let recovered = recover(&components, &config).await?;
+        Ok(Self::start(components, config, recovered))
+    }
+
+    /// Opens a new store on an [`Export`], with its revisions and everything that they hold. The
+    /// journal and the checkpoints of `components` must be empty.
+    ///
+    /// All or nothing: until the last byte of the export is verified the journal stays empty.
+    ///
+    /// # Errors
+    /// `Invalid` if the journal or the checkpoints are not empty, or `components` has no place for
+    /// checkpoints; `Corrupt` if the export is damaged or cut; `Fenced` if another store opens
+    /// the journal meanwhile; and what `export`, the journal and the checkpoints fail with. After
+    /// `Unknown` and after a crash the journal is empty, imported, or says with `Trimmed` that an
+    /// import did not finish: then import again.
+    ///
+    /// # Cancel safety
+    /// As after a crash.
+    pub async fn import(
+        components: Components,
+        export: impl Stream<Item = Result<Bytes>> + Send,
+        config: Config,
+    ) -> Result<(Self, Driver)> {
+        config.check()?;
+        let recovered = import::import(&components, export, &config).await?;
+        Ok(Self::start(components, config, recovered))
+    }
+
+    fn start(components: Components, config: Config, recovered: Recovered) -> (Self, Driver) {
         let (commands, queue) = mpsc::channel(config.queue_len);
         let state = Arc::new(recovered.state.clone());
         let at = Watermark { revision: state.revision(), next_seq: recovered.tail.next_seq };
@@ -113,11 +178,21 @@ impl Store {
         #[cfg(feature = "ledger")]
         {
             let ledger = recovered.ledger.clone();
-            shared.ledger = ledger.map(|tree| PublishedLedger::new(tree, &journal));
+            shared.ledger = ledger.map(|tree| PublishedLedger::new(tree, &components.journal));
         }
         let shared = Arc::new(shared);
         let (publisher, moved) = Publisher::new(Arc::clone(&shared), at);
-        let (waiters, barrier) = Barrier::new(Arc::clone(&journal));
+        let (waiters, barrier) = Barrier::new(Arc::clone(&components.journal));
+        let (ask, asked) = mpsc::channel(CHECKPOINT_QUEUE);
+        let recovery = recovered.report.clone();
+        let checkpointer = Checkpointer::new(
+            &components,
+            &config,
+            Arc::clone(&shared),
+            moved.clone(),
+            &recovery,
+            asked,
+        );
         let leases = Leases::new(recovered.tail.epoch, config.lease_min_ttl_secs);
         let expiry =
             Expiry::new(Arc::clone(&leases), &recovered.state, config.lease_revokes_per_sec);
@@ -131,12 +206,51 @@ impl Store {
             classes: Classes::new(&config.durability),
             queue_bytes: config.queue_bytes,
             watch_limits: watch::Limits::from(&config),
+            frame_bytes: config.checkpoint_frame_bytes,
+            recovery,
+            checkpoints: checkpointer.as_ref().map(|_| ask),
         };
         let pump = watch::Pump::new(Arc::clone(&inner.shared));
         let when_full = config.when_full;
+        let beside = Beside { barrier, checkpointer, expiry };
         let sequencer =
-            Sequencer::new(queue, barrier, expiry, publisher, journal, config, recovered);
-        Ok((Self { inner: Arc::new(inner), when_full }, Driver::new(sequencer.run(), pump)))
+            Sequencer::new(queue, beside, publisher, components.journal, config, recovered);
+        (Self { inner: Arc::new(inner), when_full }, Driver::new(sequencer.run(), pump))
+    }
+}
+
+/// Checkpoints.
+impl Store {
+    /// Makes a checkpoint of what is published now, or of something newer, and then trims the
+    /// journal behind the oldest checkpoint that is kept. Writes go on meanwhile.
+    ///
+    /// If the newest checkpoint already holds everything, it is returned.
+    ///
+    /// # Errors
+    /// `Invalid` if the store was opened without a place for checkpoints; `Closed`; and what the
+    /// checkpoints or the journal fail with. The store goes on in any case.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not stop a checkpoint that was begun.
+    pub async fn checkpoint(&self) -> Result<Checkpoint> {
+        self.inner.shared.check_open()?;
+        let checkpoints = self.inner.checkpoints.as_ref().ok_or_else(no_place)?;
+        let (asked, answer) = oneshot::channel();
+        let sent = checkpoints.send(asked).await;
+        sent.map_err(|_| self.inner.shared.closed_error())?;
+        answer.await.unwrap_or_else(|_| Err(self.inner.shared.closed_error()))
+    }
+
+    /// Why the last checkpoint failed; `None` if it did not, or if there was none.
+    #[must_use]
+    pub fn checkpoint_failure(&self) -> Option<Error> {
+        self.inner.shared.checkpoint_failure.lock().clone()
+    }
+
+    /// What was found when the store was opened.
+    #[must_use]
+    pub fn recovery(&self) -> &Recovery {
+        &self.inner.recovery
     }
 }
 
@@ -322,7 +436,16 @@ impl Store {
     /// A state to read from for as long as wanted. It goes on working when the store is closed.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot { state: self.inner.shared.state() }
+        Snapshot { state: self.inner.shared.state(), frame_bytes: self.inner.frame_bytes }
+    }
+
+    /// The state as it was at a retained revision, for as long as wanted.
+    ///
+    /// # Errors
+    /// `FutureRevision` or `Compacted` if it cannot be read; `Invalid` for 0; `Closed`.
+    pub fn at_revision(&self, revision: u64) -> Result<Fork> {
+        self.inner.shared.check_open()?;
+        self.snapshot().at(revision)
     }
 
     /// The newest published revision; the last one when the store is closed.

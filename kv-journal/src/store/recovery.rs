@@ -1,81 +1,151 @@
-//! From a journal to the state that it describes.
+//! From a journal and its checkpoints to the state that they describe.
 
+use super::components::Components;
+use super::load::load;
+use super::replay::replay;
+use crate::checkpoint::CheckpointStore;
 use crate::config::Config;
 #[cfg(feature = "ledger")]
 use crate::core::Ledger;
-use crate::core::{Record, State};
+use crate::core::State;
 use crate::error::{Error, ErrorKind, Result};
-use crate::journal::{Journal, ReadLimits, Tail};
+use crate::journal::Tail;
+
+/// What a [`Store`](super::Store) found when it was opened.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// The number of the checkpoint that was loaded, if one was.
+    pub checkpoint: Option<u64>,
+    /// Newer checkpoints that could not be loaded. They are removed once there is a new one.
+    pub damaged: Vec<DamagedCheckpoint>,
+    /// Records of the journal that were replayed.
+    pub replayed_records: u64,
+    /// Their bytes.
+    pub replayed_bytes: u64,
+}
+
+/// A checkpoint that could not be loaded.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct DamagedCheckpoint {
+    /// Its number.
+    pub id: u64,
+    /// Why.
+    pub error: Error,
+}
 
 /// The state after the last record, and where the journal continues.
 pub(super) struct Recovered {
     pub(super) state: State,
     pub(super) tail: Tail,
+    pub(super) report: Recovery,
     #[cfg(feature = "ledger")]
     pub(super) ledger: Option<Ledger>,
 }
 
-/// Locks older writers out, then replays every record.
-#[cfg_attr(not(feature = "ledger"), expect(unused_variables, reason = "a setting of the ledger"))]
-pub(super) async fn recover(journal: &dyn Journal, config: &Config) -> Result<Recovered> {
+/// Locks older writers out, loads the newest good checkpoint and replays what comes after it.
+pub(super) async fn recover(components: &Components, config: &Config) -> Result<Recovered> {
+    let journal = &*components.journal;
     let found = journal.tail().await?;
     let tail = journal.fence(found.epoch + 1).await?;
-    if tail.first_seq != 1 {
-        return Err(Error::new(
-            ErrorKind::Trimmed { first_seq: tail.first_seq },
-            format!(
-                "the journal begins at record {}: the start of the state is gone",
-                tail.first_seq
-            ),
-        ));
+    if config.keeps_whole_journal() && tail.first_seq != 1 {
+        return Err(ledger_needs_all(tail));
     }
-    let mut recovered = Recovered {
-        state: State::new(),
-        tail,
-        #[cfg(feature = "ledger")]
-        ledger: config.ledger.then(|| Ledger::new(config.ledger_records)),
+    let mut report = Recovery::default();
+    let loaded = match &components.checkpoints {
+        Some(checkpoints) => load_newest(&**checkpoints, tail, config, &mut report).await?,
+        None => None,
     };
-    let mut next_seq = tail.first_seq;
-    while next_seq < tail.next_seq {
-        next_seq = replay_some(journal, &mut recovered, next_seq).await?;
-    }
-    recovered.state.sweep(usize::MAX);
-    Ok(recovered)
+    let state = match loaded {
+        Some(state) => state,
+        None if tail.first_seq == 1 => State::new(),
+        None => return Err(beginning_is_gone(tail, &report)),
+    };
+    finish(components, state, tail, config, report).await
 }
 
-/// Replays one read's worth of records and returns the number of the next one.
-async fn replay_some(journal: &dyn Journal, recovered: &mut Recovered, from: u64) -> Result<u64> {
-    let entries = journal.read(from, ReadLimits::default()).await?;
-    let mut next_seq = from;
-    for entry in entries {
-        if entry.seq != next_seq {
-            return Err(out_of_order(next_seq, entry.seq));
-        }
+/// Replays what comes after `state`.
+pub(super) async fn finish(
+    components: &Components,
+    state: State,
+    tail: Tail,
+    config: &Config,
+    mut report: Recovery,
+) -> Result<Recovered> {
+    let replayed = replay(&*components.journal, state, tail, config).await?;
+    report.replayed_records = replayed.records;
+    report.replayed_bytes = replayed.bytes;
+    Ok(Recovered {
+        state: replayed.state,
+        tail,
+        report,
         #[cfg(feature = "ledger")]
-        if let Some(ledger) = &mut recovered.ledger {
-            ledger.record(&entry.payload);
+        ledger: replayed.ledger,
+    })
+}
+
+/// The state of the newest checkpoint that can be loaded and from which the journal goes on.
+async fn load_newest(
+    checkpoints: &dyn CheckpointStore,
+    tail: Tail,
+    config: &Config,
+    report: &mut Recovery,
+) -> Result<Option<State>> {
+    for info in checkpoints.list().await? {
+        let id = info.id;
+        if id > tail.next_seq {
+            return Err(ahead_of_journal(id, tail));
         }
-        Record::decode(entry.payload)
-            .and_then(|record| recovered.state.apply(&record))
-            .map_err(|cause| cause.behind(ErrorKind::Corrupt, at_record(next_seq)))?;
-        recovered.state.sweep(SWEEP_PER_RECORD);
-        next_seq += 1;
+        if id < tail.first_seq {
+            break;
+        }
+        match load(checkpoints, id, config).await {
+            Ok(state) => {
+                report.checkpoint = Some(id);
+                return Ok(Some(state));
+            }
+            Err(error) => report.damaged.push(DamagedCheckpoint { id, error }),
+        }
     }
-    if next_seq == from { Err(out_of_order(from, from)) } else { Ok(next_seq) }
+    Ok(None)
 }
 
-/// More than a record usually adds, so that a replayed compaction is swept soon.
-const SWEEP_PER_RECORD: usize = 16;
-
-fn at_record(seq: u64) -> String {
-    format!("record {seq} of the journal cannot be replayed: restore a backup")
-}
-
-fn out_of_order(expected: u64, found: u64) -> Error {
+/// A store checkpoints only what is durable, so the journal has lost records or is another one.
+fn ahead_of_journal(id: u64, tail: Tail) -> Error {
+    let next_seq = tail.next_seq;
     Error::new(
         ErrorKind::Corrupt,
         format!(
-            "the journal was read at record {expected} and gave {found}: its adapter is broken"
+            "checkpoint {id} is ahead of the journal, whose next record is {next_seq}: open the \
+             journal that it belongs to"
         ),
     )
+}
+
+fn ledger_needs_all(tail: Tail) -> Error {
+    let first_seq = tail.first_seq;
+    Error::new(
+        ErrorKind::Trimmed { first_seq },
+        format!(
+            "the ledger is over all records and the journal begins at {first_seq}: open without"
+        ),
+    )
+}
+
+fn beginning_is_gone(tail: Tail, report: &Recovery) -> Error {
+    let first_seq = tail.first_seq;
+    match report.damaged.last() {
+        Some(damaged) => damaged.error.clone().behind(
+            damaged.error.kind(),
+            format!(
+                "the journal begins at record {first_seq} and no checkpoint can be loaded: \
+                 restore a backup"
+            ),
+        ),
+        None => Error::new(
+            ErrorKind::Trimmed { first_seq },
+            format!("the journal begins at record {first_seq}: open it with its checkpoints"),
+        ),
+    }
 }

@@ -6,7 +6,8 @@
 //! answered with the batch that it saw, since it may have seen what is not durable.
 
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
+use std::convert::Infallible;
+use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,6 +17,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::barrier::Barrier;
+use super::checkpointer::Checkpointer;
 use super::commit::{Commit, Committed};
 use super::expiry::{Expiry, LeaseChanges};
 use super::metrics::{self, BatchSize};
@@ -95,6 +97,13 @@ struct InFlight {
     state: Arc<State>,
 }
 
+/// What runs beside the sequencer, on the same driver.
+pub(super) struct Beside {
+    pub(super) barrier: Barrier,
+    pub(super) checkpointer: Option<Checkpointer>,
+    pub(super) expiry: Expiry,
+}
+
 pub(super) struct Sequencer {
     queue: mpsc::Receiver<Command>,
     queue_open: bool,
@@ -112,6 +121,8 @@ pub(super) struct Sequencer {
     applied: usize,
     /// Whether the published state still holds what a compaction has freed in `state`.
     sweep_unpublished: bool,
+    /// Makes checkpoints meanwhile.
+    checkpointer: Option<Pin<Box<dyn Future<Output = Infallible> + Send>>>,
     /// Dropped last: whoever finds the store closed finds the journal let go of.
     publisher: Publisher,
 }
@@ -119,8 +130,7 @@ pub(super) struct Sequencer {
 impl Sequencer {
     pub(super) fn new(
         queue: mpsc::Receiver<Command>,
-        barrier: Barrier,
-        expiry: Expiry,
+        beside: Beside,
         publisher: Publisher,
         journal: Arc<dyn Journal>,
         config: Config,
@@ -130,8 +140,9 @@ impl Sequencer {
             queue,
             queue_open: true,
             taken: VecDeque::new(),
-            barrier,
-            expiry,
+            barrier: beside.barrier,
+            expiry: beside.expiry,
+            checkpointer: beside.checkpointer.map(|it| Box::pin(it.run()) as Pin<Box<_>>),
             publisher,
             journal,
             config,
@@ -179,6 +190,7 @@ impl Sequencer {
             tokio::select! {
                 biased;
                 never = poll_fn(|cx| self.barrier.poll(cx)) => match never {},
+                never = poll_checkpointer(&mut self.checkpointer) => match never {},
                 committed = poll_commit(&mut in_flight), if in_flight.is_some() => {
                     if let Some(batch) = in_flight.take() {
                         self.finish(batch, committed)?;
@@ -377,6 +389,7 @@ impl Sequencer {
     fn publish(&mut self, batch: InFlight) {
         self.next_seq += batch.size.records as u64;
         metrics::batch_durable(batch.size, batch.started);
+        debug_assert_eq!(batch.state.next_seq(), self.next_seq);
         let counters = &self.publisher.shared.counters;
         counters.batches.fetch_add(1, Ordering::Relaxed);
         counters.records.fetch_add(batch.size.records as u64, Ordering::Relaxed);
@@ -435,6 +448,15 @@ impl Waiting {
 /// Whether an append that failed so has surely stored nothing and may be tried again later.
 fn leaves_nothing(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Exhausted | ErrorKind::Unavailable | ErrorKind::Invalid)
+}
+
+async fn poll_checkpointer(
+    checkpointer: &mut Option<Pin<Box<dyn Future<Output = Infallible> + Send>>>,
+) -> Infallible {
+    match checkpointer {
+        Some(checkpointer) => checkpointer.await,
+        None => pending().await,
+    }
 }
 
 async fn poll_commit(in_flight: &mut Option<InFlight>) -> Committed {

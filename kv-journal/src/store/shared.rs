@@ -31,6 +31,8 @@ pub(super) struct Shared {
     failure: Mutex<Option<Error>>,
     /// The highest epoch that this store has tried to make current.
     epoch: AtomicU64,
+    /// Why the last checkpoint failed, if it did.
+    pub(super) checkpoint_failure: Mutex<Option<Error>>,
     pub(super) counters: Counters,
     #[cfg(feature = "ledger")]
     pub(super) ledger: Option<PublishedLedger>,
@@ -49,6 +51,8 @@ pub(super) struct Counters {
     pub(super) failed_batches: AtomicU64,
     pub(super) relaxed_accepted: AtomicU64,
     pub(super) relaxed_lost: AtomicU64,
+    pub(super) checkpoints: AtomicU64,
+    pub(super) failed_checkpoints: AtomicU64,
 }
 
 impl Shared {
@@ -61,6 +65,7 @@ impl Shared {
             closed: AtomicBool::new(false),
             failure: Mutex::new(None),
             epoch: AtomicU64::new(epoch),
+            checkpoint_failure: Mutex::new(None),
             counters: Counters::default(),
             #[cfg(feature = "ledger")]
             ledger: None,

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::export::Export;
+use super::fork::Fork;
 use super::range_stream::RangeStream;
 use crate::config::ChunkLimits;
 use crate::core::{KeyRange, KeyValue, RangeRequest, RangeResponse, State, check_range};
@@ -15,6 +17,8 @@ use crate::error::Result;
 #[derive(Clone)]
 pub struct Snapshot {
     pub(super) state: Arc<State>,
+    /// The size of an export's frames.
+    pub(super) frame_bytes: usize,
 }
 
 impl Snapshot {
@@ -63,6 +67,19 @@ impl Snapshot {
     /// The keys of `range` at the newest revision, in key order. Nothing is cloned.
     pub fn iter(&self, range: &KeyRange) -> impl DoubleEndedIterator<Item = &Arc<KeyValue>> {
         self.state.iter(range)
+    }
+
+    /// The view at `revision`.
+    ///
+    /// # Errors
+    /// `FutureRevision` or `Compacted` if this snapshot does not hold it; `Invalid` for 0.
+    pub fn at(&self, revision: u64) -> Result<Fork> {
+        Fork::new(Arc::clone(&self.state), revision)
+    }
+
+    /// Everything in it as a stream of bytes, for [`Store::import`](super::Store::import).
+    pub fn export(&self) -> Export {
+        Export::new(Arc::clone(&self.state), self.frame_bytes)
     }
 
     /// How many keys `range` holds at the newest revision, in `O(log n)`.

@@ -44,6 +44,11 @@ pub struct Stats {
     pub relaxed_accepted: u64,
     /// Those of them that were lost after all, or of which it is not known.
     pub relaxed_lost: u64,
+    /// Checkpoints made, asked for or not.
+    pub checkpoints: u64,
+    /// Checkpoints that failed; [`Store::checkpoint_failure`](super::Store::checkpoint_failure)
+    /// says why.
+    pub failed_checkpoints: u64,
     /// The epoch under which the store writes.
     pub epoch: u64,
 }
@@ -71,6 +76,8 @@ impl Stats {
             failed_batches: counters.failed_batches.load(Ordering::Relaxed),
             relaxed_accepted: counters.relaxed_accepted.load(Ordering::Relaxed),
             relaxed_lost: counters.relaxed_lost.load(Ordering::Relaxed),
+            checkpoints: counters.checkpoints.load(Ordering::Relaxed),
+            failed_checkpoints: counters.failed_checkpoints.load(Ordering::Relaxed),
             epoch: inner.shared.epoch(),
         })
     }

@@ -7,6 +7,7 @@
     reason = "tests spawn and unwrap"
 )]
 
+mod checkpoints;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod proofs;

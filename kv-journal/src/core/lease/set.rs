@@ -18,6 +18,20 @@ pub(crate) struct LeaseSet {
 }
 
 impl LeaseSet {
+    /// Leases in the order of their ids, and the keys attached to them in any order; `None` if one
+    /// is attached to a lease that is not there.
+    pub(in crate::core) fn from_parts(
+        leases: Vec<(i64, u64)>,
+        mut attached: Vec<(i64, Bytes)>,
+    ) -> Option<Self> {
+        attached.sort_unstable();
+        let ttls = Tree::from_sorted(leases);
+        let found = attached.chunk_by(|(a, _), (b, _)| a == b).filter_map(|keys| keys.first());
+        let complete = found.map(|(id, _)| id).all(|id| ttls.contains_key(id));
+        let attached = Tree::from_sorted(attached.into_iter().map(|key| (key, ())));
+        complete.then_some(Self { ttls, attached })
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.ttls.len()
     }
@@ -33,7 +47,13 @@ impl LeaseSet {
 
     /// Every lease and its granted time in seconds, in the order of their ids.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (i64, u64)> {
-        self.ttls.iter().map(|(id, ttl_secs)| (*id, *ttl_secs))
+        self.after(None)
+    }
+
+    /// The leases after `id`, or all, in the order of their ids.
+    pub(crate) fn after(&self, id: Option<i64>) -> impl Iterator<Item = (i64, u64)> {
+        let from = id.map_or(Bound::Unbounded, Bound::Excluded);
+        self.ttls.range((from, Bound::Unbounded)).map(|(id, ttl_secs)| (*id, *ttl_secs))
     }
 
     /// The keys attached to a lease, in their order.
@@ -65,7 +85,8 @@ impl LeaseSet {
             self.attached.remove(&(from, key.clone()));
         }
         if to != 0 {
-            self.attached.insert((to, key.clone()), ());
+            // With memory of its own: the version that attached it may go before it does.
+            self.attached.insert((to, Bytes::copy_from_slice(key)), ());
         }
     }
 }

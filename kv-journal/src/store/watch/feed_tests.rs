@@ -104,7 +104,7 @@ fn a_member_that_reads_before_it_is_told_misses_nothing() {
     assert_eq!(feed.kept(), 1); // the second has not read it
     announce(&feed, 2, 1, 9, None);
     assert_eq!(drain(&feed, seats[1]), [2]);
-    assert_eq!(drain(&feed, seats[2]), []);
+    assert!(drain(&feed, seats[2]).is_empty());
     assert_eq!(feed.kept(), 0);
 }
 

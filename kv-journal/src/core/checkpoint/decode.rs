@@ -1,0 +1,164 @@
+//! Frames become a state.
+#![deny(clippy::indexing_slicing)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread;
+
+use super::frame::Checked;
+use super::header::{Footer, Header};
+use super::leases::{self, Granted};
+use super::order::{self, Listed};
+use super::versions::{self, Edge, Versions};
+use super::{FOOTER, HEADER, LEASES, ORDER, VERSIONS, damaged, log};
+use crate::core::mvcc::State;
+use crate::core::retained::{Parts, Replaced, history_of, live_of};
+use crate::core::value::{Event, KeyValue};
+use crate::error::{Error, ErrorKind, Result};
+
+/// What one frame holds.
+#[derive(Debug)]
+pub(crate) enum Part {
+    Header,
+    Versions(Versions),
+    Order(Vec<Listed>),
+    Leases(Vec<Granted>),
+    Footer(Footer),
+}
+
+/// Verifies and decodes a frame. Frames may be decoded in any order, on any thread.
+///
+/// # Errors
+/// `Corrupt` if it is damaged or of an unknown kind.
+pub(crate) fn decode(frame: &Checked) -> Result<Part> {
+    let payload = frame.payload()?;
+    match frame.kind() {
+        HEADER => Ok(Part::Header),
+        VERSIONS => versions::decode(payload, &frame.header()).map(Part::Versions),
+        ORDER => order::decode(payload).map(Part::Order),
+        LEASES => leases::decode(payload).map(Part::Leases),
+        FOOTER => Footer::decode(payload).map(Part::Footer),
+        kind => Err(Error::new(
+            ErrorKind::Corrupt,
+            format!("the checkpoint has a frame of kind {kind}: read it with a newer version"),
+        )),
+    }
+}
+
+/// The parts of one checkpoint, in any order, until all are there.
+#[derive(Debug)]
+pub(crate) struct Assembly {
+    header: Header,
+    parts: BTreeMap<u32, Part>,
+}
+
+impl Assembly {
+    pub(crate) fn new(header: Header) -> Self {
+        Self { header, parts: BTreeMap::new() }
+    }
+
+    /// Takes the part of the frame with this index.
+    pub(crate) fn add(&mut self, index: u32, part: Part) {
+        self.parts.insert(index, part);
+    }
+
+    /// The state, once every part is there. The trees are built side by side if `threads` is
+    /// more than one.
+    ///
+    /// # Errors
+    /// `Corrupt` if parts are missing or do not fit each other.
+    pub(crate) fn finish(self, threads: usize) -> Result<State> {
+        let Self { header, parts } = self;
+        let Pieces { live, history, events, listed, leases, .. } = Pieces::collect(parts, &header)?;
+        let keys = || {
+            let live = live_of(live.into_iter().flatten());
+            (live, history_of(history.into_iter().flatten()))
+        };
+        let log = || log::build(&header, events, &listed);
+        let (log, (live, history)) = if threads > 1 {
+            thread::scope(|scope| {
+                let log = scope.spawn(log);
+                let keys = keys();
+                (log.join().unwrap_or_else(|_| Err(damaged("events that broke the decoder"))), keys)
+            })
+        } else {
+            (log(), keys())
+        };
+        let Header { revision, compact_revision, next_seq } = header;
+        let (log, leases) = (log?, leases::build(leases, &live)?);
+        Ok(State::from_parts(Parts {
+            revision,
+            compact_revision,
+            next_seq,
+            live,
+            history,
+            log,
+            leases,
+        }))
+    }
+}
+
+/// All frames' content, by kind.
+#[derive(Default)]
+struct Pieces {
+    live: Vec<Vec<Arc<KeyValue>>>,
+    history: Vec<Vec<Replaced>>,
+    events: Vec<Vec<(u64, Event)>>,
+    listed: Vec<Listed>,
+    leases: Vec<Granted>,
+    last: Option<Edge>,
+    totals: Footer,
+    ended: bool,
+}
+
+impl Pieces {
+    fn collect(parts: BTreeMap<u32, Part>, header: &Header) -> Result<Self> {
+        let mut pieces = Self::default();
+        for part in parts.into_values() {
+            pieces.take(part, header)?;
+        }
+        // The last key of all is live or deleted.
+        let complete = pieces.last.as_ref().is_none_or(|last| last.live || last.kv.is_none());
+        if pieces.ended && complete { Ok(pieces) } else { Err(damaged("no end")) }
+    }
+
+    fn take(&mut self, part: Part, header: &Header) -> Result<()> {
+        match part {
+            Part::Header => {}
+            Part::Versions(versions) => self.take_versions(versions, header)?,
+            Part::Order(listed) => {
+                self.totals.listed += listed.len() as u64;
+                self.listed.extend(listed);
+            }
+            Part::Leases(granted) => self.leases.extend(granted),
+            Part::Footer(footer) if footer == self.totals => self.ended = true,
+            Part::Footer(_) => return Err(damaged("parts missing")),
+        }
+        self.totals.frames += 1;
+        Ok(())
+    }
+
+    /// A key's versions may be cut between two frames: its events are joined here.
+    fn take_versions(&mut self, mut versions: Versions, header: &Header) -> Result<()> {
+        let prev = match (&self.last, &versions.first) {
+            (Some(last), Some(first)) => last.check_next(first)?,
+            (None, Some(first)) if first.kv.is_none() => {
+                return Err(damaged("a delete of nothing"));
+            }
+            _ => None,
+        };
+        if let Some(first) = &versions.first
+            && first.revision > header.compact_revision
+            && let Some((_, event)) = versions.events.first_mut()
+        {
+            event.prev_kv = prev.cloned();
+        }
+        self.totals.versions += versions.count;
+        self.totals.bytes += versions.bytes;
+        self.live.push(versions.live);
+        self.history.push(versions.history);
+        self.events.push(versions.events);
+        self.last = versions.last;
+        Ok(())
+    }
+}

@@ -1,0 +1,241 @@
+//! A state becomes frames, a small step at a time.
+
+use std::mem;
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes};
+
+use super::frame::{HEAD_LEN, Sealer};
+use super::header::{Footer, Header};
+use super::{FOOTER, HEADER, LEASES, ORDER, VERSIONS, leases, order, versions};
+use crate::core::mvcc::State;
+use crate::core::value::Event;
+
+/// Room in a frame beyond its configured size, for the last version in it: most are shorter.
+const SLACK: usize = 4 << 10;
+
+/// The length of the count at the start of a frame of versions.
+const COUNT_LEN: usize = 4;
+
+/// What one step came to.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// The next frame is complete.
+    Frame(Bytes),
+    /// Nothing yet: go on.
+    More,
+    /// The last frame was complete.
+    End,
+}
+
+/// The frames of one state, in order. It holds one frame and the state, which costs a pointer.
+pub(crate) struct Encoder {
+    state: Arc<State>,
+    frame_bytes: usize,
+    sealer: Sealer,
+    phase: Phase,
+    buffer: Vec<u8>,
+    totals: Footer,
+}
+
+enum Phase {
+    Header,
+    Versions(VersionCursor),
+    Order(OrderCursor),
+    /// After the lease with this id.
+    Leases(Option<i64>),
+    Footer,
+    End,
+}
+
+/// After a version.
+#[derive(Default)]
+struct VersionCursor {
+    after: Option<(Bytes, u64)>,
+    /// The key that was written last in this frame, and how many versions are.
+    written: Option<Bytes>,
+    count: u32,
+}
+
+/// At an event of a revision, whose events are looked at or, once `listing`, written.
+#[derive(Clone, Copy)]
+struct OrderCursor {
+    revision: u64,
+    at: usize,
+    listing: bool,
+}
+
+impl Encoder {
+    /// Frames end once they reach `frame_bytes`.
+    pub(crate) fn new(state: Arc<State>, frame_bytes: usize) -> Self {
+        Self {
+            state,
+            frame_bytes,
+            sealer: Sealer::default(),
+            phase: Phase::Header,
+            buffer: Vec::new(),
+            totals: Footer::default(),
+        }
+    }
+
+    /// Looks at no more than `budget` versions, events or leases, and stops soon after `bytes`.
+    pub(crate) fn step(&mut self, budget: usize, bytes: usize) -> Step {
+        match mem::replace(&mut self.phase, Phase::End) {
+            Phase::Header => self.header(),
+            Phase::Versions(cursor) => self.versions(&cursor, budget, bytes),
+            Phase::Order(cursor) => self.order(cursor, budget),
+            Phase::Leases(after) => self.leases(after, budget),
+            Phase::Footer => self.footer(),
+            Phase::End => Step::End,
+        }
+    }
+
+    fn header(&mut self) -> Step {
+        let mut buffer = Sealer::buffer(SLACK);
+        let header = Header {
+            revision: self.state.revision(),
+            compact_revision: self.state.compact_revision(),
+            next_seq: self.state.next_seq(),
+        };
+        header.encode(&mut buffer);
+        self.phase = Phase::Versions(VersionCursor::default());
+        Step::Frame(self.sealer.seal(HEADER, buffer))
+    }
+
+    fn versions(&mut self, cursor: &VersionCursor, budget: usize, bytes: usize) -> Step {
+        self.begin_frame(COUNT_LEN);
+        let enough = self.frame_bytes.min(self.buffer.len().saturating_add(bytes));
+        let state = Arc::clone(&self.state);
+        let mut count = cursor.count;
+        // The first version of a frame writes its key, whatever came before the frame.
+        let mut written = cursor.written.as_ref();
+        let mut last = cursor.after.as_ref().map(|(key, revision)| (key, *revision));
+        for (version, seen) in state.versions_after(cursor.after.as_ref()).take(budget) {
+            last = Some((version.key(), version.revision()));
+            if seen {
+                self.totals.bytes += versions::encode(&mut self.buffer, &version, written);
+                self.totals.versions += 1;
+                count += 1;
+                written = Some(version.key());
+            }
+            if self.buffer.len() >= enough {
+                break;
+            }
+        }
+        let after = last.map(|(key, revision)| (key.clone(), revision));
+        let ended = state.versions_after(after.as_ref()).next().is_none();
+        self.end_versions_step(VersionCursor { after, written: written.cloned(), count }, ended)
+    }
+
+    fn end_versions_step(&mut self, cursor: VersionCursor, ended: bool) -> Step {
+        if !ended && self.buffer.len() < self.frame_bytes {
+            self.phase = Phase::Versions(cursor);
+            return Step::More;
+        }
+        let count = cursor.count;
+        self.phase = if ended {
+            let revision = self.state.compact_revision().max(1);
+            Phase::Order(OrderCursor { revision, at: 0, listing: false })
+        } else {
+            Phase::Versions(VersionCursor { after: cursor.after, ..VersionCursor::default() })
+        };
+        if count == 0 {
+            self.buffer.clear();
+            return Step::More;
+        }
+        if let Some(mut place) = self.buffer.get_mut(HEAD_LEN..HEAD_LEN + COUNT_LEN) {
+            place.put_u32_le(count);
+        }
+        self.end_frame(VERSIONS)
+    }
+
+    fn order(&mut self, mut cursor: OrderCursor, mut budget: usize) -> Step {
+        self.begin_frame(0);
+        let state = Arc::clone(&self.state);
+        let mut ended = true;
+        for (revision, events) in state.log(cursor.revision) {
+            if revision != cursor.revision {
+                cursor = OrderCursor { revision, at: 0, listing: false };
+            }
+            cursor.listing |= revision == state.compact_revision();
+            if !self.revision(&mut cursor, events, &mut budget) {
+                ended = false;
+                break;
+            }
+            cursor = OrderCursor { revision: revision + 1, at: 0, listing: false };
+        }
+        if !ended && self.buffer.len() < self.frame_bytes {
+            self.phase = Phase::Order(cursor);
+            return Step::More;
+        }
+        self.phase = if ended { Phase::Leases(None) } else { Phase::Order(cursor) };
+        if self.buffer.len() == HEAD_LEN {
+            return Step::More;
+        }
+        self.end_frame(ORDER)
+    }
+
+    /// Goes through the events of one revision, and says whether it came to their end.
+    fn revision(&mut self, cursor: &mut OrderCursor, events: &[Event], budget: &mut usize) -> bool {
+        while *budget > 0 && self.buffer.len() < self.frame_bytes {
+            *budget -= 1;
+            let Some(event) = events.get(cursor.at) else {
+                return true;
+            };
+            if cursor.listing {
+                order::encode(&mut self.buffer, cursor.revision, event);
+                self.totals.listed += 1;
+                cursor.at += 1;
+                continue;
+            }
+            let sorted = events.get(cursor.at + 1).is_none_or(|next| event.kv.key < next.kv.key);
+            cursor.at += 1;
+            if !sorted {
+                *cursor = OrderCursor { at: 0, listing: true, ..*cursor };
+            }
+        }
+        false
+    }
+
+    fn leases(&mut self, mut after: Option<i64>, budget: usize) -> Step {
+        self.begin_frame(0);
+        let state = Arc::clone(&self.state);
+        let mut ended = true;
+        for (count, lease) in state.leases().after(after).enumerate() {
+            if count >= budget || self.buffer.len() >= self.frame_bytes {
+                ended = false;
+                break;
+            }
+            leases::encode(&mut self.buffer, lease);
+            after = Some(lease.0);
+        }
+        if !ended && self.buffer.len() < self.frame_bytes {
+            self.phase = Phase::Leases(after);
+            return Step::More;
+        }
+        self.phase = if ended { Phase::Footer } else { Phase::Leases(after) };
+        if self.buffer.len() == HEAD_LEN {
+            return Step::More;
+        }
+        self.end_frame(LEASES)
+    }
+
+    fn footer(&mut self) -> Step {
+        self.totals.frames = self.sealer.sealed();
+        let mut buffer = Sealer::buffer(SLACK);
+        self.totals.encode(&mut buffer);
+        Step::Frame(self.sealer.seal(FOOTER, buffer))
+    }
+
+    fn begin_frame(&mut self, room: usize) {
+        if self.buffer.is_empty() {
+            self.buffer = Sealer::buffer(self.frame_bytes + SLACK);
+            self.buffer.resize(HEAD_LEN + room, 0);
+        }
+    }
+
+    fn end_frame(&mut self, kind: u8) -> Step {
+        let buffer = mem::take(&mut self.buffer);
+        Step::Frame(self.sealer.seal(kind, buffer))
+    }
+}
