@@ -1,63 +1,18 @@
 //! Benches of `kv-journal`: values of 256 bytes, keys of some 40.
 
-use std::error::Error;
 use std::hint::black_box;
-use std::path::Path;
-use std::sync::Arc;
 
-use benches::kv_journal::{keys, put_all, sample, values};
+use benches::kv_journal::{Outcome, Running, keys, put_all, runtime, sample, values};
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use kv_journal::{
-    Config, FileConfig, FileJournal, Journal, KeyRange, MemoryJournal, RangeRequest, Store,
-};
+use kv_journal::{FileConfig, FileJournal, KeyRange, MemoryJournal, RangeRequest, Store};
 use tokio::runtime::Runtime;
-use tokio::task::JoinHandle;
-
-type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// Puts per iteration.
 const PUTS: usize = 4096;
 const KEYS: usize = 100_000;
 const HOT: usize = 10_000;
 const VALUE_LEN: usize = 256;
-
-fn runtime() -> Outcome<Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
-}
-
-/// A store whose driver runs.
-struct Running {
-    store: Store,
-    driver: JoinHandle<kv_journal::Result<()>>,
-}
-
-impl Running {
-    /// Ends the driver, which frees the directory.
-    fn close(self, runtime: &Runtime) -> Outcome<()> {
-        drop(self.store);
-        Ok(runtime.block_on(self.driver)??)
-    }
-}
-
-fn open(runtime: &Runtime, journal: impl Journal) -> Outcome<Running> {
-    runtime.block_on(async {
-        let (store, driver) = Store::open(Arc::new(journal), Config::default()).await?;
-        Ok(Running { store, driver: tokio::spawn(driver) })
-    })
-}
-
-fn open_file(runtime: &Runtime, directory: &Path) -> Outcome<Running> {
-    let journal = runtime.block_on(FileJournal::open(directory, FileConfig::default()))?;
-    open(runtime, journal)
-}
-
-fn filled(runtime: &Runtime, journal: impl Journal) -> Outcome<Running> {
-    let running = open(runtime, journal)?;
-    let values = values(1000, VALUE_LEN);
-    runtime.block_on(put_all(&running.store, &keys(KEYS), &values, 1024))?;
-    Ok(running)
-}
 
 /// Overwrites a fixed set of keys, and compacts after each round as a control plane would.
 fn put(c: &mut Criterion, name: &str, runtime: &Runtime, store: &Store, in_flight: &[usize]) {
@@ -81,10 +36,10 @@ fn put(c: &mut Criterion, name: &str, runtime: &Runtime, store: &Store, in_fligh
 
 fn puts(c: &mut Criterion) -> Outcome<()> {
     let runtime = runtime()?;
-    let memory = open(&runtime, MemoryJournal::new())?;
+    let memory = runtime.block_on(Running::open(MemoryJournal::new()))?;
     put(c, "put-memory", &runtime, &memory.store, &[1, 1024]);
     let directory = tempfile::tempdir()?;
-    let file = open_file(&runtime, directory.path())?;
+    let file = runtime.block_on(Running::open_file(directory.path()))?;
     put(c, "put-durable", &runtime, &file.store, &[1, 128, 1024, 4096]);
     Ok(())
 }
@@ -95,8 +50,9 @@ fn turn(keys: &[Bytes]) -> impl Iterator<Item = &Bytes> {
 
 fn reads(c: &mut Criterion) -> Outcome<()> {
     let runtime = runtime()?;
-    let store = filled(&runtime, MemoryJournal::new())?.store;
-    let all = keys(KEYS);
+    let (all, values) = (keys(KEYS), values(1000, VALUE_LEN));
+    let filled = Running::filled(MemoryJournal::new(), &all, &values);
+    let store = runtime.block_on(filled)?.store;
     let mut group = c.benchmark_group("read");
     for (name, from) in [("get-hot-10k", &all[..HOT]), ("get-100k", &all[..])] {
         let keys = sample(from, 1 << 16);
@@ -129,13 +85,17 @@ fn reads(c: &mut Criterion) -> Outcome<()> {
 fn recovery(c: &mut Criterion) -> Outcome<()> {
     let runtime = runtime()?;
     let directory = tempfile::tempdir()?;
-    let journal = FileJournal::open(directory.path(), FileConfig::default());
-    filled(&runtime, runtime.block_on(journal)?)?.close(&runtime)?;
+    runtime.block_on(async {
+        let journal = FileJournal::open(directory.path(), FileConfig::default()).await?;
+        Running::filled(journal, &keys(KEYS), &values(1000, VALUE_LEN)).await?.close().await
+    })?;
     let mut group = c.benchmark_group("recovery");
     group.sample_size(10);
     group.throughput(Throughput::Elements(KEYS as u64));
     group.bench_function("100k-keys-256B", |b| {
-        b.iter(|| open_file(&runtime, directory.path()).and_then(|open| open.close(&runtime)));
+        b.iter(|| {
+            runtime.block_on(async { Running::open_file(directory.path()).await?.close().await })
+        });
     });
     group.finish();
     Ok(())

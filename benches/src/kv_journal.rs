@@ -1,18 +1,37 @@
-//! Seeded workloads for `kv-journal`.
+//! Seeded workloads for `kv-journal`, and the stores that they run on.
+
+use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use kv_journal::{PutRequest, Result, Store};
+use kv_journal::{Config, FileConfig, FileJournal, Journal, PutRequest, Result, Store};
 use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
 use rand::{Rng, RngExt, SeedableRng};
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 
 use crate::SEED;
+
+/// What a bench fails with.
+pub type Outcome<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Puts that are under way at a time when a store is filled.
+const FILL: usize = 4096;
 
 /// Keys as an API server has them, in ascending order.
 #[must_use]
 pub fn keys(count: usize) -> Vec<Bytes> {
     let key = |i| Bytes::from(format!("/registry/pods/team-{:04}/worker-{i:07}", i / 2500));
     (0..count).map(key).collect()
+}
+
+/// The same keys in the order in which they came to be: none.
+#[must_use]
+pub fn shuffled(mut keys: Vec<Bytes>) -> Vec<Bytes> {
+    keys.shuffle(&mut StdRng::seed_from_u64(SEED));
+    keys
 }
 
 /// Random values of `len` bytes.
@@ -50,4 +69,57 @@ pub async fn put_all(
         .buffer_unordered(in_flight)
         .try_for_each(|_| std::future::ready(Ok(())))
         .await
+}
+
+/// The runtime of every bench: a worker for each of two cores.
+///
+/// # Errors
+/// If the system has no threads left.
+pub fn runtime() -> Outcome<Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
+}
+
+/// A store whose driver runs.
+pub struct Running {
+    /// The handle.
+    pub store: Store,
+    driver: JoinHandle<Result<()>>,
+}
+
+impl Running {
+    /// Opens a store on `journal` and spawns its driver.
+    ///
+    /// # Errors
+    /// If the store does not open.
+    pub async fn open(journal: impl Journal) -> Outcome<Self> {
+        let (store, driver) = Store::open(Arc::new(journal), Config::default()).await?;
+        Ok(Self { store, driver: tokio::spawn(driver) })
+    }
+
+    /// The same, on the journal in `directory`.
+    ///
+    /// # Errors
+    /// If the journal or the store does not open.
+    pub async fn open_file(directory: &Path) -> Outcome<Self> {
+        Self::open(FileJournal::open(directory, FileConfig::default()).await?).await
+    }
+
+    /// The same with every one of `keys` put once, with the values in turn.
+    ///
+    /// # Errors
+    /// If the store does not open or a put fails.
+    pub async fn filled(journal: impl Journal, keys: &[Bytes], values: &[Bytes]) -> Outcome<Self> {
+        let running = Self::open(journal).await?;
+        put_all(&running.store, keys, values, FILL).await?;
+        Ok(running)
+    }
+
+    /// Ends the driver, which frees the directory.
+    ///
+    /// # Errors
+    /// If the driver has failed.
+    pub async fn close(self) -> Outcome<()> {
+        drop(self.store);
+        Ok(self.driver.await??)
+    }
 }

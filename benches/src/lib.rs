@@ -4,6 +4,7 @@
 pub mod binpack;
 pub mod cow_tree;
 pub mod dns_cache;
+pub mod etcd;
 pub mod kv_journal;
 pub mod lazy_blob;
 pub mod watch_cache;

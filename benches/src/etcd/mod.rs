@@ -1,0 +1,12 @@
+//! The rival: an etcd of this machine, started by the bench on free loopback ports and stopped by
+//! its process, and a client that costs the load generator as little as gRPC can.
+
+mod client;
+mod message;
+mod server;
+
+pub use client::Client;
+pub use server::Etcd;
+
+/// What starting or asking an etcd ends with.
+pub type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
