@@ -1,7 +1,8 @@
-//! Benches of `cow-tree` against `BTreeMap`, at a million keys of 39 bytes with shared values.
+//! Benches of `cow-tree` against `BTreeMap` and crossbeam's skip list, at a million keys of 39
+//! bytes with shared values.
 //!
-//! `BTreeMap` has no snapshot, count or diff: there its rival is what a program without them does
-//! (copy the map, walk the range, compare both maps).
+//! The rivals have no snapshot, count or diff: there it is what a program without them does (copy
+//! the map, walk the range, compare both maps).
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -12,6 +13,7 @@ use benches::cow_tree::{sample, shuffled_keys, sorted_keys};
 use bytes::Bytes;
 use cow_tree::Tree;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use crossbeam_skiplist::SkipMap;
 
 const KEYS: u32 = 1_000_000;
 /// Few enough keys to stay in the processor's caches.
@@ -20,14 +22,15 @@ const SAMPLES: usize = 1 << 16;
 
 type Value = Arc<u64>;
 type Map = BTreeMap<Bytes, Value>;
+type SkipList = SkipMap<Bytes, Value>;
 
-fn filled() -> (Tree<Bytes, Value>, Map) {
+fn filled() -> (Tree<Bytes, Value>, Map, SkipList) {
     let value = Arc::new(1);
     let entries = || shuffled_keys(KEYS).into_iter().map(|key| (key, Arc::clone(&value)));
     let (mut tree, mut map) = (Tree::new(), Map::new());
     tree.extend(entries());
     map.extend(entries());
-    (tree, map)
+    (tree, map, entries().collect())
 }
 
 /// Gives one key after the other, round and round.
@@ -36,7 +39,7 @@ fn turn(keys: &[Bytes]) -> impl FnMut() -> Bytes + '_ {
     move || keys.next().cloned().unwrap_or_default()
 }
 
-fn get(c: &mut Criterion, tree: &Tree<Bytes, Value>, map: &Map) {
+fn get(c: &mut Criterion, tree: &Tree<Bytes, Value>, map: &Map, list: &SkipList) {
     let all = sorted_keys(KEYS);
     for (name, keys) in
         [("get-1M", sample(&all, SAMPLES)), ("get-hot-10k", sample(&all[..HOT], SAMPLES))]
@@ -49,6 +52,12 @@ fn get(c: &mut Criterion, tree: &Tree<Bytes, Value>, map: &Map) {
         let mut keys_map = keys.iter().cycle();
         group.bench_function("BTreeMap", |b| {
             b.iter(|| keys_map.next().and_then(|key| map.get(key)));
+        });
+        let mut keys_list = keys.iter().cycle();
+        group.bench_function("skip list", |b| {
+            b.iter(|| {
+                keys_list.next().and_then(|key| list.get(key)).map(|entry| *entry.value().as_ref())
+            });
         });
         group.finish();
     }
@@ -81,11 +90,15 @@ fn insert(c: &mut Criterion) {
             };
             b.iter_batched(entries, fill, BatchSize::LargeInput);
         });
+        group.bench_function("skip list", |b| {
+            let fill = |entries: Vec<_>| entries.into_iter().collect::<SkipList>();
+            b.iter_batched(entries, fill, BatchSize::LargeInput);
+        });
         group.finish();
     }
 }
 
-fn scan(c: &mut Criterion, tree: &Tree<Bytes, Value>, map: &Map) {
+fn scan(c: &mut Criterion, tree: &Tree<Bytes, Value>, map: &Map, list: &SkipList) {
     let keys = sample(&sorted_keys(KEYS - 100), SAMPLES);
     let mut group = c.benchmark_group("scan-100");
     let mut from = turn(&keys);
@@ -95,6 +108,10 @@ fn scan(c: &mut Criterion, tree: &Tree<Bytes, Value>, map: &Map) {
     let mut from = turn(&keys);
     group.bench_function("BTreeMap", |b| {
         b.iter(|| map.range(from()..).take(100).map(|(key, _)| key.len()).sum::<usize>());
+    });
+    let mut from = turn(&keys);
+    group.bench_function("skip list", |b| {
+        b.iter(|| list.range(from()..).take(100).map(|entry| entry.key().len()).sum::<usize>());
     });
     group.finish();
 
@@ -106,11 +123,14 @@ fn scan(c: &mut Criterion, tree: &Tree<Bytes, Value>, map: &Map) {
     group.bench_function("BTreeMap", |b| {
         b.iter(|| map.keys().map(Bytes::len).sum::<usize>());
     });
+    group.bench_function("skip list", |b| {
+        b.iter(|| list.iter().map(|entry| entry.key().len()).sum::<usize>());
+    });
     group.finish();
 }
 
 /// A write right after a snapshot copies its whole path; in place it copies nothing.
-fn write(c: &mut Criterion, tree: &Tree<Bytes, Value>, map: &Map) {
+fn write(c: &mut Criterion, tree: &Tree<Bytes, Value>, map: &Map, list: &SkipList) {
     let (keys, value) = (sample(&sorted_keys(KEYS), SAMPLES), Arc::new(2));
     let mut group = c.benchmark_group("overwrite-1M");
     let (mut own, mut next) = (tree.clone(), turn(&keys));
@@ -141,6 +161,10 @@ fn write(c: &mut Criterion, tree: &Tree<Bytes, Value>, map: &Map) {
     let (mut own, mut next) = (map.clone(), turn(&keys));
     group.bench_function("BTreeMap, in place", |b| {
         b.iter(|| own.insert(next(), Arc::clone(&value)));
+    });
+    let mut next = turn(&keys);
+    group.bench_function("skip list, in place", |b| {
+        b.iter(|| list.insert(next(), Arc::clone(&value)).is_removed());
     });
     group.sample_size(10);
     group.bench_function("BTreeMap, copy of the map", |b| b.iter(|| map.clone()));
@@ -205,13 +229,13 @@ fn load(c: &mut Criterion) {
 }
 
 fn all(c: &mut Criterion) {
-    let (tree, map) = filled();
-    get(c, &tree, &map);
-    scan(c, &tree, &map);
-    write(c, &tree, &map);
+    let (tree, map, list) = filled();
+    get(c, &tree, &map, &list);
+    scan(c, &tree, &map, &list);
+    write(c, &tree, &map, &list);
     count(c, &tree, &map);
     diff(c, &tree, &map);
-    drop((tree, map));
+    drop((tree, map, list));
     insert(c);
     load(c);
 }
