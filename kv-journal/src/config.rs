@@ -47,6 +47,14 @@ pub struct Config {
     /// At most so many expired leases are revoked in a second:
     /// [`Config::LEASE_REVOKES_PER_SEC`].
     pub lease_revokes_per_sec: u32,
+    /// The most watchers in one stream: [`Config::WATCH_STREAM_LEN`].
+    pub watch_stream_len: usize,
+    /// Revisions larger than this reach watchers that asked for fragments in parts:
+    /// [`Config::WATCH_FRAGMENT_BYTES`].
+    pub watch_fragment_bytes: usize,
+    /// How often watchers that asked for it are told how far they are, in milliseconds:
+    /// [`Config::WATCH_PROGRESS_MS`].
+    pub watch_progress_ms: u64,
 }
 
 impl Config {
@@ -79,6 +87,14 @@ impl Config {
     /// etcd's rate. Each revoke is a record and may delete many keys; a million leases that run out
     /// together should not hold writers up.
     pub const LEASE_REVOKES_PER_SEC: Limit<u32> = Limit { default: 1000, min: 10, max: 1_000_000 };
+    /// etcd bounds none; a watcher takes some 300 bytes, so the default is about as much as a
+    /// client may ask for by mistake.
+    pub const WATCH_STREAM_LEN: Limit<usize> = Limit { default: 1 << 20, min: 1, max: 1 << 26 };
+    /// etcd splits at `--max-request-bytes`.
+    pub const WATCH_FRAGMENT_BYTES: Limit<usize> =
+        Limit { default: 3 << 19, min: 1 << 10, max: 64 << 20 };
+    /// etcd's `--experimental-watch-progress-notify-interval`: 10 minutes, at least 100 ms.
+    pub const WATCH_PROGRESS_MS: Limit<u64> = Limit { default: 600_000, min: 100, max: 86_400_000 };
 
     /// Some 34 bytes each, so 140 MB by default. Keys whose last record is older cannot be proven,
     /// nor that a digest from before them is the beginning of a newer one.
@@ -99,7 +115,10 @@ impl Config {
         Self::BATCH_BYTES.check("batch_bytes", self.batch_bytes)?;
         Self::RESOLVE_ATTEMPTS.check("resolve_attempts", self.resolve_attempts)?;
         Self::LEASE_MIN_TTL_SECS.check("lease_min_ttl_secs", self.lease_min_ttl_secs)?;
-        Self::LEASE_REVOKES_PER_SEC.check("lease_revokes_per_sec", self.lease_revokes_per_sec)
+        Self::LEASE_REVOKES_PER_SEC.check("lease_revokes_per_sec", self.lease_revokes_per_sec)?;
+        Self::WATCH_STREAM_LEN.check("watch_stream_len", self.watch_stream_len)?;
+        Self::WATCH_FRAGMENT_BYTES.check("watch_fragment_bytes", self.watch_fragment_bytes)?;
+        Self::WATCH_PROGRESS_MS.check("watch_progress_ms", self.watch_progress_ms)
     }
 }
 
@@ -122,6 +141,9 @@ impl Default for Config {
             ledger_records: Self::LEDGER_RECORDS.default,
             lease_min_ttl_secs: Self::LEASE_MIN_TTL_SECS.default,
             lease_revokes_per_sec: Self::LEASE_REVOKES_PER_SEC.default,
+            watch_stream_len: Self::WATCH_STREAM_LEN.default,
+            watch_fragment_bytes: Self::WATCH_FRAGMENT_BYTES.default,
+            watch_progress_ms: Self::WATCH_PROGRESS_MS.default,
         }
     }
 }

@@ -51,4 +51,7 @@ pub use journal::{
     Entry, Fault, FaultJournal, FileConfig, FileJournal, Journal, MemoryJournal, OpenReport,
     ReadLimits, Tail, TornTail,
 };
-pub use store::{Driver, RangeStream, Snapshot, Stats, Store, WatchBatch, WatchRequest, Watcher};
+pub use store::{
+    Driver, RangeStream, Snapshot, Stats, Store, WatchBatch, WatchDriver, WatchHandle,
+    WatchMessage, WatchRequest, WatchStream, Watcher,
+};

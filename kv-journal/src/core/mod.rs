@@ -2,6 +2,7 @@
 
 mod at_revision;
 mod chunks;
+mod interest;
 mod key_range;
 mod lease;
 #[cfg(feature = "ledger")]
@@ -32,6 +33,7 @@ pub use request::{
 pub use value::{Event, EventKind, KeyValue};
 
 pub(crate) use chunks::Chunks;
+pub(crate) use interest::{Interest, Ranged, Span};
 pub(crate) use lease::{Deadlines, Fired, Wheel, grant, lease_id, revoke};
 #[cfg(feature = "ledger")]
 pub(crate) use ledger::{Ledger, leaf_hash};

@@ -25,7 +25,9 @@ pub use driver::Driver;
 pub use range_stream::RangeStream;
 pub use snapshot::Snapshot;
 pub use stats::Stats;
-pub use watch::{WatchBatch, WatchRequest, Watcher};
+pub use watch::{
+    WatchBatch, WatchDriver, WatchHandle, WatchMessage, WatchRequest, WatchStream, Watcher,
+};
 
 use crate::config::{ChunkLimits, Config};
 use crate::core::{
@@ -75,6 +77,7 @@ struct Inner {
     leases: Arc<Leases>,
     limits: RequestLimits,
     quota_bytes: u64,
+    watch_limits: watch::Limits,
 }
 
 /// Opening.
@@ -119,10 +122,12 @@ impl Store {
             leases,
             limits: RequestLimits::from(&config),
             quota_bytes: config.quota_bytes,
+            watch_limits: watch::Limits::from(&config),
         };
+        let pump = watch::Pump::new(Arc::clone(&inner.shared));
         let sequencer =
             Sequencer::new(queue, barrier, expiry, publisher, journal, config, recovered);
-        Ok((Self { inner: Arc::new(inner) }, Driver::new(sequencer.run())))
+        Ok((Self { inner: Arc::new(inner) }, Driver::new(sequencer.run(), pump)))
     }
 }
 
@@ -311,10 +316,21 @@ impl Store {
     ///
     /// # Errors
     /// `Compacted` if the start is below the compact revision; `Invalid` if the range is empty or
-    /// the progress interval is zero; `Closed`.
+    /// the progress interval too short; `Closed`.
     pub fn watch(&self, request: impl Into<WatchRequest>) -> Result<Watcher> {
         self.inner.shared.check_open()?;
-        Watcher::new(&request.into(), Arc::clone(&self.inner.shared), self.inner.moved.clone())
+        let shared = Arc::clone(&self.inner.shared);
+        Watcher::new(&request.into(), shared, self.inner.watch_limits)
+    }
+
+    /// A stream of many watchers, which are created and canceled while it runs. A million in one
+    /// stream are fine.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn watch_stream(&self) -> Result<WatchStream> {
+        self.inner.shared.check_open()?;
+        WatchStream::new(Arc::clone(&self.inner.shared), self.inner.watch_limits)
     }
 
     /// Waits until the driver has ended.

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 #[cfg(feature = "ledger")]
 use super::ledger::PublishedLedger;
+use super::watch::Hub;
 use crate::core::State;
 use crate::error::{Error, Result};
 
@@ -31,6 +32,8 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
     #[cfg(feature = "ledger")]
     pub(super) ledger: Option<PublishedLedger>,
+    /// Who is told of what is published.
+    pub(super) hub: Hub,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +46,7 @@ pub(super) struct Counters {
 
 impl Shared {
     pub(super) fn new(state: Arc<State>, epoch: u64) -> Self {
+        let hub = Hub::new(state.revision());
         Self {
             published: ArcSwap::new(state),
             closed: AtomicBool::new(false),
@@ -51,6 +55,7 @@ impl Shared {
             counters: Counters::default(),
             #[cfg(feature = "ledger")]
             ledger: None,
+            hub,
         }
     }
 
@@ -87,6 +92,7 @@ impl Shared {
 
     fn close(&self) {
         self.closed.store(true, Ordering::Release);
+        self.hub.close();
     }
 }
 
@@ -108,6 +114,7 @@ impl Publisher {
         let revision = state.revision();
         self.shared.publish(state);
         self.watermark.send_replace(Watermark { revision, next_seq });
+        self.shared.hub.published(revision);
     }
 
     pub(super) fn fail(&self, error: &Error) {

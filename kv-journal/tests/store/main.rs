@@ -10,4 +10,5 @@ mod leases;
 mod lifecycle;
 mod ranges;
 mod txns;
+mod watch_streams;
 mod watches;
