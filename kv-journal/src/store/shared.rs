@@ -46,7 +46,7 @@ pub(super) struct Counters {
 
 impl Shared {
     pub(super) fn new(state: Arc<State>, epoch: u64) -> Self {
-        let hub = Hub::new(state.revision());
+        let hub = Hub::new(state.revision(), state.compact_revision());
         Self {
             published: ArcSwap::new(state),
             closed: AtomicBool::new(false),
@@ -111,10 +111,10 @@ impl Publisher {
     /// Makes `state` what readers see, then says so. In this order: whoever hears of a revision
     /// can read it.
     pub(super) fn publish(&self, state: Arc<State>, next_seq: u64) {
-        let revision = state.revision();
+        let (revision, compact_revision) = (state.revision(), state.compact_revision());
         self.shared.publish(state);
         self.watermark.send_replace(Watermark { revision, next_seq });
-        self.shared.hub.published(revision);
+        self.shared.hub.published(revision, compact_revision);
     }
 
     pub(super) fn fail(&self, error: &Error) {

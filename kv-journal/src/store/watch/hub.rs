@@ -24,6 +24,7 @@ pub(in crate::store) struct Hub {
     pub(super) mark: Mark,
     /// Everything up to here is in the inboxes of those whom it concerns.
     told: AtomicU64,
+    compacted: AtomicU64,
     pub(super) index: Mutex<Index>,
     chance: RandomState,
 }
@@ -52,7 +53,7 @@ pub(super) struct Joined {
 }
 
 impl Hub {
-    pub(in crate::store) fn new(revision: u64) -> Self {
+    pub(in crate::store) fn new(revision: u64, compact_revision: u64) -> Self {
         let index = Index {
             groups: Interest::new(RandomState::new()),
             posted: revision,
@@ -63,14 +64,21 @@ impl Hub {
         Self {
             mark: Mark::new(revision),
             told: AtomicU64::new(revision),
+            compacted: AtomicU64::new(compact_revision),
             index: Mutex::new(index),
             chance: RandomState::new(),
         }
     }
 
-    /// The state of `revision` can be read from now on.
-    pub(in crate::store) fn published(&self, revision: u64) {
+    /// This state can be read from now on.
+    pub(in crate::store) fn published(&self, revision: u64, compact_revision: u64) {
+        self.compacted.store(compact_revision, Ordering::Release);
         self.mark.raise(revision);
+    }
+
+    /// The compact revision of the newest state.
+    pub(super) fn compacted(&self) -> u64 {
+        self.compacted.load(Ordering::Acquire)
     }
 
     /// A number that nobody can foresee.

@@ -20,6 +20,10 @@ use crate::error::{Error, ErrorKind, Result};
 /// Revisions looked at before other tasks get their turn.
 const SCAN_STEP: usize = 1024;
 
+/// Messages between two looks at the inbox while there are watchers to look at: whoever comes new
+/// waits for a turn.
+const LOOK_EVERY: u32 = 64;
+
 pub(super) struct Roster {
     watches: Slab<Watch>,
     /// The place of each watcher; `None` once it is canceled and until that is told, so that a
@@ -34,6 +38,8 @@ pub(super) struct Roster {
     rest: Option<Fragments>,
     progress: Progress,
     phase: Phase,
+    /// Counts what was told.
+    turn: u32,
 }
 
 struct Watch {
@@ -78,6 +84,7 @@ impl Roster {
             rest: None,
             progress: Progress::default(),
             phase: Phase::Open,
+            turn: 0,
         }
     }
 
@@ -201,28 +208,38 @@ impl Roster {
         if self.phase == Phase::Ended {
             return Next::Ended;
         }
-        // Before the inbox: everything up to here that is not in it was told already.
-        let reached = desk.shared.hub.told();
-        if desk.inbox.take(waker, &mut self.ready) {
-            self.begin_closing();
+        self.turn = self.turn.wrapping_add(1);
+        if self.turn.is_multiple_of(LOOK_EVERY) {
+            self.look(desk, waker);
         }
-        if let Some(message) = self.next_waiting(desk, reached) {
+        if let Some(message) = self.next_waiting(desk, desk.shared.hub.told()) {
             return Next::Message(message);
         }
         let mut budget = SCAN_STEP;
-        while let Some(place) = self.ready.pop_front() {
-            if let Some(message) = self.serve(desk, place, reached, &mut budget) {
-                return Next::Message(message);
+        loop {
+            // Before the inbox: everything up to here that is not in it was told already.
+            let reached = desk.shared.hub.told();
+            let looked = self.ready.is_empty();
+            if looked {
+                self.look(desk, waker);
             }
-            if budget == 0 {
-                return Next::Later;
+            while let Some(place) = self.ready.pop_front() {
+                if let Some(message) = self.serve(desk, place, reached, &mut budget) {
+                    return Next::Message(message);
+                }
+                if budget == 0 {
+                    return Next::Later;
+                }
+            }
+            if looked {
+                return self.next_when_caught_up(desk, reached);
             }
         }
-        self.next_when_caught_up(desk, reached)
     }
 
-    fn begin_closing(&mut self) {
-        if self.phase == Phase::Open {
+    fn look(&mut self, desk: &Desk, waker: &Waker) {
+        let closed = desk.inbox.take(waker, &mut self.ready);
+        if closed && self.phase == Phase::Open {
             self.phase = Phase::Closing;
             let places = self.watches.iter().filter_map(|(place, _)| u32::try_from(place).ok());
             self.ready.extend(places);
@@ -272,8 +289,7 @@ impl Roster {
                 if !last {
                     self.ready.push_back(place);
                 }
-                let compact_revision = desk.shared.with_state(State::compact_revision);
-                self.deliver(desk, place, (revision, payload), compact_revision)
+                self.deliver(desk, place, (revision, payload), desk.shared.hub.compacted())
             }
             Take::Behind { from, to } => self.search(desk, place, (from, to), budget),
             Take::Parked { next } if self.phase == Phase::Closing => {
