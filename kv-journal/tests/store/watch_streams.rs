@@ -455,3 +455,83 @@ async fn the_part_for_watchers_ends_with_the_store() {
     assert_eq!(watcher.next().await.unwrap().unwrap().revision, 2);
     assert_eq!(watcher.next().await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
 }
+
+#[tokio::test]
+async fn revisions_compacted_before_they_were_told_cancel_those_who_may_miss_them() {
+    let (store, mut driver) =
+        Store::open(Arc::new(MemoryJournal::new()), Config::default()).await.unwrap();
+    let telling = driver.split().unwrap(); // nobody runs it yet
+    tokio::spawn(driver);
+    let mut stream = store.watch_stream().unwrap();
+    stream.create(KeyRange::key("a")).unwrap();
+    stream.create(WatchRequest::new(KeyRange::key("a")).from_revision(9)).unwrap();
+    for value in 2..=8 {
+        put(&store, "a", &value.to_string()).await;
+    }
+    assert_eq!(drain(&mut stream), ["created 0 at 1", "created 1 at 1"]);
+    store.compact(8).await.unwrap();
+    stream.create(KeyRange::key("a")).unwrap();
+    put(&store, "a", "9").await; // 9
+    tokio::spawn(telling);
+    while stream.next().now_or_never().is_none_or(|message| {
+        let canceled = text(&message.unwrap().unwrap());
+        canceled != "canceled 0 at 9: Some(Compacted { compact_revision: 8 })"
+    }) {
+        tokio::task::yield_now().await;
+    }
+    put(&store, "a", "10").await; // 10
+    let mut told = Vec::new();
+    while told.last().is_none_or(|last: &String| !last.ends_with("10 a")) {
+        told.push(text(&stream.next().await.unwrap().unwrap()));
+    }
+    assert!(told.iter().all(|text| !text.contains("canceled")), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn watchers_created_beside_writers_miss_and_repeat_nothing() {
+    const PUTS: u64 = 400;
+    const WATCHERS: usize = 200;
+    let (store, mut driver) =
+        Store::open(Arc::new(MemoryJournal::new()), Config::default()).await.unwrap();
+    tokio::spawn(driver.split().unwrap());
+    tokio::spawn(driver);
+    let mut stream = store.watch_stream().unwrap();
+    let handle = stream.handle();
+    let mut work = tokio::task::JoinSet::new();
+    for _ in 0..2 {
+        let store = store.clone();
+        work.spawn(async move {
+            for number in 0..PUTS {
+                put(&store, "a", &number.to_string()).await;
+            }
+        });
+    }
+    work.spawn(async move {
+        for number in 0..WATCHERS {
+            // Of a group that is there or of a new one.
+            handle.create(KeyRange::range("a", format!("b{}", number % 7))).unwrap();
+            tokio::task::yield_now().await;
+        }
+    });
+    tokio::spawn(async move {
+        work.join_all().await;
+        put(&store, "a", "last").await;
+        store.closed().await;
+    });
+    let last = 2 * PUTS + 2;
+    let mut next = std::collections::BTreeMap::new();
+    let mut done = 0;
+    while done < WATCHERS {
+        match stream.next().await.unwrap().unwrap() {
+            WatchMessage::Created { watch_id, revision } => {
+                assert_eq!(next.insert(watch_id, revision + 1), None);
+            }
+            WatchMessage::Events { watch_id, batch } => {
+                assert_eq!(next.insert(watch_id, batch.revision + 1), Some(batch.revision));
+                done += usize::from(batch.revision == last);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(next.len(), WATCHERS);
+}
