@@ -245,10 +245,11 @@ async fn the_quota_stops_grants_and_lets_revokes_pass() {
     let (store, _journal, _driver) = open(config).await;
     grant(&store, 7, 60).await;
     put_leased(&store, "a", 7).await;
-    put(&store, "large", &"v".repeat(1 << 20)).await;
+    let large = PutRequest::new("large", "v".repeat(1 << 20));
+    assert_eq!(store.put(large).await.unwrap_err().kind(), ErrorKind::Exhausted);
     let refused = store.lease_grant(LeaseGrantRequest::new(60)).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Exhausted);
-    assert_eq!(store.lease_revoke(7).await.unwrap(), 4);
+    assert_eq!(store.lease_revoke(7).await.unwrap(), 3);
 }
 
 #[tokio::test(start_paused = true)]
