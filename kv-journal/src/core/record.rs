@@ -14,9 +14,9 @@
 //! kind 16, an import:     nothing more; the revision is that of the imported state
 //! ```
 //!
-//! A delete, and likewise a revoke, is stored as its range and the number of keys that it hit, so that a record is never
-//! larger than the request behind it; replaying it on the same state deletes the same keys, and
-//! the number proves it. Checksums are the journal's business.
+//! A delete is stored as its range and the number of keys that it hit, a revoke as its lease and
+//! that number, so that a record is never larger than the request behind it; replaying it on the
+//! same state deletes the same keys, and the number proves it. Checksums are the journal's business.
 #![deny(clippy::indexing_slicing)]
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
