@@ -376,6 +376,24 @@ async fn leases_that_expire_together_are_revoked_at_the_configured_rate() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn more_leases_than_are_looked_at_in_one_go_expire_in_one_tick() {
+    let mut config = Config::default();
+    config.lease_revokes_per_sec = Config::LEASE_REVOKES_PER_SEC.max;
+    let (store, _journal, _driver) = open(config).await;
+    let granted = (1..=1500).map(|id| store.lease_grant(LeaseGrantRequest::new(10).id(id)));
+    futures_util::future::try_join_all(granted).await.unwrap();
+    // Every other one is renewed: it goes back into the wheel in the same look.
+    sleep(secs(5)).await;
+    for id in (1..=1500).step_by(2) {
+        assert_eq!(store.lease_keep_alive(id).unwrap().ttl_secs, 10);
+    }
+    sleep(secs(5) + TICK).await;
+    assert_eq!((store.stats().leases, store.stats().expired_leases), (750, 750));
+    sleep(secs(5)).await;
+    assert_eq!((store.stats().leases, store.stats().expired_leases), (0, 1500));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lease_granted_anew_is_not_revoked_for_the_one_before() {
     let mut config = Config::default();
     config.lease_revokes_per_sec = 10;
