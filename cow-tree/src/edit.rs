@@ -30,7 +30,7 @@ impl<K: Key + Clone, V: Clone, S: Summary<K, V>> Child<K, V, S> {
             Node::Leaf(_) => return Some(self.split_leaf(path, level, slot, entry)),
             Node::Inner(inner) => {
                 let inner = Arc::make_mut(inner);
-                inner.admit(&entry.0);
+                inner.admit(path.shared());
                 let child = path.slot(level);
                 let split = inner.child_mut(child).insert_at(path, level + 1, slot, entry);
                 if let Some((separator, right)) = split {

@@ -82,13 +82,12 @@ impl<const N: usize> Heads<N> {
         }
     }
 
-    /// Makes room for a key, which need not share what the others share.
+    /// Makes room for a key that shares so many leading symbols with one that is there.
     pub(crate) fn admit<'a, K: Key + 'a>(
         &mut self,
-        key: &K,
-        mut keys: impl Iterator<Item = &'a K> + Clone,
+        shared: usize,
+        mut keys: impl Iterator<Item = &'a K>,
     ) {
-        let shared = keys.clone().next().map_or(0, |first| first.shared(key));
         if shared < self.depth {
             self.depth = shared;
             self.heads.iter_mut().for_each(|head| {

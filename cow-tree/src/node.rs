@@ -78,11 +78,13 @@ type Children<K, V, S> = ArrayVec<Child<K, V, S>, INNER_ROOM>;
 pub(crate) struct Path {
     slots: [u8; MAX_HEIGHT],
     height: usize,
+    /// How many leading symbols the key that was looked for shares with those of the leaf.
+    shared: usize,
 }
 
 impl Path {
     fn new() -> Self {
-        Self { slots: [0; MAX_HEIGHT], height: 0 }
+        Self { slots: [0; MAX_HEIGHT], height: 0, shared: 0 }
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "a slot is less than INNER_MAX")]
@@ -93,6 +95,10 @@ impl Path {
 
     pub(crate) fn slot(&self, level: usize) -> usize {
         usize::from(self.slots[level])
+    }
+
+    pub(crate) fn shared(&self) -> usize {
+        self.shared
     }
 }
 
@@ -215,6 +221,14 @@ impl<K, V> Leaf<K, V> {
         self.entries.is_full()
     }
 
+    /// How many leading symbols `key` shares with a key that is here.
+    fn shared<Q: Key + ?Sized>(&self, key: &Q) -> usize
+    where
+        K: Borrow<Q>,
+    {
+        self.entries.first().map_or(0, |(first, _)| first.borrow().shared(key))
+    }
+
     /// Where `key` is, if it is here.
     fn find<Q: Key + ?Sized>(&self, key: &Q) -> Option<&(K, V)>
     where
@@ -241,7 +255,8 @@ impl<K: Key, V> Leaf<K, V> {
     }
 
     pub(crate) fn insert(&mut self, slot: usize, entry: (K, V)) {
-        self.heads.admit(&entry.0, self.entries.iter().map(|(key, _)| key));
+        let shared = self.shared(&entry.0);
+        self.heads.admit(shared, self.entries.iter().map(|(key, _)| key));
         self.heads.insert(slot, &entry.0);
         self.entries.insert(slot, entry);
     }
@@ -336,9 +351,9 @@ impl<K: Key, V, S> Inner<K, V, S> {
         Self { heads: Heads::new(depth, keys.iter()), keys, children }
     }
 
-    /// Makes room below for a key, which need not share what the others share.
-    pub(crate) fn admit(&mut self, key: &K) {
-        self.heads.admit(key, self.keys.iter());
+    /// Makes room below for a key that shares so many leading symbols with one that is there.
+    pub(crate) fn admit(&mut self, shared: usize) {
+        self.heads.admit(shared, self.keys.iter());
     }
 
     /// Takes a child out, to be put back by [`put`](Self::put).
@@ -394,19 +409,35 @@ impl<K, V, S> Child<K, V, S> {
     }
 
     /// The way to the leaf of `key`, and its place there: `Err` is where it would be inserted.
+    ///
+    /// The way is looked for as if the key were there. It is the right one if the key shares with
+    /// the leaf's keys what those below the node above the leaf share, and thus what those below
+    /// each node on the way do. Otherwise, which is rare, each node is asked for any key.
     pub(crate) fn locate<Q: Key + ?Sized>(&self, key: &Q) -> (Path, Result<usize, usize>)
     where
         K: Borrow<Q>,
     {
-        let (mut node, mut path) = (&self.node, Path::new());
+        let (path, leaf, depth) = self.descend(|inner| inner.slot_if_present(key));
+        let shared = leaf.shared(key);
+        if shared >= depth {
+            return (Path { shared, ..path }, leaf.search(key));
+        }
+        let (path, leaf, _) = self.descend(|inner| inner.slot_of(key));
+        (Path { shared: leaf.shared(key), ..path }, leaf.search(key))
+    }
+
+    /// Goes down to a leaf; returns it, the way, and the depth of the node above it.
+    fn descend(&self, slot_of: impl Fn(&Inner<K, V, S>) -> usize) -> (Path, &Leaf<K, V>, usize) {
+        let (mut node, mut path, mut depth) = (&self.node, Path::new(), 0);
         loop {
             match node {
                 Node::Inner(inner) => {
-                    let slot = inner.slot_of(key);
+                    let slot = slot_of(inner);
                     path.push(slot);
+                    depth = inner.heads.depth();
                     node = &inner.children[slot].node;
                 }
-                Node::Leaf(leaf) => return (path, leaf.search(key)),
+                Node::Leaf(leaf) => return (path, leaf, depth),
             }
         }
     }
@@ -416,23 +447,19 @@ impl<K, V, S> Child<K, V, S> {
     where
         K: Borrow<Q>,
     {
-        let (mut node, mut before) = (&self.node, 0);
-        loop {
-            match node {
-                Node::Inner(inner) => {
-                    let slot = inner.slot_of(key);
-                    before += inner.children[..slot].iter().map(|child| child.len).sum::<usize>();
-                    node = &inner.children[slot].node;
-                }
-                Node::Leaf(leaf) => {
-                    return before
-                        + match leaf.search(key) {
-                            Ok(slot) => slot + usize::from(inclusive),
-                            Err(slot) => slot,
-                        };
-                }
-            }
+        let (path, place) = self.locate(key);
+        let within = match place {
+            Ok(slot) => slot + usize::from(inclusive),
+            Err(slot) => slot,
+        };
+        let (mut node, mut before, mut level) = (&self.node, 0, 0);
+        while let Node::Inner(inner) = node {
+            let slot = path.slot(level);
+            before += inner.children[..slot].iter().map(|child| child.len).sum::<usize>();
+            node = &inner.children[slot].node;
+            level += 1;
         }
+        before + within
     }
 
     /// The entry at a position in key order.
