@@ -92,7 +92,15 @@ impl Running {
     /// # Errors
     /// If the store does not open.
     pub async fn open(journal: impl Journal) -> Outcome<Self> {
-        let (store, driver) = Store::open(Arc::new(journal), Config::default()).await?;
+        Self::open_with(journal, Config::default()).await
+    }
+
+    /// The same, with other settings than the default ones.
+    ///
+    /// # Errors
+    /// If the store does not open.
+    pub async fn open_with(journal: impl Journal, config: Config) -> Outcome<Self> {
+        let (store, driver) = Store::open(Arc::new(journal), config).await?;
         Ok(Self { store, driver: tokio::spawn(driver) })
     }
 

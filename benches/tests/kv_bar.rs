@@ -37,6 +37,8 @@ fn figures_of_writes_end_with_their_line() {
     check(&["durable-puts", "--in-flight", "64", "--alone"], "puts/s");
     check(&["compaction-p99"], "x");
     check(&["recovery"], "s");
+    check(&["ledger", "--in-flight", "64"], "x");
+    check(&["lease-renewals"], "renewals/s");
 }
 
 #[test]

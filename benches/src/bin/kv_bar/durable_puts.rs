@@ -10,7 +10,7 @@ use benches::kv_journal::{Outcome, Running, keys, put_all, runtime, shuffled, va
 use bytes::Bytes;
 use clap::Args;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use kv_journal::{PutRequest, Store};
+use kv_journal::{Config, FileConfig, FileJournal, PutRequest, Store};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -55,12 +55,13 @@ async fn compare(settings: &Settings, load: &Load) -> Outcome<()> {
     };
     let (mut tasks, mut streams, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..settings.rounds {
-        tasks.push(embedded(&folder, &puts, load.in_flight, 1).await?);
+        let config = Config::default();
+        tasks.push(embedded(&folder, config.clone(), &puts, load.in_flight, 1).await?);
         if let Some(rival) = &rival {
             theirs.push(rival.rate(&puts).await?);
         }
         let each = load.in_flight.div_ceil(load.streams);
-        streams.push(embedded(&folder, &puts, load.streams, each).await?);
+        streams.push(embedded(&folder, config, &puts, load.streams, each).await?);
     }
     let tasks = report("durable-puts-tasks", &tasks);
     let streams = report("durable-puts-streams", &streams);
@@ -70,6 +71,28 @@ async fn compare(settings: &Settings, load: &Load) -> Outcome<()> {
         report::line("durable-puts-ratio", ours / theirs, "x");
     }
     report::line(NAME, ours, "puts/s");
+    Ok(())
+}
+
+/// The same puts with a ledger over the journal and without, in turns.
+pub(crate) fn ledger(settings: &Settings, load: &Load) -> Outcome<()> {
+    runtime()?.block_on(compare_ledger(settings, load))
+}
+
+async fn compare_ledger(settings: &Settings, load: &Load) -> Outcome<()> {
+    let folder = settings.temp_dir()?;
+    let puts = Arc::new(Puts::new(settings));
+    let each = load.in_flight.div_ceil(load.streams);
+    let (mut off, mut on) = (Vec::new(), Vec::new());
+    for _ in 0..settings.rounds {
+        for (ledger, rates) in [(false, &mut off), (true, &mut on)] {
+            let mut config = Config::default();
+            config.ledger = ledger;
+            rates.push(embedded(&folder, config, &puts, load.streams, each).await?);
+        }
+    }
+    let (off, on) = (report("ledger-off", &off), report("ledger-on", &on));
+    report::line("ledger", on / off, "x");
     Ok(())
 }
 
@@ -113,9 +136,16 @@ impl Puts {
 }
 
 /// A new store in a folder of its own, which stays to the end: removing it would load the disk.
-async fn embedded(folder: &TempDir, puts: &Arc<Puts>, tasks: usize, each: usize) -> Outcome<Rate> {
+async fn embedded(
+    folder: &TempDir,
+    config: Config,
+    puts: &Arc<Puts>,
+    tasks: usize,
+    each: usize,
+) -> Outcome<Rate> {
     let directory = tempfile::Builder::new().disable_cleanup(true).tempdir_in(folder)?;
-    let running = Running::open_file(directory.path()).await?;
+    let journal = FileJournal::open(directory.path(), FileConfig::default()).await?;
+    let running = Running::open_with(journal, config).await?;
     put_all(&running.store, &puts.keys, &puts.values, 4096).await?;
     let clients = (0..tasks).map(|client| {
         let (store, puts) = (running.store.clone(), Arc::clone(puts));

@@ -10,6 +10,7 @@ mod compaction;
 mod disk;
 mod durable_puts;
 mod get;
+mod leases;
 mod memory;
 mod open;
 mod process;
@@ -56,6 +57,10 @@ enum Figure {
     Recovery,
     /// Resident memory of 1M keys with values of 256 B, and etcd's [bar: 0.5 x]
     Memory(memory::Wait),
+    /// Durable puts of 256 B with a ledger over the journal, against without
+    Ledger(durable_puts::Load),
+    /// Renewals of leases, of which there are 1M, on one core
+    LeaseRenewals,
     /// Every figure, one process after the other
     All,
     /// Opens the store in a directory and says how long it took and what it holds
@@ -67,7 +72,7 @@ enum Figure {
 }
 
 /// The figures of `all`.
-const ALL: [&str; 8] = [
+const ALL: [&str; 10] = [
     "durable-puts",
     "get-hot",
     "get-uniform",
@@ -76,6 +81,8 @@ const ALL: [&str; 8] = [
     "compaction-p99",
     "recovery",
     "memory",
+    "ledger",
+    "lease-renewals",
 ];
 
 fn main() -> ExitCode {
@@ -103,6 +110,8 @@ fn run(args: &Args) -> Outcome<()> {
         Figure::Compaction(writes) => compaction::run(settings, writes),
         Figure::Recovery => recovery::run(settings),
         Figure::Memory(wait) => memory::run(settings, wait),
+        Figure::Ledger(load) => durable_puts::ledger(settings, load),
+        Figure::LeaseRenewals => leases::run(settings),
         Figure::All => ALL.iter().try_for_each(|figure| run_apart(figure, settings)),
         Figure::Open { directory } => open::run(directory),
     }
