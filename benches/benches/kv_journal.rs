@@ -2,10 +2,10 @@
 
 use std::hint::black_box;
 
-use benches::kv_journal::{Outcome, Running, keys, put_all, runtime, sample, values};
+use benches::kv_journal::{Durability, Outcome, Running, keys, put_all, runtime, sample, values};
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use kv_journal::{FileConfig, FileJournal, KeyRange, MemoryJournal, RangeRequest, Store};
+use kv_journal::{KeyRange, MemoryJournal, RangeRequest, Store};
 use tokio::runtime::Runtime;
 
 /// Puts per iteration.
@@ -39,7 +39,7 @@ fn puts(c: &mut Criterion) -> Outcome<()> {
     let memory = runtime.block_on(Running::open(MemoryJournal::new()))?;
     put(c, "put-memory", &runtime, &memory.store, &[1, 1024]);
     let directory = tempfile::tempdir()?;
-    let file = runtime.block_on(Running::open_file(directory.path()))?;
+    let file = runtime.block_on(Running::open_file(directory.path(), Durability::Journal))?;
     put(c, "put-durable", &runtime, &file.store, &[1, 128, 1024, 4096]);
     Ok(())
 }
@@ -85,17 +85,17 @@ fn reads(c: &mut Criterion) -> Outcome<()> {
 fn recovery(c: &mut Criterion) -> Outcome<()> {
     let runtime = runtime()?;
     let directory = tempfile::tempdir()?;
+    let open = || Running::open_file(directory.path(), Durability::Journal);
     runtime.block_on(async {
-        let journal = FileJournal::open(directory.path(), FileConfig::default()).await?;
-        Running::filled(journal, &keys(KEYS), &values(1000, VALUE_LEN)).await?.close().await
+        let running = open().await?;
+        running.fill(&keys(KEYS), &values(1000, VALUE_LEN)).await?;
+        running.close().await
     })?;
     let mut group = c.benchmark_group("recovery");
     group.sample_size(10);
     group.throughput(Throughput::Elements(KEYS as u64));
     group.bench_function("100k-keys-256B", |b| {
-        b.iter(|| {
-            runtime.block_on(async { Running::open_file(directory.path()).await?.close().await })
-        });
+        b.iter(|| runtime.block_on(async { open().await?.close().await }));
     });
     group.finish();
     Ok(())

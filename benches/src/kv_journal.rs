@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use kv_journal::{Config, FileConfig, FileJournal, Journal, PutRequest, Result, Store};
+use kv_journal::{
+    Components, Config, FileCheckpoints, FileCheckpointsConfig, FileConfig, FileJournal,
+};
+use kv_journal::{Journal, PutRequest, Result, Store};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, RngExt, SeedableRng};
@@ -79,6 +82,32 @@ pub fn runtime() -> Outcome<Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
 }
 
+/// What a store in a directory keeps there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// A journal, of which a start replays all.
+    Journal,
+    /// A journal and checkpoints, made as the default settings say.
+    Checkpoints,
+}
+
+/// The parts of the store in `directory`.
+///
+/// # Errors
+/// If one of them does not open.
+pub async fn components(directory: &Path, durability: Durability) -> Outcome<Components> {
+    let journal = FileJournal::open(directory.join("journal"), FileConfig::default()).await?;
+    let components = Components::new(Arc::new(journal));
+    Ok(match durability {
+        Durability::Journal => components,
+        Durability::Checkpoints => {
+            let directory = directory.join("checkpoints");
+            let checkpoints = FileCheckpoints::open(directory, FileCheckpointsConfig::default());
+            components.checkpoints(Arc::new(checkpoints.await?))
+        }
+    })
+}
+
 /// A store whose driver runs.
 pub struct Running {
     /// The handle.
@@ -92,33 +121,41 @@ impl Running {
     /// # Errors
     /// If the store does not open.
     pub async fn open(journal: impl Journal) -> Outcome<Self> {
-        Self::open_with(journal, Config::default()).await
+        Self::open_with(Components::new(Arc::new(journal)), Config::default()).await
     }
 
-    /// The same, with other settings than the default ones.
+    /// The same, on any components and with any settings.
     ///
     /// # Errors
     /// If the store does not open.
-    pub async fn open_with(journal: impl Journal, config: Config) -> Outcome<Self> {
-        let (store, driver) = Store::open(Arc::new(journal), config).await?;
+    pub async fn open_with(components: Components, config: Config) -> Outcome<Self> {
+        let (store, driver) = Store::open_with(components, config).await?;
         Ok(Self { store, driver: tokio::spawn(driver) })
     }
 
-    /// The same, on the journal in `directory`.
+    /// Opens the store in `directory`.
     ///
     /// # Errors
-    /// If the journal or the store does not open.
-    pub async fn open_file(directory: &Path) -> Outcome<Self> {
-        Self::open(FileJournal::open(directory, FileConfig::default()).await?).await
+    /// If its parts or the store do not open.
+    pub async fn open_file(directory: &Path, durability: Durability) -> Outcome<Self> {
+        Self::open_with(components(directory, durability).await?, Config::default()).await
     }
 
-    /// The same with every one of `keys` put once, with the values in turn.
+    /// Puts every one of `keys` once, with the values in turn.
+    ///
+    /// # Errors
+    /// If a put fails.
+    pub async fn fill(&self, keys: &[Bytes], values: &[Bytes]) -> Outcome<()> {
+        Ok(put_all(&self.store, keys, values, FILL).await?)
+    }
+
+    /// A store on `journal` with every one of `keys` put once, with the values in turn.
     ///
     /// # Errors
     /// If the store does not open or a put fails.
     pub async fn filled(journal: impl Journal, keys: &[Bytes], values: &[Bytes]) -> Outcome<Self> {
         let running = Self::open(journal).await?;
-        put_all(&running.store, keys, values, FILL).await?;
+        running.fill(keys, values).await?;
         Ok(running)
     }
 

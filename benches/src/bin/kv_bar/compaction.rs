@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use benches::kv_journal::{Outcome, Running, keys, put_all, runtime, shuffled, values};
+use benches::kv_journal::{Durability, Outcome, Running, keys, put_all, runtime, shuffled, values};
 use bytes::Bytes;
 use clap::Args;
 use kv_journal::{PutRequest, Store};
@@ -47,7 +47,7 @@ async fn compare(settings: &Settings, writes: &Writes) -> Outcome<()> {
         values: values(1000, VALUE_LEN),
         per_tick: writes.per_ms,
     });
-    let running = Running::open_file(folder.path()).await?;
+    let running = Running::open_file(folder.path(), Durability::Journal).await?;
     let (mut without, mut during, mut sweeps) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..settings.rounds {
         load.make_revisions(&running.store, settings.count(REVISIONS)).await?;

@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use benches::etcd::{Client, Etcd};
-use benches::kv_journal::{Outcome, Running, keys, put_all, runtime, shuffled, values};
+use benches::kv_journal::{
+    Durability, Outcome, Running, components, keys, runtime, shuffled, values,
+};
 use bytes::Bytes;
 use clap::Args;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use kv_journal::{Config, FileConfig, FileJournal, PutRequest, Store};
+use kv_journal::{Config, PutRequest, Store};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -144,9 +146,9 @@ async fn embedded(
     each: usize,
 ) -> Outcome<Rate> {
     let directory = tempfile::Builder::new().disable_cleanup(true).tempdir_in(folder)?;
-    let journal = FileJournal::open(directory.path(), FileConfig::default()).await?;
-    let running = Running::open_with(journal, config).await?;
-    put_all(&running.store, &puts.keys, &puts.values, 4096).await?;
+    let components = components(directory.path(), Durability::Journal).await?;
+    let running = Running::open_with(components, config).await?;
+    running.fill(&puts.keys, &puts.values).await?;
     let clients = (0..tasks).map(|client| {
         let (store, puts) = (running.store.clone(), Arc::clone(puts));
         move |phase| client_of_store(store, puts, client, each, phase)

@@ -18,12 +18,13 @@ mod recovery;
 mod report;
 mod scan;
 mod settings;
+mod watch;
 
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use benches::kv_journal::Outcome;
+use benches::kv_journal::{Durability, Outcome};
 use clap::{Parser, Subcommand};
 use settings::Settings;
 
@@ -57,6 +58,12 @@ enum Figure {
     Recovery,
     /// Resident memory of 1M keys with values of 256 B, and etcd's [bar: 0.5 x]
     Memory(memory::Wait),
+    /// One event to the sinks of 100,000 watchers of one prefix [bar: 10 ms]
+    #[command(name = "fanout-100k")]
+    Fanout,
+    /// The matching of one event with the watchers of 1M keys [bar: 2 us]
+    #[command(name = "match-1m")]
+    Match,
     /// Durable puts of 256 B with a ledger over the journal, against without
     Ledger(durable_puts::Load),
     /// Renewals of leases, of which there are 1M, on one core
@@ -66,13 +73,16 @@ enum Figure {
     /// Opens the store in a directory and says how long it took and what it holds
     #[command(hide = true)]
     Open {
-        /// Where its journal is.
+        /// Where it is.
         directory: PathBuf,
+        /// It has checkpoints.
+        #[arg(long)]
+        checkpoints: bool,
     },
 }
 
 /// The figures of `all`.
-const ALL: [&str; 10] = [
+const ALL: [&str; 12] = [
     "durable-puts",
     "get-hot",
     "get-uniform",
@@ -81,6 +91,8 @@ const ALL: [&str; 10] = [
     "compaction-p99",
     "recovery",
     "memory",
+    "fanout-100k",
+    "match-1m",
     "ledger",
     "lease-renewals",
 ];
@@ -113,7 +125,13 @@ fn run(args: &Args) -> Outcome<()> {
         Figure::Ledger(load) => durable_puts::ledger(settings, load),
         Figure::LeaseRenewals => leases::run(settings),
         Figure::All => ALL.iter().try_for_each(|figure| run_apart(figure, settings)),
-        Figure::Open { directory } => open::run(directory),
+        Figure::Open { directory, checkpoints } => {
+            let durability =
+                if *checkpoints { Durability::Checkpoints } else { Durability::Journal };
+            open::run(directory, durability)
+        }
+        Figure::Fanout => watch::fanout(settings),
+        Figure::Match => watch::matching(settings),
     }
 }
 

@@ -4,11 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use benches::etcd::{Client, Etcd};
-use benches::kv_journal::{Outcome, Running, keys, runtime, shuffled, values};
+use benches::kv_journal::{Durability, Outcome, Running, keys, runtime, shuffled, values};
 use bytes::Bytes;
 use clap::Args;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use kv_journal::{FileConfig, FileJournal};
 
 use super::process::Resident;
 use super::settings::Settings;
@@ -39,7 +38,9 @@ async fn compare(settings: &Settings, wait: &Wait) -> Outcome<()> {
     let folder = settings.temp_dir()?;
     let keys = shuffled(keys(settings.count(KEYS)));
     let values = values(keys.len().min(100_000), VALUE_LEN);
-    let ours = ours(folder.path(), &keys, &values).await?;
+    let journal = ours(&folder.path().join("a"), Durability::Journal, &keys, &values).await?;
+    report::line("memory-journal", journal.total, "MiB");
+    let ours = ours(&folder.path().join("b"), Durability::Checkpoints, &keys, &values).await?;
     if let Some(theirs) = theirs(folder.path(), &keys, &values, wait).await? {
         report::line("memory-anonymous", ours.anonymous, "MiB");
         let share = |theirs| ours.anonymous / theirs;
@@ -51,11 +52,18 @@ async fn compare(settings: &Settings, wait: &Wait) -> Outcome<()> {
     Ok(())
 }
 
-async fn ours(folder: &Path, keys: &[Bytes], values: &[Bytes]) -> Outcome<Resident> {
-    let directory = folder.join("kv-journal");
-    let journal = FileJournal::open(&directory, FileConfig::default()).await?;
-    Running::filled(journal, keys, values).await?.close().await?;
-    let opened = open::apart(&directory)?;
+/// A store that was filled and started again, from its journal alone, or with the checkpoints that
+/// it made by its default settings, which is the figure.
+async fn ours(
+    directory: &Path,
+    durability: Durability,
+    keys: &[Bytes],
+    values: &[Bytes],
+) -> Outcome<Resident> {
+    let running = Running::open_file(directory, durability).await?;
+    running.fill(keys, values).await?;
+    running.close().await?;
+    let opened = open::apart(directory, durability)?;
     opened.check_keys(keys)?;
     Ok(opened.resident)
 }

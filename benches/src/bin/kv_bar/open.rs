@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use benches::kv_journal::{Outcome, Running, runtime};
+use benches::kv_journal::{Durability, Outcome, Running, runtime};
 use bytes::Bytes;
 
 use super::process::Resident;
@@ -37,10 +37,12 @@ pub(crate) fn check_keys(found: u64, put: &[Bytes]) -> Outcome<()> {
 }
 
 /// Opens the store in `directory` in a process of its own, and ends it.
-pub(crate) fn apart(directory: &Path) -> Outcome<Opened> {
+pub(crate) fn apart(directory: &Path, durability: Durability) -> Outcome<Opened> {
+    let checkpoints = (durability == Durability::Checkpoints).then_some("--checkpoints");
     let child = Command::new(std::env::current_exe()?)
         .arg("open")
         .arg(directory)
+        .args(checkpoints)
         .stdout(Stdio::piped())
         .spawn()?;
     let output = child.wait_with_output()?;
@@ -56,10 +58,10 @@ pub(crate) fn apart(directory: &Path) -> Outcome<Opened> {
 }
 
 /// The process's own side: opens, and prints what [`apart`] reads.
-pub(crate) fn run(directory: &Path) -> Outcome<()> {
+pub(crate) fn run(directory: &Path, durability: Durability) -> Outcome<()> {
     let runtime = runtime()?;
     let start = Instant::now();
-    let running = runtime.block_on(Running::open_file(directory))?;
+    let running = runtime.block_on(Running::open_file(directory, durability))?;
     let secs = start.elapsed().as_secs_f64();
     let Resident { total, anonymous } = Resident::of(std::process::id())?;
     let keys = running.store.stats().keys;
