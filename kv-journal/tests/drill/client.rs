@@ -45,13 +45,20 @@ impl Client {
             } else {
                 recorder.call(self.id, request.clone())
             };
-            let outcome = match self.perform(&request, serializable).await {
-                Ok((answer, revision)) => Outcome::Answered { answer, revision },
+            let done = self.perform(&request, serializable).await;
+            let outcome = match done {
+                Ok((ref answer, revision)) => {
+                    Outcome::Answered { answer: answer.clone(), revision }
+                }
                 Err(kind) if is_read(&request) || is_definite(kind) => Outcome::Refused,
                 Err(_) => Outcome::Unknown,
             };
             self.learn(&request, &outcome);
             self.drill.recorder.end(called, outcome);
+            // Whatever it asked now would be one more unknown outcome.
+            if done == Err(ErrorKind::Closed) {
+                return;
+            }
         }
     }
 
