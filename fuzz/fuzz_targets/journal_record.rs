@@ -47,9 +47,12 @@ impl Source {
         {
             mutations.push(mutation);
         }
-        let record = match mutations.is_empty() {
-            true => Record::Compaction { revision },
-            false => Record::Transaction { revision, mutations },
+        let (id, number) = (damage as i64, damage as u64);
+        let record = match damage % 4 {
+            _ if !mutations.is_empty() => Record::Transaction { revision, mutations },
+            0 => Record::LeaseGrant { revision, id, ttl_secs: number },
+            1 => Record::LeaseRevoke { revision, id, deleted: number },
+            _ => Record::Compaction { revision },
         };
         Some((record, damage))
     }

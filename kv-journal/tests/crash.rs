@@ -14,7 +14,8 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use kv_journal::oracle::Oracle;
 use kv_journal::{
-    Config, Event, FileConfig, FileJournal, Journal, KeyRange, Op, Result, Store, Txn, WatchRequest,
+    Config, Event, FileConfig, FileJournal, Journal, KeyRange, LeaseGrantRequest, Op, PutRequest,
+    Result, Store, Txn, WatchRequest,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -59,6 +60,7 @@ async fn child_works_until_it_is_killed() {
     for writer in 0..WRITERS {
         tasks.spawn(write(store.clone(), round.clone(), writer));
     }
+    tasks.spawn(lease(store.clone(), round));
     tasks.spawn(watch(store.clone()));
     tasks.spawn(compact(store));
     tasks.join_all().await;
@@ -80,6 +82,21 @@ async fn write(store: Store, round: String, writer: usize) {
         });
         let revision = store.txn(txn).await.unwrap().revision;
         say(&format!("acked {revision} left/{key} {}", if number % 7 == 6 { "" } else { &value }));
+    }
+}
+
+/// A pair of keys that live under a lease, and go together when it ends.
+async fn lease(store: Store, round: String) {
+    for number in 0.. {
+        let lease = store.lease_grant(LeaseGrantRequest::new(3600)).await.unwrap().id;
+        let value = format!("{round}.lease.{number}");
+        let put =
+            |side| Op::Put(PutRequest::new(format!("{side}/lease"), value.clone()).lease(lease));
+        let revision =
+            store.txn(Txn::new().then(put("left")).then(put("right"))).await.unwrap().revision;
+        say(&format!("acked {revision} left/lease {value}"));
+        let revision = store.lease_revoke(lease).await.unwrap();
+        say(&format!("acked {revision} left/lease "));
     }
 }
 
