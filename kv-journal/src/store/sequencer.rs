@@ -36,7 +36,7 @@ const SWEEP_STEP: usize = 256;
 
 /// Requests taken from the queue at once. A batch copies the paths that it changes in the trees,
 /// so a large one costs less for each request; this many take some milliseconds.
-const TAKE: usize = 512;
+const TAKE: usize = 2048;
 
 pub(super) enum Request {
     Txn(Txn),
