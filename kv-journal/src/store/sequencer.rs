@@ -30,9 +30,10 @@ use crate::core::{
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::Journal;
 
-/// Events freed after a compaction between two looks at the queue: some 100 microseconds. Twice
-/// those applied since the last look are freed in any case, so that writers never outrun it.
-const SWEEP_STEP: usize = 256;
+/// Events freed after a compaction between two looks at the queue: about a millisecond. As many as
+/// were applied since the last look are freed in any case: what one compaction leaves is gone
+/// before as much was written again.
+const SWEEP_STEP: usize = 32;
 
 /// Requests taken from the queue at once. A batch copies the paths that it changes in the trees,
 /// so a large one costs less for each request; this many take some milliseconds.
@@ -424,7 +425,7 @@ impl Sequencer {
     fn sweep(&mut self, nothing_in_flight: bool) -> bool {
         self.sweep_unpublished |= !self.state.is_swept();
         let applied = std::mem::take(&mut self.applied);
-        let swept = self.state.sweep(SWEEP_STEP.max(2 * applied));
+        let swept = self.state.sweep(SWEEP_STEP.max(applied));
         if swept && self.sweep_unpublished && nothing_in_flight && self.batch.waiting.is_empty() {
             metrics::published(&self.state, &self.publisher.shared, self.queue.len());
             self.publisher.publish(Arc::new(self.state.clone()), self.next_seq);
