@@ -395,3 +395,34 @@ pub(super) fn version_bytes_of(key: &[u8], value: &[u8]) -> u64 {
 pub(crate) fn without_previous(events: &[Event]) -> Arc<[Event]> {
     events.iter().map(|event| Event { prev_kv: None, ..event.clone() }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a key's memory, and its value's, is that of the record which `state` applied.
+    fn shares(puts: &[(&'static str, &'static str)]) -> Vec<(bool, bool)> {
+        let put = |(key, value): &(&'static str, &'static str)| Mutation::Put {
+            key: Bytes::from(*key),
+            value: Bytes::from(*value),
+            lease: 0,
+        };
+        let record = Record::Transaction { revision: 2, mutations: puts.iter().map(put).collect() };
+        let (encoded, record) = record.encode_shared().unwrap();
+        let mut state = State::new();
+        state.apply(&record).unwrap();
+        let of_record = |bytes: &Bytes| encoded.as_ptr_range().contains(&bytes.as_ptr());
+        let stored = puts.iter().map(|(key, value)| {
+            let kv = state.get(key.as_bytes()).unwrap();
+            assert_eq!((&kv.key[..], &kv.value[..]), (key.as_bytes(), value.as_bytes()));
+            (of_record(&kv.key), of_record(&kv.value))
+        });
+        stored.collect()
+    }
+
+    #[test]
+    fn a_version_shares_its_own_record_and_keeps_nothing_larger_alive() {
+        assert_eq!(shares(&[("a", "one")]), [(true, true)]);
+        assert_eq!(shares(&[("a", "one"), ("b", "two")]), [(false, false); 2]);
+    }
+}
