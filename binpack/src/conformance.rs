@@ -319,6 +319,7 @@ pub mod cluster {
         };
         let same = launch.labels.iter().all(|(key, value)| node.labels.get(key) == Some(value))
             && node.taints == launch.taints
+            && node.capacity == launch.capacity
             && node.allocatable == launch.allocatable;
         ensure("4", same, || format!("{node:?} is not what was launched"))?;
         ensure("4", node.used == launch.requested, || {

@@ -106,10 +106,14 @@ fn any_node() -> impl Strategy<Value = Node> {
         any::<bool>(),
     );
     let over = select(vec![0, 0, 0, 20_000]);
-    (any_capacity(), labels, prop::collection::vec(any_taint(), 0..2), used, over).prop_map(
-        |(allocatable, (zone, arch, disk, pooled), taints, used, over)| {
-            let mut node =
-                Node::new("", allocatable).with_label(key::ZONE, zone).with_label(key::ARCH, arch);
+    let sizes = (any_capacity(), 0..500u64);
+    (sizes, labels, prop::collection::vec(any_taint(), 0..2), used, over).prop_map(
+        |((capacity, kept), (zone, arch, disk, pooled), taints, used, over)| {
+            let allocatable = capacity.saturating_sub(&Resources::new(kept, kept << 20));
+            let mut node = Node::new("", allocatable)
+                .with_capacity(capacity)
+                .with_label(key::ZONE, zone)
+                .with_label(key::ARCH, arch);
             if disk {
                 node = node.with_label("disk", "ssd");
             }

@@ -96,6 +96,7 @@ fn the_validator_refuses_every_corrupt_launch() {
     refused(Rule::Launch, |_, plan| plan.launches[0].capacity_type = CapacityType::Spot);
     refused(Rule::Launch, |_, plan| plan.launches[0].price_micros -= 1);
     refused(Rule::Launch, |_, plan| plan.launches[0].allocatable.cpu_milli += 1);
+    refused(Rule::Launch, |_, plan| plan.launches[0].capacity.cpu_milli += 1);
     refused(Rule::Launch, |_, plan| plan.launches[0].daemon_overhead.cpu_milli += 1);
     refused(Rule::Launch, |_, plan| {
         drop(plan.launches[0].labels.insert("disk".into(), "ssd".into()));

@@ -80,7 +80,8 @@ fn ordinary(types: &[InstanceType]) -> Option<(&InstanceType, &Offering)> {
 }
 
 fn registered(it: &InstanceType, offering: &Offering, pool: &NodePool, i: u32) -> NodeObject {
-    let mut node = Node::new(format!("node-a{i:05}"), it.allocatable.clone());
+    let mut node = Node::new(format!("node-a{i:05}"), it.allocatable.clone())
+        .with_capacity(it.capacity.clone());
     node.labels = it.labels.clone();
     let node = node
         .with_label(key::INSTANCE_TYPE, it.name.clone())

@@ -154,6 +154,8 @@ struct TaintSpec {
 /// What a node has.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeStatus {
+    /// What the machine has, by the resource's name, in the planner's units.
+    pub capacity: BTreeMap<String, u64>,
     /// What pods and daemons may use, by the resource's name, in the planner's units.
     pub allocatable: BTreeMap<String, u64>,
     /// What daemons use of it.
@@ -216,6 +218,7 @@ impl NodeObject {
             metadata: Metadata { name: node.name.to_string(), labels },
             spec: NodeSpec { taints },
             status: NodeStatus {
+                capacity: amounts(&node.capacity),
                 allocatable: amounts(&node.allocatable),
                 daemons: amounts(daemons),
             },
@@ -234,7 +237,8 @@ impl NodeObject {
     #[must_use]
     pub fn node(&self) -> Node {
         let name = self.metadata.name.as_str();
-        let mut node = Node::new(name, resources(&self.status.allocatable));
+        let mut node = Node::new(name, resources(&self.status.allocatable))
+            .with_capacity(resources(&self.status.capacity));
         let labels = self.metadata.labels.iter();
         node.labels = binpack::labels(labels.map(|(key, value)| (key.as_str(), value.as_str())));
         node.taints = self.spec.taints.iter().map(Taint::from).collect();

@@ -88,7 +88,7 @@ impl Budget {
                 .iter()
                 .filter(|n| n.labels.get(key::NODE_POOL).is_some_and(|p| *p == pool.name))
             {
-                take(&mut left, &node.allocatable, 1);
+                take(&mut left, &node.capacity, 1);
             }
             left
         };

@@ -139,6 +139,7 @@ fn launch(input: &Input, offer: &Offer) -> Launch {
         price_micros: offering.price_micros,
         requested: pool.daemon_overhead.clone(),
         daemon_overhead: pool.daemon_overhead.clone(),
+        capacity: it.capacity.clone(),
         allocatable: it.allocatable.clone(),
         labels: offer.labels(input),
         taints: pool.taints.clone(),

@@ -133,7 +133,11 @@ fn check_pod(pod: &Pod) -> Result<()> {
 
 fn check_node(node: &Node) -> Result<()> {
     let name = &node.name;
+    check_resources("node", name, "capacity", &node.capacity)?;
     check_resources("node", name, "allocatable", &node.allocatable)?;
+    if !node.allocatable.fits_within(&node.capacity) {
+        return Err(invalid("node", name, "allocatable", "is above the capacity: lower it"));
+    }
     check_resources("node", name, "used", &node.used)?;
     check_devices("node", name, "allocatable", &node.allocatable)?;
     let devices = node.allocatable.gpu_milli / GPU_MILLI;

@@ -14,6 +14,8 @@ pub struct Node {
     pub labels: Labels,
     /// Its taints.
     pub taints: Vec<Taint>,
+    /// What the machine has; pool limits count it.
+    pub capacity: Resources,
     /// What pods and daemons may use in all.
     pub allocatable: Resources,
     /// What they use. Where it is more than `allocatable`, nothing is free.
@@ -24,16 +26,24 @@ pub struct Node {
 }
 
 impl Node {
-    /// An empty node without labels and taints.
+    /// An empty node without labels and taints, whose capacity is its allocatable.
     pub fn new(name: impl Into<Arc<str>>, allocatable: Resources) -> Self {
         Self {
             name: name.into(),
             labels: Labels::new(),
             taints: Vec::new(),
+            capacity: allocatable.clone(),
             allocatable,
             used: Resources::default(),
             gpu_used_milli: Vec::new(),
         }
+    }
+
+    /// With another capacity: what the machine has before anything is reserved.
+    #[must_use]
+    pub fn with_capacity(mut self, capacity: Resources) -> Self {
+        self.capacity = capacity;
+        self
     }
 
     /// With one more label.

@@ -6,7 +6,7 @@ use super::{CapacityType, Labels, Requirement, Resources, Taint, key};
 
 /// The most that a pool's nodes may have together; `None` is no limit.
 ///
-/// Nodes that exist count with their allocatable, new ones with their type's capacity.
+/// Nodes count with their capacity, those that exist as well as new ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolLimits {

@@ -51,6 +51,8 @@ pub struct Launch {
     pub requested: Resources,
     /// What the daemons alone use.
     pub daemon_overhead: Resources,
+    /// What its machine has; pool limits count it.
+    pub capacity: Resources,
     /// What it offers to pods and daemons.
     pub allocatable: Resources,
     /// The labels that it will have.
@@ -63,7 +65,8 @@ impl Launch {
     /// The node that this launch makes, with its daemons and none of its pods yet:
     /// [`Node::take`] adds them.
     pub fn node(&self, name: impl Into<Arc<str>>) -> Node {
-        let mut node = Node::new(name, self.allocatable.clone());
+        let mut node =
+            Node::new(name, self.allocatable.clone()).with_capacity(self.capacity.clone());
         node.labels = self.labels.clone();
         node.taints.clone_from(&self.taints);
         node.used = self.daemon_overhead.clone();

@@ -266,8 +266,11 @@ impl<'a> Check<'a> {
             }
             Some(_) => {}
         }
-        if launch.allocatable != it.allocatable || launch.daemon_overhead != pool.daemon_overhead {
-            return Some("allocatable or daemon overhead is not its type's and pool's".into());
+        if (&launch.capacity, &launch.allocatable) != (&it.capacity, &it.allocatable) {
+            return Some("capacity or allocatable is not its type's".into());
+        }
+        if launch.daemon_overhead != pool.daemon_overhead {
+            return Some("daemon overhead is not its pool's".into());
         }
         if launch.taints != pool.taints {
             return Some("taints are not its pool's".into());
@@ -288,7 +291,7 @@ impl<'a> Check<'a> {
             let of = |node: &&Node| {
                 node.labels.get(key::NODE_POOL).is_some_and(|name| *name == pool.name)
             };
-            let before = total(self.input.nodes.iter().filter(of).map(|node| &node.allocatable));
+            let before = total(self.input.nodes.iter().filter(of).map(|node| &node.capacity));
             let limits = &pool.limits;
             let checks = [
                 ("cpu_milli", limits.cpu_milli),
