@@ -268,11 +268,11 @@ async fn a_view_of_a_revision_stays_whatever_is_compacted() {
         let kvs: Vec<_> = all.kvs.iter().map(|kv| (**kv).clone()).collect();
         assert_eq!((all.revision, &kvs), (*revision, &expected[revision]));
         assert_eq!(view.count(&KeyRange::all()), kvs.len() as u64);
-        let iterated: Vec<_> = view.iter(&KeyRange::all()).map(|kv| (**kv).clone()).collect();
+        let iterated: Vec<_> = view.iter(&KeyRange::all()).map(|kv| (*kv).clone()).collect();
         assert_eq!(iterated, kvs);
         for key in ["k0", "k2", "none"] {
             let found = kvs.iter().find(|kv| kv.key == key);
-            assert_eq!(view.get(key.as_bytes()).map(|kv| &**kv), found);
+            assert_eq!(view.get(key.as_bytes()).as_deref(), found);
         }
     }
 }

@@ -58,14 +58,11 @@ impl Model {
     fn put(&self, state: &mut State, key: &Bytes, value: &Bytes, lease: i64) {
         let revision = self.revision() + 1;
         let before = self.now().get(key);
-        let kv = KeyValue {
-            key: key.clone(),
-            value: value.clone(),
-            create_revision: before.map_or(revision, |kv| kv.create_revision),
-            mod_revision: revision,
-            version: before.map_or(1, |kv| kv.version + 1),
-            lease,
-        };
+        let mut kv = KeyValue::new(key.clone(), value.clone());
+        kv.create_revision = before.map_or(revision, |kv| kv.create_revision);
+        kv.mod_revision = revision;
+        kv.version = before.map_or(1, |kv| kv.version + 1);
+        kv.lease = lease;
         state.insert(key.clone(), kv);
     }
 
@@ -296,7 +293,7 @@ impl World {
             Ok(fork) => {
                 let keys = self.model.at(revision).values().filter(|kv| range.contains(&kv.key));
                 let expected: Vec<_> = keys.cloned().collect();
-                let seen: Vec<_> = fork.iter(range).map(|kv| KeyValue::clone(kv)).collect();
+                let seen: Vec<_> = fork.iter(range).map(|kv| KeyValue::clone(&kv)).collect();
                 assert_eq!(seen, expected);
                 assert_eq!(fork.count(range), expected.len() as u64);
                 assert_eq!(
@@ -305,7 +302,7 @@ impl World {
                 );
                 for kv in self.model.now().values() {
                     let expected = self.model.at(revision).get(&kv.key);
-                    assert_eq!(fork.get(&kv.key).map(|kv| &**kv), expected);
+                    assert_eq!(fork.get(&kv.key).as_deref(), expected);
                 }
             }
             Err(error) => assert_eq!(Err(error.kind()), self.model.readable(revision)),

@@ -1,5 +1,6 @@
 //! The answer to a range request in pieces of bounded size, as of etcd's `RangeStream`.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 use super::key_range::{End, KeyRange};
@@ -97,14 +98,15 @@ impl Chunks {
     }
 
     /// As many keys as fit, at least one if there is one, and whether there are further ones.
-    fn fill<'a>(
+    fn fill<K: Borrow<Arc<KeyValue>>>(
         &self,
-        keys: impl Iterator<Item = &'a Arc<KeyValue>>,
+        keys: impl Iterator<Item = K>,
         limits: ChunkLimits,
     ) -> (Vec<Arc<KeyValue>>, bool) {
         let (mut kvs, mut bytes) = (Vec::new(), 0);
         let most = limits.keys.min(self.limit - self.given);
         for kv in keys {
+            let kv = kv.borrow();
             let value = if self.keys_only { 0 } else { kv.value.len() };
             bytes += kv.key.len() + value + KEY_OVERHEAD;
             if kvs.len() >= most || (bytes > limits.bytes && !kvs.is_empty()) {

@@ -11,6 +11,8 @@ mod lease;
 #[cfg(feature = "ledger")]
 mod ledger;
 mod mvcc;
+mod past;
+mod pins;
 mod query;
 mod quota;
 mod record;

@@ -1,25 +1,26 @@
 //! The multi-version state: what every retained revision looked like.
 //!
-//! Three persistent trees, so that a clone is a snapshot and costs nothing:
+//! Three persistent trees, so that a copy is a snapshot and costs nothing:
 //!
 //! - `live`: the newest version of every key that exists now. Counts cost `O(log n)` here.
-//! - `history`: every version that was replaced or deleted since, and every delete, by key and
-//!   revision. A key that was written once has no entry.
+//! - `deleted`: the last delete of every key that does not, while a readable revision had the key.
 //! - `log`: the events of every retained revision, from which watchers and compaction work.
 //!
-//! Invariant: a version in `live` with `mod_revision <= r` is what a read at `r` sees; otherwise
-//! the newest entry of `history` at or below `r` says it.
+//! What a key was before is a chain that begins at its entry, see [`past`](super::past). All
+//! copies of a state share the chains: a copy that is read while another is written and swept has
+//! to be [`pinned`](State::pinned).
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cow_tree::Tree;
 
-use super::entry::{Live, Past, tombstone};
+use super::entry::{Keys, Newest, tombstone};
 use super::key_range::KeyRange;
 use super::lease::LeaseSet;
+use super::past::Past;
+use super::pins::{Pin, Pins};
 use super::record::{Mutation, Record};
-use super::retained::Parts;
+use super::retained::{Log, Parts};
 use super::value::{Event, EventKind, KeyValue};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -29,7 +30,6 @@ const VERSION_OVERHEAD: u64 = 256;
 /// What a lease takes: its deadline, its entry in the wheel, its place in the tree.
 pub(crate) const LEASE_BYTES: u64 = 128;
 
-#[derive(Clone)]
 pub(crate) struct State {
     revision: u64,
     compact_revision: u64,
@@ -38,10 +38,15 @@ pub(crate) struct State {
     bytes: u64,
     /// The journal's number of the record that follows.
     next_seq: u64,
-    pub(super) live: Tree<Live, ()>,
-    pub(super) history: Tree<Past, ()>,
-    log: Tree<u64, Arc<[Event]>>,
+    /// Retained versions and deletes.
+    versions: u64,
+    pub(super) live: Keys,
+    pub(super) deleted: Keys,
+    log: Log,
     leases: LeaseSet,
+    pins: Arc<Pins>,
+    /// Set in a state that may be read while another copy is swept.
+    _pin: Option<Pin>,
 }
 
 impl State {
@@ -53,10 +58,33 @@ impl State {
             swept_revision: 1,
             bytes: 0,
             next_seq: 1,
-            live: Tree::new(),
-            history: Tree::new(),
-            log: Tree::new(),
+            versions: 0,
+            live: Keys::new(),
+            deleted: Keys::new(),
+            log: Log::new(),
             leases: LeaseSet::default(),
+            pins: Arc::default(),
+            _pin: None,
+        }
+    }
+
+    /// A copy for readers: whatever becomes of the other copies, all that can be read from it now
+    /// can be read for as long as it is there.
+    pub(crate) fn pinned(&self) -> Self {
+        let pin = self.pins.pin(self.compact_revision..=self.revision);
+        Self { _pin: Some(pin), ..self.writable() }
+    }
+
+    /// A copy for the writer, to go on from this state.
+    pub(crate) fn writable(&self) -> Self {
+        Self {
+            live: self.live.clone(),
+            deleted: self.deleted.clone(),
+            log: self.log.clone(),
+            leases: self.leases.clone(),
+            pins: Arc::clone(&self.pins),
+            _pin: None,
+            ..*self
         }
     }
 
@@ -86,8 +114,8 @@ impl State {
         self.live.len()
     }
 
-    pub(crate) fn versions(&self) -> usize {
-        self.live.len() + self.history.len()
+    pub(crate) fn versions(&self) -> u64 {
+        self.versions
     }
 
     /// The leases that exist, and what is attached to them.
@@ -109,7 +137,7 @@ impl State {
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Option<&Arc<KeyValue>> {
-        self.live.get_key_value(key).map(|(live, ())| &live.0)
+        self.live.get_key_value(key).map(|(newest, ())| &newest.0)
     }
 
     pub(crate) fn count(&self, range: &KeyRange) -> u64 {
@@ -122,7 +150,7 @@ impl State {
         range
             .into_iter()
             .flat_map(|range| self.live.range::<[u8], _>(range.bounds()))
-            .map(|(live, ())| &live.0)
+            .map(|(newest, ())| &newest.0)
     }
 
     /// The retained revisions from `revision` on, each with its events.
@@ -268,8 +296,11 @@ impl State {
     }
 
     fn put(&mut self, revision: u64, key: &Bytes, value: &Bytes, lease: i64) -> Event {
+        let deleted = &mut self.deleted;
         let (replaced, kv) = self.live.replace_with(&key[..], |old| {
-            let old = old.map(|(live, ())| &live.0);
+            let old = old.map(|(newest, ())| &newest.0);
+            // A key that does not exist may have been there before.
+            let prev = old.cloned().or_else(|| Some(deleted.remove_entry(&key[..])?.0.0));
             let kv = Arc::new(KeyValue {
                 key: key.clone(),
                 value: value.clone(),
@@ -277,41 +308,44 @@ impl State {
                 mod_revision: revision,
                 version: old.map_or(1, |old| old.version + 1),
                 lease,
+                past: Past::after(prev),
             });
-            ((Live(Arc::clone(&kv)), ()), kv)
+            ((Newest(Arc::clone(&kv)), ()), kv)
         });
         let prev_kv = replaced.map(|(prev, ())| prev.0);
-        if let Some(prev) = &prev_kv {
-            self.history.insert(Past(Arc::clone(prev)), ());
-        }
-        self.bytes += version_bytes(&kv);
+        self.add_version(&kv);
         self.leases.reattach(&kv.key, prev_kv.as_ref().map_or(0, |prev| prev.lease), lease);
         Event { kind: EventKind::Put, kv, prev_kv }
     }
 
     fn delete(&mut self, revision: u64, prev: Arc<KeyValue>) -> Event {
         // The delete may outlive the version whose record the key is a part of.
-        let kv = tombstone(Bytes::copy_from_slice(&prev.key), revision);
-        self.bytes += version_bytes(&kv);
+        let key = Bytes::copy_from_slice(&prev.key);
+        let kv = tombstone(key, revision, Some(Arc::clone(&prev)));
+        self.add_version(&kv);
         self.live.remove(&prev.key[..]);
         self.leases.reattach(&kv.key, prev.lease, 0);
-        self.history.insert(Past(Arc::clone(&prev)), ());
-        self.history.insert(Past(Arc::clone(&kv)), ());
+        self.deleted.insert(Newest(Arc::clone(&kv)), ());
         Event { kind: EventKind::Delete, kv, prev_kv: Some(prev) }
+    }
+
+    fn add_version(&mut self, kv: &KeyValue) {
+        self.versions += 1;
+        self.bytes += version_bytes(kv);
     }
 
     /// Takes the place of a state that nothing was written to.
     pub(super) fn restore(&mut self, parts: Parts) {
-        let live = parts.live.keys().map(|live| &live.0);
-        let versions = live.chain(parts.history.keys().map(|past| &past.0));
-        self.bytes = versions.map(|kv| version_bytes(kv)).sum::<u64>()
+        self.versions = parts.versions;
+        self.bytes = parts.bytes
+            + parts.versions * VERSION_OVERHEAD
             + parts.leases.len() as u64 * LEASE_BYTES;
         self.revision = parts.revision;
         self.compact_revision = parts.compact_revision;
         self.swept_revision = parts.compact_revision.max(1);
         self.next_seq = parts.next_seq;
         self.live = parts.live;
-        self.history = parts.history;
+        self.deleted = parts.deleted;
         self.log = parts.log;
         self.leases = parts.leases;
     }
@@ -330,20 +364,24 @@ impl State {
     /// so is the event itself if it is a delete. The events of the compact revision stay, since a
     /// watch may start there, but without what was before.
     pub(crate) fn sweep(&mut self, budget: usize) -> bool {
-        let mut freed = 0;
+        let pins = Arc::clone(&self.pins);
+        let mut pinned = pins.lock();
+        let mut freed = pinned.sweep_released(budget);
         while self.swept_revision < self.compact_revision && freed < budget {
             let revision = self.swept_revision + 1;
-            if let Some(events) = self.log.get(&revision).cloned() {
+            if let Some(events) = self.log.remove(&revision) {
                 freed += events.len();
-                events.iter().for_each(|event| self.forget_before(event));
-                self.log.remove(&revision);
+                for event in &*events {
+                    pinned.sweep(&event.kv);
+                    self.forget_before(event);
+                }
                 if revision == self.compact_revision {
                     self.log.insert(revision, without_previous(&events));
                 }
             }
             self.swept_revision = revision;
         }
-        self.is_swept()
+        self.swept_revision >= self.compact_revision && pinned.is_swept()
     }
 
     /// How many revisions were compacted and are still to be freed.
@@ -362,11 +400,15 @@ impl State {
         }
         if event.kind == EventKind::Delete {
             self.forget(&event.kv);
+            let is_last = |(last, ()): (&Newest, &())| Arc::ptr_eq(&last.0, &event.kv);
+            if self.deleted.get_key_value(&event.kv.key[..]).is_some_and(is_last) {
+                self.deleted.remove(&event.kv.key[..]);
+            }
         }
     }
 
-    fn forget(&mut self, past: &Arc<KeyValue>) {
-        self.history.remove(&Past(Arc::clone(past)));
+    fn forget(&mut self, past: &KeyValue) {
+        self.versions = self.versions.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(version_bytes(past));
     }
 }

@@ -1,5 +1,6 @@
 //! The answer to a range request, with etcd's order of limit, filters and sort.
 
+use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -63,34 +64,34 @@ fn is_key_order(request: &RangeRequest) -> bool {
 }
 
 /// Takes from `keys`, which come in the order of the answer, only as many as it needs.
-fn take_first<'a>(
-    keys: impl Iterator<Item = &'a Arc<KeyValue>>,
+fn take_first<K: Borrow<Arc<KeyValue>>>(
+    keys: impl Iterator<Item = K>,
     request: &RangeRequest,
     response: &mut RangeResponse,
 ) {
     let limit = limit(request);
-    let enough = keys.filter(|kv| passes(kv, request)).take(limit.saturating_add(1));
+    let enough = keys.filter(|kv| passes(kv.borrow(), request)).take(limit.saturating_add(1));
     let mut kvs: Vec<_> = enough.collect();
     response.more = kvs.len() > limit;
     if request.sort.target != SortTarget::Key {
         // Of one more than the limit, which is fetched to learn whether there is more.
-        kvs.sort_by(|a, b| in_order(request.sort, a, b));
+        kvs.sort_by(|a, b| in_order(request.sort, a.borrow(), b.borrow()));
     }
     kvs.truncate(limit);
     response.kvs = answer(kvs, request);
 }
 
 /// Takes the first of `keys` in the order asked for, holding at most about twice the limit.
-fn take_best<'a>(
-    keys: impl Iterator<Item = &'a Arc<KeyValue>>,
+fn take_best<K: Borrow<Arc<KeyValue>>>(
+    keys: impl Iterator<Item = K>,
     request: &RangeRequest,
     response: &mut RangeResponse,
 ) {
     let limit = limit(request);
     let gathered = limit.saturating_mul(2).max(LEAST_GATHERED);
-    let order = |a: &&Arc<KeyValue>, b: &&Arc<KeyValue>| in_order(request.sort, a, b);
+    let order = |a: &K, b: &K| in_order(request.sort, a.borrow(), b.borrow());
     let (mut best, mut passed) = (Vec::new(), 0);
-    for kv in keys.filter(|kv| passes(kv, request)) {
+    for kv in keys.filter(|kv| passes(kv.borrow(), request)) {
         passed += 1;
         best.push(kv);
         if best.len() > gathered {
@@ -133,8 +134,8 @@ fn compare(target: SortTarget, a: &KeyValue, b: &KeyValue) -> Ordering {
     }
 }
 
-fn answer(kvs: Vec<&Arc<KeyValue>>, request: &RangeRequest) -> Vec<Arc<KeyValue>> {
-    kvs.into_iter().map(|kv| as_asked(kv, request.keys_only)).collect()
+fn answer<K: Borrow<Arc<KeyValue>>>(kvs: Vec<K>, request: &RangeRequest) -> Vec<Arc<KeyValue>> {
+    kvs.into_iter().map(|kv| as_asked(kv.borrow(), request.keys_only)).collect()
 }
 
 /// The key as it is answered; etcd leaves the lease out together with the value since 3.7.

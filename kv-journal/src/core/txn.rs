@@ -1,6 +1,5 @@
 //! Evaluation of a request on a state: what it answers and what it changes.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use super::lease::check_exists;
@@ -93,11 +92,12 @@ fn check_lease(state: &State, lease: i64) -> Result<()> {
     if lease == 0 { Ok(()) } else { check_exists(state, lease) }
 }
 
-/// One path through the transaction being run. `state` becomes an owned copy only if a later
-/// operation must see what an earlier one wrote.
+/// One path through the transaction being run. What is written is applied to a copy only if a
+/// later operation must see it.
 struct Run<'a> {
     base: &'a State,
-    state: Cow<'a, State>,
+    /// With what was written so far.
+    written: Option<State>,
     nested: VecDeque<bool>,
     sees_own_writes: bool,
     mutations: Vec<Mutation>,
@@ -107,7 +107,7 @@ impl<'a> Run<'a> {
     fn new(state: &'a State, plan: Plan) -> Self {
         Self {
             base: state,
-            state: Cow::Borrowed(state),
+            written: None,
             sees_own_writes: plan.sees_own_writes(),
             nested: plan.nested,
             mutations: Vec::new(),
@@ -117,6 +117,11 @@ impl<'a> Run<'a> {
     /// The newest revision inside the transaction.
     fn revision(&self) -> u64 {
         self.base.revision() + u64::from(!self.mutations.is_empty())
+    }
+
+    /// What the next operation sees.
+    fn state(&self) -> &State {
+        self.written.as_ref().unwrap_or(self.base)
     }
 
     fn branch(&mut self, txn: &Txn, succeeded: bool) -> Result<Vec<OpResponse>> {
@@ -140,13 +145,13 @@ impl<'a> Run<'a> {
     }
 
     fn range(&self, range: &RangeRequest) -> Result<RangeResponse> {
-        let state = if range.revision == 0 { &*self.state } else { self.base };
+        let state = if range.revision == 0 { self.state() } else { self.base };
         Ok(RangeResponse { revision: self.revision(), ..state.range(range)? })
     }
 
     fn put(&mut self, put: &PutRequest) -> Result<PutResponse> {
         let needs_prev = put.prev_kv || put.ignore_value || put.ignore_lease;
-        let prev = if needs_prev { self.state.get(&put.key).cloned() } else { None };
+        let prev = if needs_prev { self.state().get(&put.key).cloned() } else { None };
         let kept = if put.ignore_value || put.ignore_lease {
             Some(prev.as_deref().ok_or_else(|| key_missing(put))?)
         } else {
@@ -159,9 +164,9 @@ impl<'a> Run<'a> {
     }
 
     fn delete(&mut self, delete: &DeleteRequest) -> Result<DeleteResponse> {
-        let deleted = self.state.count(&delete.range);
+        let deleted = self.state().count(&delete.range);
         let prev_kvs = if delete.prev_kv {
-            self.state.iter(&delete.range).cloned().collect()
+            self.state().iter(&delete.range).cloned().collect()
         } else {
             Vec::new()
         };
@@ -174,7 +179,8 @@ impl<'a> Run<'a> {
     fn push(&mut self, mutation: Mutation) -> Result<()> {
         if self.sees_own_writes {
             let revision = self.base.revision() + 1;
-            self.state.to_mut().apply_mutation(revision, &mutation, &mut Vec::new())?;
+            let written = self.written.get_or_insert_with(|| self.base.writable());
+            written.apply_mutation(revision, &mutation, &mut Vec::new())?;
         }
         self.mutations.push(mutation);
         Ok(())

@@ -251,15 +251,12 @@ impl Oracle {
             match mutation {
                 Mutation::Put { key, value, lease } => {
                     let prev_kv = self.get_at(key, revision).cloned();
-                    let kv = Arc::new(KeyValue {
-                        key: key.clone(),
-                        value: value.clone(),
-                        create_revision: prev_kv.as_ref().map_or(revision, |kv| kv.create_revision),
-                        mod_revision: revision,
-                        version: prev_kv.as_ref().map_or(1, |kv| kv.version + 1),
-                        lease: *lease,
-                    });
-                    events.push(Event { kind: EventKind::Put, kv, prev_kv });
+                    let mut kv = KeyValue::new(key.clone(), value.clone());
+                    kv.create_revision = prev_kv.as_ref().map_or(revision, |kv| kv.create_revision);
+                    kv.mod_revision = revision;
+                    kv.version = prev_kv.as_ref().map_or(1, |kv| kv.version + 1);
+                    kv.lease = *lease;
+                    events.push(Event { kind: EventKind::Put, kv: Arc::new(kv), prev_kv });
                     self.record_last(revision, &events);
                 }
                 Mutation::Delete { range, deleted } => {
@@ -317,7 +314,8 @@ fn newest(
 
 fn deletion(revision: u64, prev: Arc<KeyValue>) -> Event {
     let key = prev.key.clone();
-    let kv = KeyValue { key, mod_revision: revision, ..KeyValue::default() };
+    let mut kv = KeyValue::new(key, Bytes::new());
+    kv.mod_revision = revision;
     Event { kind: EventKind::Delete, kv: Arc::new(kv), prev_kv: Some(prev) }
 }
 

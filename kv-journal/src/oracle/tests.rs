@@ -97,8 +97,9 @@ fn each_broken_content_is_named() {
     assert_eq!(corrupted(4, |e| e[0].prev_kv = None), Some(Guarantee::Previous));
     assert_eq!(corrupted(3, |e| e[0].prev_kv = Some(Arc::default())), Some(Guarantee::Previous));
     let more = |events: &mut Vec<Event>| {
-        let kv = Arc::new(KeyValue { key: "z".into(), mod_revision: 4, ..KeyValue::default() });
-        events.push(Event { kind: EventKind::Put, kv, prev_kv: None });
+        let mut kv = KeyValue::new("z", "");
+        kv.mod_revision = 4;
+        events.push(Event { kind: EventKind::Put, kv: Arc::new(kv), prev_kv: None });
     };
     assert_eq!(corrupted(4, more), Some(Guarantee::Exact));
     let mut invented = told((2..=5).map(batch).collect());

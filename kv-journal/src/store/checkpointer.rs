@@ -130,8 +130,7 @@ impl Checkpointer {
 
     fn is_due(&self) -> bool {
         let now = self.journaled();
-        let (versions, bytes) =
-            self.shared.with_state(|state| (state.versions() as u64, state.bytes()));
+        let (versions, bytes) = self.shared.with_state(|state| (state.versions(), state.bytes()));
         let passed = |since: u64, now: u64, limit: u64, state: u64| {
             limit > 0 && now - since >= limit.max(state / STATE_PART)
         };

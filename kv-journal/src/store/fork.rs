@@ -53,9 +53,9 @@ impl Fork {
 
     /// The version of `key` at this revision.
     #[must_use]
-    pub fn get(&self, key: &[u8]) -> Option<&Arc<KeyValue>> {
+    pub fn get(&self, key: &[u8]) -> Option<Arc<KeyValue>> {
         if self.is_newest() {
-            return self.state.get(key);
+            return self.state.get(key).cloned();
         }
         let range = KeyRange::key(bytes::Bytes::copy_from_slice(key));
         self.state.iter_at(&range, self.revision).next()
@@ -85,9 +85,9 @@ impl Fork {
         Ok(RangeResponse { revision: self.revision, ..self.state.range(&request)? })
     }
 
-    /// The keys of `range` at this revision, in key order. Nothing is cloned.
-    pub fn iter<'a>(&'a self, range: &'a KeyRange) -> impl Iterator<Item = &'a Arc<KeyValue>> {
-        let newest = self.is_newest().then(|| self.state.iter(range));
+    /// The keys of `range` at this revision, in key order. No bytes are copied.
+    pub fn iter<'a>(&'a self, range: &'a KeyRange) -> impl Iterator<Item = Arc<KeyValue>> {
+        let newest = self.is_newest().then(|| self.state.iter(range).cloned());
         let past = (!self.is_newest()).then(|| self.state.iter_at(range, self.revision));
         newest.into_iter().flatten().chain(past.into_iter().flatten())
     }

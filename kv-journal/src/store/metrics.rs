@@ -69,7 +69,7 @@ mod recorded {
             ("kv_journal_compact_revision", state.compact_revision()),
             ("kv_journal_unswept_revisions", state.unswept()),
             ("kv_journal_keys", state.keys() as u64),
-            ("kv_journal_versions", state.versions() as u64),
+            ("kv_journal_versions", state.versions()),
             ("kv_journal_bytes", state.bytes()),
             ("kv_journal_quota_bytes", shared.quota.bytes()),
             ("kv_journal_quota_alarm", shared.quota.is_raised().into()),

@@ -171,7 +171,7 @@ impl Store {
 
     fn start(components: Components, config: Config, recovered: Recovered) -> (Self, Driver) {
         let (commands, queue) = mpsc::channel(config.queue_len);
-        let state = Arc::new(recovered.state.clone());
+        let state = Arc::new(recovered.state.pinned());
         let at = Watermark { revision: state.revision(), next_seq: recovered.tail.next_seq };
         #[cfg_attr(not(feature = "ledger"), expect(unused_mut, reason = "the ledger is added"))]
         let mut shared = Shared::new(state, recovered.tail.epoch, &config);

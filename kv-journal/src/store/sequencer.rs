@@ -30,10 +30,10 @@ use crate::core::{
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::Journal;
 
-/// Events freed after a compaction between two looks at the queue: about a millisecond. As many as
-/// were applied since the last look are freed in any case: what one compaction leaves is gone
-/// before as much was written again.
-const SWEEP_STEP: usize = 32;
+/// Events freed after a compaction between two looks at the queue: some tenths of a millisecond. As
+/// many as were applied since the last look are freed in any case: what one compaction leaves is
+/// gone before as much was written again.
+const SWEEP_STEP: usize = 256;
 
 /// Requests taken from the queue at once. A batch copies the paths that it changes in the trees,
 /// so a large one costs less for each request; this many take some milliseconds.
@@ -331,7 +331,8 @@ impl Sequencer {
         let before = self.state.versions();
         self.state.apply(record)?;
         // Every event adds one version.
-        self.applied += self.state.versions() - before;
+        let added = self.state.versions() - before;
+        self.applied = self.applied.saturating_add(usize::try_from(added).unwrap_or(usize::MAX));
         self.batch.bytes += encoded.len();
         self.batch.records.push(encoded);
         Ok(())
@@ -362,7 +363,7 @@ impl Sequencer {
             waiting: batch.waiting,
             leases: batch.leases,
             relaxed: batch.relaxed,
-            state: Arc::new(self.state.clone()),
+            state: Arc::new(self.state.pinned()),
         })
     }
 
@@ -407,7 +408,7 @@ impl Sequencer {
     fn roll_back(&mut self, batch: InFlight, error: &Error) {
         self.publisher.shared.counters.failed_batches.fetch_add(1, Ordering::Relaxed);
         metrics::batch_failed();
-        self.state = State::clone(&self.publisher.shared.state());
+        self.state = self.publisher.shared.with_state(State::writable);
         let gathered = std::mem::take(&mut self.batch);
         self.count_lost(batch.relaxed + gathered.relaxed);
         let waiting = batch.waiting.into_iter().chain(gathered.waiting);
@@ -428,7 +429,7 @@ impl Sequencer {
         let swept = self.state.sweep(SWEEP_STEP.max(applied));
         if swept && self.sweep_unpublished && nothing_in_flight && self.batch.waiting.is_empty() {
             metrics::published(&self.state, &self.publisher.shared, self.queue.len());
-            self.publisher.publish(Arc::new(self.state.clone()), self.next_seq);
+            self.publisher.publish(Arc::new(self.state.pinned()), self.next_seq);
             self.sweep_unpublished = false;
         }
         swept

@@ -60,7 +60,7 @@ impl Stats {
             revision: state.revision(),
             compact_revision: state.compact_revision(),
             keys: state.keys() as u64,
-            versions: state.versions() as u64,
+            versions: state.versions(),
             leases: state.leases().len() as u64,
             expired_leases: inner.leases.expired.load(Ordering::Relaxed),
             bytes: state.bytes(),

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
 
+use bytes::Bytes;
+
 use super::frame::Checked;
 use super::header::{Footer, Header};
 use super::leases::{self, Granted};
@@ -12,7 +14,7 @@ use super::order::{self, Listed};
 use super::versions::{self, Edge, Versions};
 use super::{FOOTER, HEADER, LEASES, ORDER, VERSIONS, damaged, log};
 use crate::core::mvcc::State;
-use crate::core::retained::{Parts, Replaced, history_of, live_of};
+use crate::core::retained::{Parts, keys_of};
 use crate::core::value::{Event, KeyValue};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -69,13 +71,14 @@ impl Assembly {
     /// `Corrupt` if parts are missing or do not fit each other.
     pub(crate) fn finish(self, threads: usize) -> Result<State> {
         let Self { header, parts } = self;
-        let Pieces { live, history, events, listed, leases, .. } = Pieces::collect(parts, &header)?;
+        let pieces = Pieces::collect(parts, &header)?;
+        let Pieces { live, deleted, events, listed, leases, attached, totals, .. } = pieces;
         let keys = || {
-            let live = live_of(live.into_iter().flatten());
-            (live, history_of(history.into_iter().flatten()))
+            let leases = leases::build(leases, attached)?;
+            Ok((keys_of(live.into_iter().flatten()), keys_of(deleted), leases))
         };
         let log = || log::build(&header, events, &listed);
-        let (log, (live, history)) = if threads > 1 {
+        let (log, keys) = if threads > 1 {
             thread::scope(|scope| {
                 let log = scope.spawn(log);
                 let keys = keys();
@@ -85,15 +88,18 @@ impl Assembly {
             (log(), keys())
         };
         let Header { revision, compact_revision, next_seq } = header;
-        let (log, leases) = (log?, leases::build(leases, &live)?);
+        let (log, (live, deleted, leases)) = (log?, keys?);
+        let Footer { versions, bytes, .. } = totals;
         Ok(State::from_parts(Parts {
             revision,
             compact_revision,
             next_seq,
             live,
-            history,
+            deleted,
             log,
             leases,
+            versions,
+            bytes,
         }))
     }
 }
@@ -102,10 +108,11 @@ impl Assembly {
 #[derive(Default)]
 struct Pieces {
     live: Vec<Vec<Arc<KeyValue>>>,
-    history: Vec<Vec<Replaced>>,
+    deleted: Vec<Arc<KeyValue>>,
     events: Vec<Vec<(u64, Event)>>,
     listed: Vec<Listed>,
     leases: Vec<Granted>,
+    attached: Vec<(i64, Bytes)>,
     last: Option<Edge>,
     totals: Footer,
     ended: bool,
@@ -118,7 +125,9 @@ impl Pieces {
             pieces.take(part, header)?;
         }
         // The last key of all is live or deleted.
-        let complete = pieces.last.as_ref().is_none_or(|last| last.live || last.kv.is_none());
+        let last = pieces.last.take().filter(|last| !last.live).map(|last| last.kv);
+        let complete = last.as_ref().is_none_or(|last| last.is_delete());
+        pieces.deleted.extend(last);
         if pieces.ended && complete { Ok(pieces) } else { Err(damaged("no end")) }
     }
 
@@ -138,26 +147,29 @@ impl Pieces {
         Ok(())
     }
 
-    /// A key's versions may be cut between two frames: its events are joined here.
+    /// A key's versions may be cut between two frames: they are joined here.
     fn take_versions(&mut self, mut versions: Versions, header: &Header) -> Result<()> {
-        let prev = match (&self.last, &versions.first) {
-            (Some(last), Some(first)) => last.check_next(first)?,
-            (None, Some(first)) if first.kv.is_none() => {
-                return Err(damaged("a delete of nothing"));
+        if let Some(first) = &versions.first {
+            match self.last.take() {
+                Some(last) if last.check_next(first)? => {
+                    if first.kv.mod_revision > header.compact_revision
+                        && let Some((_, event)) = versions.events.first_mut()
+                    {
+                        event.prev_kv = last.replaced();
+                    }
+                    first.kv.past.link(last.kv);
+                }
+                Some(last) => self.deleted.extend(Some(last.kv).filter(|kv| kv.is_delete())),
+                None if first.kv.is_delete() => return Err(damaged("a delete of nothing")),
+                None => {}
             }
-            _ => None,
-        };
-        if let Some(first) = &versions.first
-            && first.revision > header.compact_revision
-            && let Some((_, event)) = versions.events.first_mut()
-        {
-            event.prev_kv = prev.cloned();
         }
         self.totals.versions += versions.count;
         self.totals.bytes += versions.bytes;
         self.live.push(versions.live);
-        self.history.push(versions.history);
+        self.deleted.extend(versions.deleted);
         self.events.push(versions.events);
+        self.attached.extend(versions.attached);
         self.last = versions.last;
         Ok(())
     }

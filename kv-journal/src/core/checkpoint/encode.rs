@@ -9,7 +9,7 @@ use super::frame::{HEAD_LEN, Sealer};
 use super::header::{Footer, Header};
 use super::{FOOTER, HEADER, LEASES, ORDER, VERSIONS, leases, order, versions};
 use crate::core::mvcc::State;
-use crate::core::value::Event;
+use crate::core::value::{Event, KeyValue};
 
 /// Room in a frame beyond its configured size, for the last version in it: most are shorter.
 const SLACK: usize = 4 << 10;
@@ -51,7 +51,10 @@ enum Phase {
 /// After a version.
 #[derive(Default)]
 struct VersionCursor {
-    after: Option<(Bytes, u64)>,
+    /// The key whose versions come next, or came last.
+    key: Option<Bytes>,
+    /// The versions of that key that come next, the first of them last.
+    rest: Vec<Arc<KeyValue>>,
     /// The key that was written last in this frame, and how many versions are.
     written: Option<Bytes>,
     count: u32,
@@ -82,7 +85,7 @@ impl Encoder {
     pub(crate) fn step(&mut self, budget: usize, bytes: usize) -> Step {
         match mem::replace(&mut self.phase, Phase::End) {
             Phase::Header => self.header(),
-            Phase::Versions(cursor) => self.versions(&cursor, budget, bytes),
+            Phase::Versions(cursor) => self.versions(cursor, budget, bytes),
             Phase::Order(cursor) => self.order(cursor, budget),
             Phase::Leases(after) => self.leases(after, budget),
             Phase::Footer => self.footer(),
@@ -102,29 +105,37 @@ impl Encoder {
         Step::Frame(self.sealer.seal(HEADER, buffer))
     }
 
-    fn versions(&mut self, cursor: &VersionCursor, budget: usize, bytes: usize) -> Step {
+    fn versions(&mut self, mut cursor: VersionCursor, budget: usize, bytes: usize) -> Step {
         self.begin_frame(COUNT_LEN);
         let enough = self.frame_bytes.min(self.buffer.len().saturating_add(bytes));
         let state = Arc::clone(&self.state);
-        let mut count = cursor.count;
-        // The first version of a frame writes its key, whatever came before the frame.
-        let mut written = cursor.written.as_ref();
-        let mut last = cursor.after.as_ref().map(|(key, revision)| (key, *revision));
-        for (version, seen) in state.versions_after(cursor.after.as_ref()).take(budget) {
-            last = Some((version.key(), version.revision()));
-            if seen {
-                self.totals.bytes += versions::encode(&mut self.buffer, &version, written);
+        let from = cursor.key.clone();
+        let mut newest = state.newest_after(from.as_deref());
+        let mut ended = false;
+        for _ in 0..budget {
+            if cursor.rest.is_empty() {
+                let Some(newest) = newest.next() else {
+                    ended = true;
+                    break;
+                };
+                cursor.key = Some(newest.key.clone());
+                cursor.rest.extend(state.readable(newest));
+            }
+            if let Some(kv) = cursor.rest.pop() {
+                let is_live = cursor.rest.is_empty();
+                let (buffer, written) = (&mut self.buffer, cursor.written.as_ref());
+                self.totals.bytes += versions::encode(buffer, &kv, is_live, written);
                 self.totals.versions += 1;
-                count += 1;
-                written = Some(version.key());
+                cursor.count += 1;
+                cursor.written = Some(kv.key.clone());
             }
             if self.buffer.len() >= enough {
                 break;
             }
         }
-        let after = last.map(|(key, revision)| (key.clone(), revision));
-        let ended = state.versions_after(after.as_ref()).next().is_none();
-        self.end_versions_step(VersionCursor { after, written: written.cloned(), count }, ended)
+        ended |= cursor.rest.is_empty() && newest.next().is_none();
+        drop(newest);
+        self.end_versions_step(cursor, ended)
     }
 
     fn end_versions_step(&mut self, cursor: VersionCursor, ended: bool) -> Step {
@@ -137,7 +148,8 @@ impl Encoder {
             let revision = self.state.compact_revision().max(1);
             Phase::Order(OrderCursor { revision, at: 0, listing: false })
         } else {
-            Phase::Versions(VersionCursor { after: cursor.after, ..VersionCursor::default() })
+            // The first version of a frame writes its key, whatever came before the frame.
+            Phase::Versions(VersionCursor { written: None, count: 0, ..cursor })
         };
         if count == 0 {
             self.buffer.clear();

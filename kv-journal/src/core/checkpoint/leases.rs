@@ -8,12 +8,11 @@
 //! store that opens gives each its full time.
 #![deny(clippy::indexing_slicing)]
 
-use bytes::BufMut;
+use bytes::{BufMut, Bytes};
 
 use super::damaged;
 use super::header::u64_of;
 use crate::core::lease::LeaseSet;
-use crate::core::retained::LiveTree;
 use crate::error::Result;
 
 /// An id, and the granted time in seconds.
@@ -34,15 +33,13 @@ pub(super) fn decode(mut input: &[u8]) -> Result<Vec<Granted>> {
     Ok(leases)
 }
 
-/// The leases with what is attached to them.
+/// The leases with the keys that are `attached` to them.
 ///
 /// # Errors
 /// `Corrupt` if they are out of order, or a key names one that is not there.
-pub(super) fn build(leases: Vec<Granted>, live: &LiveTree) -> Result<LeaseSet> {
+pub(super) fn build(leases: Vec<Granted>, attached: Vec<(i64, Bytes)>) -> Result<LeaseSet> {
     if leases.iter().any(|(id, _)| *id == 0) || !leases.is_sorted_by(|(a, _), (b, _)| a < b) {
         return Err(damaged("leases out of order"));
     }
-    let with_lease = live.keys().map(|live| &live.0).filter(|kv| kv.lease != 0);
-    let attached = with_lease.map(|kv| (kv.lease, kv.key.clone())).collect();
     LeaseSet::from_parts(leases, attached).ok_or_else(|| damaged("a key without its lease"))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::damaged;
 use super::header::Header;
 use super::order::Listed;
-use super::versions::tombstone;
+use crate::core::entry::tombstone;
 use crate::core::retained::{Log, log_of};
 use crate::core::value::{Event, EventKind};
 use crate::error::Result;
@@ -78,7 +78,7 @@ fn in_order(events: &[Event], listed: &[Listed], deletes: bool) -> Result<Arc<[E
     let mut used = vec![false; events.len()];
     let ordered = listed.iter().map(|name| {
         if deletes && name.deleted {
-            let kv = tombstone(&name.key, name.revision);
+            let kv = tombstone(name.key.clone(), name.revision, None);
             return Ok(Event { kind: EventKind::Delete, kv, prev_kv: None });
         }
         let at = events.binary_search_by(|event| event.kv.key.cmp(&name.key)).ok();

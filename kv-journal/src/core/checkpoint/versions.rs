@@ -14,7 +14,8 @@ use bytes::{BufMut, Bytes};
 
 use super::damaged;
 use super::header::{Header, bytes_of, put_bytes, u8_of, u32_of, u64_of};
-use crate::core::retained::{Replaced, Version};
+use crate::core::entry::tombstone;
+use crate::core::past::Past;
 use crate::core::value::{Event, EventKind, KeyValue};
 use crate::error::Result;
 
@@ -27,35 +28,46 @@ const LEAST_LEN: usize = 1 + 8;
 
 /// Adds one version to a payload and returns its key's and value's length. `previous` is the key
 /// of the version before it in the same frame.
-pub(super) fn encode(out: &mut Vec<u8>, version: &Version<'_>, previous: Option<&Bytes>) -> u64 {
-    let key = version.key();
-    let same = previous == Some(key);
-    let (flags, kv) = match version {
-        Version::Live(kv) => (LIVE, Some(kv)),
-        Version::Replaced(kv) => (0, Some(kv)),
-        Version::Deleted { .. } => (DELETES, None),
+pub(super) fn encode(
+    out: &mut Vec<u8>,
+    kv: &KeyValue,
+    is_live: bool,
+    previous: Option<&Bytes>,
+) -> u64 {
+    let same = previous == Some(&kv.key);
+    let flags = match (kv.is_delete(), is_live) {
+        (true, _) => DELETES,
+        (false, true) => LIVE,
+        (false, false) => 0,
     };
     out.put_u8(flags | if same { SAME_KEY } else { 0 });
-    out.put_u64_le(version.revision());
+    out.put_u64_le(kv.mod_revision);
     if !same {
-        put_bytes(out, key);
+        put_bytes(out, &kv.key);
     }
-    if let Some(kv) = kv {
+    if !kv.is_delete() {
         out.put_u64_le(kv.create_revision);
         out.put_u64_le(kv.version);
         out.put_i64_le(kv.lease);
         put_bytes(out, &kv.value);
     }
-    (key.len() + kv.map_or(0, |kv| kv.value.len())) as u64
+    content_len(kv)
 }
 
-/// The versions of one frame, each where it will go.
+fn content_len(kv: &KeyValue) -> u64 {
+    (kv.key.len() + kv.value.len()) as u64
+}
+
+/// The versions of one frame, each linked to the one before it, and where they will go.
 #[derive(Debug, Default)]
 pub(crate) struct Versions {
     pub(super) live: Vec<Arc<KeyValue>>,
-    pub(super) history: Vec<Replaced>,
+    /// The last deletes of keys that do not exist, but for the one in `last`.
+    pub(super) deleted: Vec<Arc<KeyValue>>,
     /// What happened at each retained revision, by key.
     pub(super) events: Vec<(u64, Event)>,
+    /// Live keys and their leases.
+    pub(super) attached: Vec<(i64, Bytes)>,
     pub(super) first: Option<Edge>,
     pub(super) last: Option<Edge>,
     pub(super) count: u64,
@@ -63,34 +75,41 @@ pub(crate) struct Versions {
     pub(super) bytes: u64,
 }
 
-/// A version beside which another frame's comes.
+/// A version, or a delete, beside which another comes.
 #[derive(Debug, Clone)]
 pub(super) struct Edge {
-    pub(super) key: Bytes,
-    pub(super) revision: u64,
-    /// Unless it is a delete.
-    pub(super) kv: Option<Arc<KeyValue>>,
+    pub(super) kv: Arc<KeyValue>,
     pub(super) live: bool,
 }
 
 impl Edge {
-    /// Checks that `next` may stand after this version, and returns what was before `next`.
-    pub(super) fn check_next(&self, next: &Self) -> Result<Option<&Arc<KeyValue>>> {
-        let same = self.key == next.key;
-        let follows = if same { self.revision < next.revision } else { self.key < next.key };
-        let complete = match (&self.kv, &next.kv) {
-            // A version is live or was replaced by the one after it.
-            (Some(_), Some(_)) => same != self.live,
-            (Some(_), None) => same && !self.live,
-            (None, Some(_)) => true,
-            // A delete deletes something.
-            (None, None) => false,
+    /// Checks that `next` may stand after this version, and returns whether it is of the same key.
+    pub(super) fn check_next(&self, next: &Self) -> Result<bool> {
+        let same = self.kv.key == next.kv.key;
+        let follows = if same {
+            self.kv.mod_revision < next.kv.mod_revision
+        } else {
+            self.kv.key < next.kv.key
         };
-        if !follows || !complete {
-            return Err(damaged("versions that do not follow each other"));
-        }
-        Ok(self.kv.as_ref().filter(|_| same))
+        let complete = match (self.kv.is_delete(), next.kv.is_delete()) {
+            // A version is live or was replaced by the one after it.
+            (false, false) => same != self.live,
+            (false, true) => same && !self.live,
+            (true, false) => true,
+            // A delete deletes something.
+            (true, true) => false,
+        };
+        if follows && complete { Ok(same) } else { Err(out_of_order()) }
     }
+
+    /// What an event of the next version of the key says that it replaced.
+    pub(super) fn replaced(&self) -> Option<Arc<KeyValue>> {
+        (!self.kv.is_delete()).then(|| Arc::clone(&self.kv))
+    }
+}
+
+fn out_of_order() -> crate::error::Error {
+    damaged("versions that do not follow each other")
 }
 
 /// # Errors
@@ -113,10 +132,14 @@ pub(super) fn decode(mut input: &[u8], header: &Header) -> Result<Versions> {
 impl Versions {
     fn add(&mut self, input: &mut &[u8], header: &Header) -> Result<()> {
         let version = decode_one(input, self.last.as_ref())?;
-        let prev = match &self.last {
-            Some(last) => last.check_next(&version)?.cloned(),
-            None => None,
+        let same = match &self.last {
+            Some(last) => last.check_next(&version)?,
+            None => false,
         };
+        let before = self.last.take();
+        let prev = before.as_ref().filter(|_| same).and_then(Edge::replaced);
+        // Whether the delete before is the last of its key shows only now.
+        self.deleted.extend(before.filter(|it| !same && it.kv.is_delete()).map(|it| it.kv));
         self.take_in(&version, prev, header)?;
         self.first.get_or_insert_with(|| version.clone());
         self.last = Some(version);
@@ -124,65 +147,58 @@ impl Versions {
     }
 
     fn take_in(&mut self, at: &Edge, prev: Option<Arc<KeyValue>>, header: &Header) -> Result<()> {
-        let compacted = at.revision <= header.compact_revision;
-        if at.revision > header.revision || (at.kv.is_none() && compacted) {
+        let kv = &at.kv;
+        let compacted = kv.mod_revision <= header.compact_revision;
+        if kv.mod_revision > header.revision || (kv.is_delete() && compacted) {
             return Err(damaged("a version of a revision that it does not hold"));
         }
-        if at.revision >= header.first_logged() {
-            let event = event(at, prev.filter(|_| !compacted));
-            self.events.push((at.revision, event));
+        if kv.mod_revision >= header.first_logged() {
+            let kind = if kv.is_delete() { EventKind::Delete } else { EventKind::Put };
+            let prev_kv = prev.filter(|_| !compacted);
+            self.events.push((kv.mod_revision, Event { kind, kv: Arc::clone(kv), prev_kv }));
         }
         self.count += 1;
-        self.bytes += (at.key.len() + at.kv.as_ref().map_or(0, |kv| kv.value.len())) as u64;
-        match (&at.kv, at.live) {
-            (Some(kv), true) => self.live.push(Arc::clone(kv)),
-            (kv, _) => self.history.push(Replaced {
-                key: at.key.clone(),
-                revision: at.revision,
-                kv: kv.clone(),
-            }),
+        self.bytes += content_len(kv);
+        if at.live {
+            self.live.push(Arc::clone(kv));
+            if kv.lease != 0 {
+                self.attached.push((kv.lease, kv.key.clone()));
+            }
         }
         Ok(())
     }
 }
 
-fn event(at: &Edge, prev_kv: Option<Arc<KeyValue>>) -> Event {
-    match &at.kv {
-        Some(kv) => Event { kind: EventKind::Put, kv: Arc::clone(kv), prev_kv },
-        None => Event { kind: EventKind::Delete, kv: tombstone(&at.key, at.revision), prev_kv },
-    }
-}
-
-/// What a delete's event carries.
-pub(super) fn tombstone(key: &Bytes, revision: u64) -> Arc<KeyValue> {
-    let key = key.clone();
-    Arc::new(KeyValue { key, mod_revision: revision, ..KeyValue::default() })
-}
-
+/// The version at the start of `input`, linked to the one before if that is of the same key.
 fn decode_one(input: &mut &[u8], before: Option<&Edge>) -> Result<Edge> {
     let flags = u8_of(input)?;
-    let revision = u64_of(input)?;
-    let key = match (flags & SAME_KEY != 0, before) {
-        (false, _) => bytes_of(input)?,
-        (true, Some(before)) => before.key.clone(),
+    let mod_revision = u64_of(input)?;
+    let (key, prev) = match (flags & SAME_KEY != 0, before) {
+        (false, _) => (bytes_of(input)?, None),
+        (true, Some(before)) => (before.kv.key.clone(), Some(Arc::clone(&before.kv))),
         (true, None) => return Err(damaged("a version without a key")),
     };
     let live = match flags & !SAME_KEY {
-        DELETES => return Ok(Edge { key, revision, kv: None, live: false }),
+        DELETES => {
+            // What it deletes may go before it does.
+            let key = if prev.is_some() { Bytes::copy_from_slice(&key) } else { key };
+            return Ok(Edge { kv: tombstone(key, mod_revision, prev), live: false });
+        }
         LIVE => true,
         0 => false,
         _ => return Err(damaged("unknown flags")),
     };
     let kv = KeyValue {
-        key: key.clone(),
+        key,
         create_revision: u64_of(input)?,
-        mod_revision: revision,
+        mod_revision,
         version: u64_of(input)?,
         lease: u64_of(input)?.cast_signed(),
         value: bytes_of(input)?,
+        past: Past::after(prev),
     };
-    if kv.version == 0 || !(1..=revision).contains(&kv.create_revision) {
+    if kv.version == 0 || !(1..=mod_revision).contains(&kv.create_revision) {
         return Err(damaged("an impossible version"));
     }
-    Ok(Edge { key, revision, kv: Some(Arc::new(kv)), live })
+    Ok(Edge { kv: Arc::new(kv), live })
 }

@@ -95,7 +95,7 @@ mod tests {
     fn a_revoke_takes_the_lease_and_what_is_attached_and_nothing_else() {
         let mut state = state();
         state.apply(&put(4, "other", 0)).unwrap();
-        let before = state.clone();
+        let before = state.writable();
         let revoked = revoke(&state, 7).unwrap();
         assert_eq!(revoked, Record::LeaseRevoke { revision: 5, id: 7, deleted: 2 });
         state.apply(&revoked).unwrap();
