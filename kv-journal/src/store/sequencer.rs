@@ -30,9 +30,9 @@ use crate::core::{
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::Journal;
 
-/// Events freed after a compaction between two looks at the queue: some tenths of a millisecond. As
-/// many as were applied since the last look are freed in any case: what one compaction leaves is
-/// gone before as much was written again.
+/// Events freed after a compaction for each batch, and between two looks at the queue while there
+/// is none: some tenths of a millisecond. As many as the batch applied are freed in any case: what
+/// one compaction leaves is gone before as much was written again.
 const SWEEP_STEP: usize = 256;
 
 /// Requests taken from the queue at once. A batch copies the paths that it changes in the trees,
@@ -171,14 +171,15 @@ impl Sequencer {
         loop {
             self.accept_taken()?;
             self.revoke_expired(in_flight.as_ref())?;
+            let mut swept = true;
             if in_flight.is_none() {
                 in_flight = self.start_batch();
                 if in_flight.is_some() {
                     // What it had no room for fills the next one while it syncs.
                     self.accept_taken()?;
                 }
+                swept = self.sweep(in_flight.is_none());
             }
-            let swept = self.sweep(in_flight.is_none());
             let idle = in_flight.is_none() && self.taken.is_empty();
             if idle && !self.queue_open {
                 return Ok(());
