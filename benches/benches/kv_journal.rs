@@ -76,7 +76,7 @@ fn reads(c: &mut Criterion) -> Outcome<()> {
     });
     group.bench_function("iterate-100k", |b| {
         let snapshot = store.snapshot();
-        b.iter(|| snapshot.iter(&KeyRange::all()).map(|kv| kv.value.len()).sum::<usize>());
+        b.iter(|| snapshot.iter(&KeyRange::all()).map(|kv| kv.value().len()).sum::<usize>());
     });
     group.finish();
     Ok(())

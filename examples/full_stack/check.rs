@@ -89,9 +89,9 @@ impl Checks {
         let stored = store.range(request).context(what)?.kvs;
         let equal = cached.len() == stored.len()
             && cached.iter().zip(&stored).all(|(object, kv)| {
-                (&object.key, &object.value) == (&kv.key, &kv.value)
-                    && object.mod_revision == kv.mod_revision
-                    && object.create_revision == kv.create_revision
+                (&object.key[..], &object.value[..]) == (kv.key(), kv.value())
+                    && object.mod_revision == kv.mod_revision()
+                    && object.create_revision == kv.create_revision()
             });
         let broken = (!equal).then(|| {
             let (cached, stored) = (cached.len(), stored.len());
@@ -137,14 +137,14 @@ impl Checks {
 
 /// What an event does to a pod that must not be done.
 fn rebound(nodes: &mut HashMap<Bytes, Bytes>, event: &Event) -> Option<String> {
-    let pod = || String::from_utf8_lossy(&event.kv.key);
-    match (node_name(&event.kv.value), nodes.get(&event.kv.key)) {
+    let pod = || String::from_utf8_lossy(event.kv.key());
+    match (node_name(event.kv.value()), nodes.get(event.kv.key())) {
         (Some(now), Some(before)) if now != *before => {
             Some(format!("{} was bound to {before:?} and then to {now:?}", pod()))
         }
         (None, Some(before)) => Some(format!("{} lost its node {before:?}", pod())),
         (Some(now), None) => {
-            nodes.insert(event.kv.key.clone(), now);
+            nodes.insert(event.kv.key_bytes(), now);
             None
         }
         _ => None,
@@ -155,7 +155,7 @@ fn difference(before: &RangeResponse, after: &RangeResponse) -> Option<String> {
     if before.revision != after.revision {
         return Some(format!("revision {} instead of {}", after.revision, before.revision));
     }
-    let same = |(a, b): (&Arc<KeyValue>, &Arc<KeyValue>)| a == b;
+    let same = |(a, b): (&KeyValue, &KeyValue)| a == b;
     let equal = before.kvs.len() == after.kvs.len() && before.kvs.iter().zip(&after.kvs).all(same);
     (!equal).then(|| format!("{} keys differ from the {}", after.kvs.len(), before.kvs.len()))
 }

@@ -151,7 +151,7 @@ impl Node {
         let fleet = Arc::clone(&self.fleet);
         let current = fleet.client.get(&seen.key).await.context(|| "get".to_owned())?;
         let current = current.ok_or_else(|| Fail::new("it is gone"))?;
-        let mut pod: PodObject = decode(&current.value).context(|| "decode".to_owned())?;
+        let mut pod: PodObject = decode(current.value()).context(|| "decode".to_owned())?;
         if pod.status.phase == Phase::Running {
             return self.count(&pod);
         }
@@ -159,7 +159,7 @@ impl Node {
         self.resolve().await?;
         pod.status.phase = Phase::Running;
         let value = encode(&pod).context(|| "encode".to_owned())?;
-        let written = fleet.client.update(&seen.key, current.mod_revision, value).await;
+        let written = fleet.client.update(&seen.key, current.mod_revision(), value).await;
         if written.context(|| "status".to_owned())?.is_none() {
             return Err(Fail::new("somebody else changed it while it started"));
         }

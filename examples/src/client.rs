@@ -8,7 +8,6 @@ use bytes::Bytes;
 use kv_journal::{Compare, CompareResult, Error, ErrorKind, KeyRange, Op, RangeRequest, Result};
 use kv_journal::{KeyValue, Store, Txn};
 use parking_lot::Mutex;
-use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::latency::Latency;
@@ -78,7 +77,7 @@ impl Client {
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn get(&self, key: &Bytes) -> Result<Option<Arc<KeyValue>>> {
+    pub async fn get(&self, key: &Bytes) -> Result<Option<KeyValue>> {
         let start = Instant::now();
         self.store.read_barrier().await?;
         let mut answer = self.store.range(RangeRequest::new(KeyRange::key(key.clone())))?;

@@ -95,7 +95,7 @@ fn events(store: &Store) -> Vec<String> {
     while let Some(batch) = batches.next().now_or_never() {
         let batch = batch.unwrap().unwrap();
         for event in batch.events.iter() {
-            let before = event.prev_kv.as_ref().map(|kv| (kv.mod_revision, kv.value.clone()));
+            let before = event.prev_kv.as_ref().map(|kv| (kv.mod_revision(), kv.value_bytes()));
             seen.push(format!("{} {:?} {:?} {before:?}", batch.revision, event.kind, event.kv));
         }
     }

@@ -125,8 +125,8 @@ async fn compact(store: Store) {
 fn digest(events: &[Event]) -> u64 {
     let mut hasher = DefaultHasher::new();
     for Event { kind, kv, .. } in events {
-        let revisions = (kv.create_revision, kv.mod_revision, kv.version, kv.lease);
-        (kind, &kv.key, &kv.value, revisions).hash(&mut hasher);
+        let revisions = (kv.create_revision(), kv.mod_revision(), kv.version(), kv.lease());
+        (kind, kv.key(), kv.value(), revisions).hash(&mut hasher);
     }
     hasher.finish()
 }
@@ -165,9 +165,10 @@ impl Said {
     fn check(&self, oracle: &Oracle) {
         for (revision, key, value) in &self.acked {
             let found = oracle.get_at(key.as_bytes(), *revision);
-            let found = found.map(|kv| &kv.value[..]).unwrap_or_default();
+            let found = found.map(|kv| &kv.value()[..]).unwrap_or_default();
             assert_eq!(found, value.as_bytes(), "{key}, acknowledged at {revision}");
-            let event = oracle.events(*revision).iter().find(|event| event.kv.key == *key);
+            let event =
+                oracle.events(*revision).iter().find(|event| event.kv.key() == key.as_bytes());
             assert!(event.is_some() || value.is_empty(), "{key} was not written at {revision}");
         }
         for (revision, seen) in &self.seen {
@@ -215,8 +216,8 @@ fn check_pairs(oracle: &Oracle) {
     for revision in 2..=oracle.revision() {
         let keys = |side: &str| {
             let of_side = oracle.events(revision).iter().filter_map(|event| {
-                let key = std::str::from_utf8(&event.kv.key).unwrap().strip_prefix(side)?;
-                Some((event.kind, key.to_owned(), event.kv.value.clone()))
+                let key = std::str::from_utf8(event.kv.key()).unwrap().strip_prefix(side)?;
+                Some((event.kind, key.to_owned(), event.kv.value_bytes()))
             });
             of_side.collect::<Vec<_>>()
         };

@@ -79,7 +79,7 @@ async fn an_import_is_the_store_that_was_exported() {
         assert_eq!(everything(&store), everything(&source));
         assert_eq!(store.compact_revision(), 9);
         assert_eq!(store.stats().bytes, source.stats().bytes);
-        assert_eq!(store.get(b"leased").unwrap().unwrap().lease, 77);
+        assert_eq!(store.get(b"leased").unwrap().unwrap().lease(), 77);
         let lease = store.lease_time_to_live(77, true).unwrap();
         assert_eq!((lease.granted_ttl_secs, lease.keys), (60, vec!["leased".into()]));
         assert_eq!(put(&store, "more", "1").await, source.revision() + 1);
@@ -235,7 +235,7 @@ async fn a_store_that_opens_meanwhile_ends_an_import() {
     let fenced = Store::import(place.components(), export, config()).await.unwrap_err();
     assert_eq!(fenced.kind(), ErrorKind::Fenced);
     let (store, _driver) = Store::open_with(place.components(), config()).await.unwrap();
-    assert_eq!(store.get(b"mine").unwrap().unwrap().value, "1");
+    assert_eq!(store.get(b"mine").unwrap().unwrap().value(), b"1");
 }
 
 #[tokio::test]
@@ -265,14 +265,14 @@ async fn a_view_of_a_revision_stays_whatever_is_compacted() {
     for (revision, view) in &views {
         assert_eq!(view.revision(), *revision);
         let all = view.range(KeyRange::all()).unwrap();
-        let kvs: Vec<_> = all.kvs.iter().map(|kv| (**kv).clone()).collect();
+        let kvs: Vec<_> = all.kvs.iter().cloned().collect();
         assert_eq!((all.revision, &kvs), (*revision, &expected[revision]));
         assert_eq!(view.count(&KeyRange::all()), kvs.len() as u64);
-        let iterated: Vec<_> = view.iter(&KeyRange::all()).map(|kv| (*kv).clone()).collect();
+        let iterated: Vec<_> = view.iter(&KeyRange::all()).collect();
         assert_eq!(iterated, kvs);
         for key in ["k0", "k2", "none"] {
-            let found = kvs.iter().find(|kv| kv.key == key);
-            assert_eq!(view.get(key.as_bytes()).as_deref(), found);
+            let found = kvs.iter().find(|kv| kv.key() == key.as_bytes());
+            assert_eq!(view.get(key.as_bytes()).as_ref(), found);
         }
     }
 }
@@ -292,7 +292,7 @@ async fn a_view_shows_nothing_after_its_revision() {
     let later = view.range(RangeRequest::new(KeyRange::all()).at(5)).unwrap_err().kind();
     assert_eq!(later, ErrorKind::FutureRevision { current_revision: 4 });
     let earlier = view.range(RangeRequest::new(KeyRange::all()).at(3)).unwrap();
-    assert_eq!((earlier.revision, &earlier.kvs[0].value[..]), (4, &b"1"[..]));
+    assert_eq!((earlier.revision, &earlier.kvs[0].value()[..]), (4, &b"1"[..]));
     let (empty, _driver) = open_memory().await;
     assert_eq!(empty.at_revision(0).unwrap_err().kind(), ErrorKind::Invalid);
     assert_eq!(empty.at_revision(1).unwrap().count(&KeyRange::all()), 0);

@@ -177,7 +177,7 @@ async fn readers_and_watchers_see_only_what_is_durable() {
     assert_eq!(first.await.unwrap(), 2);
     assert_eq!(read.await.unwrap().unwrap().revision, 2);
     assert_eq!(watcher.next().await.unwrap().unwrap().revision, 2);
-    assert_eq!(store.get(b"a").unwrap().unwrap().value, "1");
+    assert_eq!(store.get(b"a").unwrap().unwrap().value(), b"1");
 }
 
 #[tokio::test]
@@ -298,7 +298,7 @@ proptest! {
                 Store::open(Arc::new(journal.clone()), Config::default()).await.unwrap();
             let spawned = tokio::spawn(driver);
             for (key, outcome) in expected {
-                let found = store.get(key.as_bytes()).unwrap().map(|kv| kv.mod_revision);
+                let found = store.get(key.as_bytes()).unwrap().map(|kv| kv.mod_revision());
                 match outcome {
                     Ok(revision) => assert_eq!(found, Some(revision)),
                     Err(ErrorKind::Unknown | ErrorKind::Closed) => assert!(ended.is_err()),

@@ -165,7 +165,7 @@ async fn watchers_beside_writers_lose_nothing_and_repeat_nothing() {
                     let batch = events.next().await.unwrap().unwrap();
                     assert!(batch.revision > synced, "{} after {synced}", batch.revision);
                     synced = batch.revision;
-                    seen.extend(batch.events.iter().map(|e| (synced, e.kv.key.clone())));
+                    seen.extend(batch.events.iter().map(|e| (synced, e.kv.key_bytes())));
                 }
                 (watcher % 6, seen)
             })
@@ -188,7 +188,7 @@ async fn watchers_beside_writers_lose_nothing_and_repeat_nothing() {
         let (writer, seen) = watcher.await.unwrap();
         let found = store.range(KeyRange::prefix(format!("{writer}/"))).unwrap();
         let expected: Vec<_> =
-            found.kvs.iter().map(|kv| (kv.mod_revision, kv.key.clone())).collect();
+            found.kvs.iter().map(|kv| (kv.mod_revision(), kv.key_bytes())).collect();
         assert_eq!(seen, expected);
         assert_eq!(seen.len() as u64, if writer < WRITERS { PUTS } else { 0 });
     }

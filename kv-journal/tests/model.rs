@@ -19,7 +19,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 use kv_journal::{
     Components, Config, ErrorKind, EventKind, KeyRange, KeyValue, MemoryCheckpoints, MemoryJournal,
-    PutRequest, RangeRequest, Store, Txn, WatchRequest, Watcher,
+    Meta, PutRequest, RangeRequest, Store, Txn, WatchRequest, Watcher,
 };
 use leases::LeaseStep;
 use proptest::prelude::*;
@@ -58,11 +58,13 @@ impl Model {
     fn put(&self, state: &mut State, key: &Bytes, value: &Bytes, lease: i64) {
         let revision = self.revision() + 1;
         let before = self.now().get(key);
-        let mut kv = KeyValue::new(key.clone(), value.clone());
-        kv.create_revision = before.map_or(revision, |kv| kv.create_revision);
-        kv.mod_revision = revision;
-        kv.version = before.map_or(1, |kv| kv.version + 1);
-        kv.lease = lease;
+        let meta = Meta {
+            create_revision: before.map_or(revision, KeyValue::create_revision),
+            mod_revision: revision,
+            version: before.map_or(1, |kv| kv.version() + 1),
+            lease,
+        };
+        let kv = KeyValue::new(key, value, meta);
         state.insert(key.clone(), kv);
     }
 
@@ -80,7 +82,7 @@ impl Model {
         let (before, after) = (self.at(revision - 1), self.at(revision));
         let deleted = before.iter().filter(|(key, _)| !after.contains_key(*key));
         let deleted = deleted.map(|(key, kv)| (key.clone(), (EventKind::Delete, Some(kv.clone()))));
-        let written = after.iter().filter(|(_, kv)| kv.mod_revision == revision);
+        let written = after.iter().filter(|(_, kv)| kv.mod_revision() == revision);
         let written =
             written.map(|(key, _)| (key.clone(), (EventKind::Put, before.get(key).cloned())));
         deleted.chain(written).collect()
@@ -216,7 +218,7 @@ impl World {
             return;
         }
         let answer = answer.unwrap();
-        let all = self.model.at(revision).values().filter(|kv| range.contains(&kv.key));
+        let all = self.model.at(revision).values().filter(|kv| range.contains(kv.key()));
         let all: Vec<_> = all.cloned().collect();
         assert_eq!(answer.count, all.len() as u64);
         assert_eq!(answer.more, limit > 0 && all.len() > limit);
@@ -291,7 +293,7 @@ impl World {
         let revision = self.model.revision().saturating_sub(back).max(1);
         match self.store.at_revision(revision) {
             Ok(fork) => {
-                let keys = self.model.at(revision).values().filter(|kv| range.contains(&kv.key));
+                let keys = self.model.at(revision).values().filter(|kv| range.contains(kv.key()));
                 let expected: Vec<_> = keys.cloned().collect();
                 let seen: Vec<_> = fork.iter(range).map(|kv| KeyValue::clone(&kv)).collect();
                 assert_eq!(seen, expected);
@@ -301,8 +303,8 @@ impl World {
                     expected
                 );
                 for kv in self.model.now().values() {
-                    let expected = self.model.at(revision).get(&kv.key);
-                    assert_eq!(fork.get(&kv.key).as_deref(), expected);
+                    let expected = self.model.at(revision).get(kv.key());
+                    assert_eq!(fork.get(kv.key()).as_ref(), expected);
                 }
             }
             Err(error) => assert_eq!(Err(error.kind()), self.model.readable(revision)),
@@ -348,8 +350,8 @@ impl Watched {
         let mut expected = model.changes(batch.revision);
         expected.retain(|key, _| self.range.contains(key));
         let events = batch.events.iter().map(|event| {
-            let prev = event.prev_kv.as_deref().cloned();
-            (event.kv.key.clone(), (event.kind, prev))
+            let prev = event.prev_kv.clone();
+            (event.kv.key_bytes(), (event.kind, prev))
         });
         assert_eq!(batch.events.len(), expected.len());
         let seen: BTreeMap<_, _> = events.collect();
@@ -362,7 +364,7 @@ impl Watched {
         }
         assert_eq!(seen, expected);
         for event in batch.events.iter().filter(|event| event.kind == EventKind::Put) {
-            assert_eq!(*event.kv, model.at(batch.revision)[&event.kv.key]);
+            assert_eq!(event.kv, model.at(batch.revision)[event.kv.key()]);
         }
     }
 }
@@ -388,7 +390,7 @@ async fn open(
     (store, tokio::spawn(driver))
 }
 
-fn plain(kvs: &[Arc<KeyValue>]) -> Vec<KeyValue> {
+fn plain(kvs: &[KeyValue]) -> Vec<KeyValue> {
     kvs.iter().map(|kv| KeyValue::clone(kv)).collect()
 }
 

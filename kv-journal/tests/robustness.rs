@@ -106,7 +106,7 @@ async fn issue_14370_nothing_is_acknowledged_before_the_journal_has_it() {
     let revision = write.await.unwrap().unwrap();
     driver.abort(); // right after the answer
     let (again, _driver) = open(memory).await;
-    assert_eq!(again.get(b"k0").unwrap().unwrap().mod_revision, revision);
+    assert_eq!(again.get(b"k0").unwrap().unwrap().mod_revision(), revision);
 }
 
 /// #15220: a progress notice could overtake events of its revision, since it went another way than
@@ -185,7 +185,7 @@ async fn issue_17247_a_transaction_that_reads_its_own_writes_has_each_event_once
     let mut told = Told { complete_to: 4, ..Told::new(request) };
     hear(&mut watcher, &mut told);
     Oracle::read(&*journal).await.unwrap().check(&told).unwrap();
-    let events: Vec<_> = told.batches[1].events.iter().map(|event| &event.kv.key[..]).collect();
+    let events: Vec<_> = told.batches[1].events.iter().map(|event| &event.kv.key()[..]).collect();
     assert_eq!(events, [b"a", b"c", b"b"]);
 }
 

@@ -149,9 +149,9 @@ impl Watched {
         }
         assert_eq!(batch.revision, self.next);
         for event in batch.events.iter() {
-            assert_eq!(event.kv.mod_revision, batch.revision);
+            assert_eq!(event.kv.mod_revision(), batch.revision);
             assert!(self.request.prev_kv || event.prev_kv.is_none());
-            self.part.push((event.kind, event.kv.key.clone()));
+            self.part.push((event.kind, event.kv.key_bytes()));
         }
         if !batch.more {
             let changes = &log[usize::try_from(batch.revision).unwrap()];

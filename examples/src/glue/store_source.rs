@@ -58,13 +58,13 @@ impl CurrentRevision for StoreSource {
 fn change(event: &Event) -> Change {
     match event.kind {
         EventKind::Put => Change::Put(object(&event.kv)),
-        EventKind::Delete => Change::Delete(event.kv.key.clone()),
+        EventKind::Delete => Change::Delete(event.kv.key_bytes()),
     }
 }
 
 fn object(kv: &KeyValue) -> Arc<Object> {
-    let (key, value) = (kv.key.clone(), kv.value.clone());
-    let (create_revision, mod_revision) = (kv.create_revision, kv.mod_revision);
+    let (key, value) = (kv.key_bytes(), kv.value_bytes());
+    let (create_revision, mod_revision) = (kv.create_revision(), kv.mod_revision());
     Arc::new(Object { key, value, create_revision, mod_revision })
 }
 

@@ -2,7 +2,6 @@
 
 use std::cmp::Ordering;
 use std::iter::Peekable;
-use std::sync::Arc;
 
 use super::entry::Keys;
 use super::key_range::KeyRange;
@@ -17,7 +16,7 @@ impl State {
         &'a self,
         range: &KeyRange,
         revision: u64,
-    ) -> impl Iterator<Item = Arc<KeyValue>> + use<'a> {
+    ) -> impl Iterator<Item = KeyValue> + use<'a> {
         let newest = (!range.is_empty()).then(|| {
             let of = |keys: &'a Keys| {
                 keys.range::<[u8], _>(range.bounds()).map(|(newest, ())| &newest.0)
@@ -30,25 +29,22 @@ impl State {
 
     /// The versions of one key, from its newest on, that some readable revision sees. Others are
     /// there only because the sweep has not come to them.
-    pub(crate) fn readable(
-        &self,
-        newest: &Arc<KeyValue>,
-    ) -> impl Iterator<Item = Arc<KeyValue>> + use<> {
+    pub(crate) fn readable(&self, newest: &KeyValue) -> impl Iterator<Item = KeyValue> + use<> {
         let compact_revision = self.compact_revision();
         let mut seen_at_compaction = false;
-        let seen = move |kv: &Arc<KeyValue>| {
+        let seen = move |kv: &KeyValue| {
             let wanted = !seen_at_compaction;
-            seen_at_compaction |= kv.mod_revision <= compact_revision;
+            seen_at_compaction |= kv.mod_revision() <= compact_revision;
             wanted && !(seen_at_compaction && kv.is_delete())
         };
-        chain(Arc::clone(newest)).take_while(seen)
+        chain(newest.clone()).take_while(seen)
     }
 
     /// The newest version of every key after `after`, or its delete, in key order.
     pub(crate) fn newest_after<'a>(
         &'a self,
         after: Option<&[u8]>,
-    ) -> impl Iterator<Item = &'a Arc<KeyValue>> + use<'a> {
+    ) -> impl Iterator<Item = &'a KeyValue> + use<'a> {
         use std::ops::Bound::{Excluded, Unbounded};
         let of = |keys: &'a Keys| {
             let from = after.map_or(Unbounded, Excluded);
@@ -63,9 +59,9 @@ impl State {
     /// The revision of the last put or delete of `key` at or below `revision`; `None` if there was
     /// none or it was compacted.
     pub(crate) fn last_change(&self, key: &[u8], revision: u64) -> Option<u64> {
-        let of = |keys: &Keys| keys.get_key_value(key).map(|(newest, ())| Arc::clone(&newest.0));
+        let of = |keys: &Keys| keys.get_key_value(key).map(|(newest, ())| newest.0.clone());
         let newest = of(&self.live).or_else(|| of(&self.deleted))?;
-        at_revision(&newest, revision).map(|kv| kv.mod_revision)
+        at_revision(&newest, revision).map(|kv| kv.mod_revision())
     }
 }
 
@@ -77,14 +73,14 @@ struct Merged<L: Iterator, D: Iterator> {
 
 impl<'a, L, D> Iterator for Merged<L, D>
 where
-    L: Iterator<Item = &'a Arc<KeyValue>>,
-    D: Iterator<Item = &'a Arc<KeyValue>>,
+    L: Iterator<Item = &'a KeyValue>,
+    D: Iterator<Item = &'a KeyValue>,
 {
-    type Item = &'a Arc<KeyValue>;
+    type Item = &'a KeyValue;
 
     fn next(&mut self) -> Option<Self::Item> {
         let side = match (self.live.peek(), self.deleted.peek()) {
-            (Some(live), Some(deleted)) => live.key.cmp(&deleted.key),
+            (Some(live), Some(deleted)) => live.key().cmp(deleted.key()),
             (_, None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
         };

@@ -1,7 +1,6 @@
 //! The answer to a range request in pieces of bounded size, as of etcd's `RangeStream`.
 
 use std::borrow::Borrow;
-use std::sync::Arc;
 
 use super::key_range::{End, KeyRange};
 use super::mvcc::State;
@@ -20,7 +19,7 @@ const KEY_OVERHEAD: usize = 64;
 #[non_exhaustive]
 pub struct RangeChunk {
     /// The next keys of the range.
-    pub kvs: Vec<Arc<KeyValue>>,
+    pub kvs: Vec<KeyValue>,
     /// What is to be said of the range as a whole: on the last chunk and only there.
     pub summary: Option<RangeSummary>,
 }
@@ -90,7 +89,7 @@ impl Chunks {
         };
         self.given += kvs.len();
         if let Some(last) = kvs.last() {
-            self.rest = after(&self.rest, &last.key);
+            self.rest = after(&self.rest, last.key());
         }
         let ends = !further || self.given >= self.limit;
         let summary = ends.then(|| self.summary(state, further));
@@ -98,17 +97,17 @@ impl Chunks {
     }
 
     /// As many keys as fit, at least one if there is one, and whether there are further ones.
-    fn fill<K: Borrow<Arc<KeyValue>>>(
+    fn fill<K: Borrow<KeyValue>>(
         &self,
         keys: impl Iterator<Item = K>,
         limits: ChunkLimits,
-    ) -> (Vec<Arc<KeyValue>>, bool) {
+    ) -> (Vec<KeyValue>, bool) {
         let (mut kvs, mut bytes) = (Vec::new(), 0);
         let most = limits.keys.min(self.limit - self.given);
         for kv in keys {
             let kv = kv.borrow();
-            let value = if self.keys_only { 0 } else { kv.value.len() };
-            bytes += kv.key.len() + value + KEY_OVERHEAD;
+            let value = if self.keys_only { 0 } else { kv.value().len() };
+            bytes += kv.key().len() + value + KEY_OVERHEAD;
             if kvs.len() >= most || (bytes > limits.bytes && !kvs.is_empty()) {
                 return (kvs, true);
             }

@@ -2,55 +2,49 @@
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
-use std::sync::Arc;
 
-use bytes::Bytes;
 use cow_tree::{Key, Tree};
 
 use super::past::Past;
-use super::value::KeyValue;
+use super::value::{KeyValue, Meta};
 
 /// The newest version of a key, or its delete, ordered by its key.
 #[derive(Debug, Clone)]
-pub(crate) struct Newest(pub(super) Arc<KeyValue>);
+pub(crate) struct Newest(pub(super) KeyValue);
 
 /// The newest versions of many keys.
 pub(crate) type Keys = Tree<Newest, ()>;
 
 /// What a delete leaves of a key: when it was, and what was before.
-pub(super) fn tombstone(
-    key: Bytes,
-    mod_revision: u64,
-    prev: Option<Arc<KeyValue>>,
-) -> Arc<KeyValue> {
-    let past = Past::after(prev);
-    Arc::new(KeyValue { key, mod_revision, past, ..KeyValue::default() })
+pub(super) fn tombstone(key: &[u8], mod_revision: u64, prev: Option<KeyValue>) -> KeyValue {
+    let meta = Meta { mod_revision, ..Meta::default() };
+    KeyValue::following(key, &[], meta, Past::after(prev))
 }
 
 impl Borrow<[u8]> for Newest {
     fn borrow(&self) -> &[u8] {
-        &self.0.key
+        self.0.key()
     }
 }
 
 impl Key for Newest {
     fn shared(&self, other: &Self) -> usize {
-        self.0.key.shared(&other.0.key)
+        self.0.key().shared(other.0.key())
     }
 
     fn head(&self, skip: usize) -> u64 {
-        self.0.key.head(skip)
+        self.0.key().head(skip)
     }
 
     /// With memory of its own: the version there may go before it does.
     fn separator(&self) -> Self {
-        Self(tombstone(Bytes::copy_from_slice(&self.0.key), 0, None))
+        Self(tombstone(self.0.key(), 0, None))
     }
 }
 
 impl Ord for Newest {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.0.key.cmp(&other.0.key)
+        self.0.key().cmp(other.0.key())
     }
 }
 

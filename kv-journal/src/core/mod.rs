@@ -38,7 +38,7 @@ pub use request::{
     PutRequest, PutResponse, RangeRequest, RangeResponse, Sort, SortOrder, SortTarget, Txn,
     TxnResponse,
 };
-pub use value::{Event, EventKind, KeyValue};
+pub use value::{Event, EventKind, KeyValue, Meta};
 
 pub(crate) use chunks::Chunks;
 pub(crate) use classes::Classes;

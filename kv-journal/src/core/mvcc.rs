@@ -12,8 +12,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::entry::{Keys, Newest, tombstone};
 use super::key_range::KeyRange;
 use super::lease::LeaseSet;
@@ -21,7 +19,7 @@ use super::past::Past;
 use super::pins::{Pin, Pins};
 use super::record::{Mutation, Record};
 use super::retained::{Log, Parts};
-use super::value::{Event, EventKind, KeyValue};
+use super::value::{Event, EventKind, KeyValue, Meta};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What a version takes beside its key and value: its struct, its event, its place in the trees.
@@ -136,7 +134,7 @@ impl State {
         Ok(())
     }
 
-    pub(crate) fn get(&self, key: &[u8]) -> Option<&Arc<KeyValue>> {
+    pub(crate) fn get(&self, key: &[u8]) -> Option<&KeyValue> {
         self.live.get_key_value(key).map(|(newest, ())| &newest.0)
     }
 
@@ -145,7 +143,7 @@ impl State {
     }
 
     /// The keys of `range` that exist now, in key order.
-    pub(crate) fn iter(&self, range: &KeyRange) -> impl DoubleEndedIterator<Item = &Arc<KeyValue>> {
+    pub(crate) fn iter(&self, range: &KeyRange) -> impl DoubleEndedIterator<Item = &KeyValue> {
         let range = (!range.is_empty()).then_some(range);
         range
             .into_iter()
@@ -237,11 +235,8 @@ impl State {
 
     fn apply_transaction(&mut self, revision: u64, mutations: &[Mutation]) -> Result<()> {
         let mut events = Vec::with_capacity(mutations.len());
-        let alone = mutations.len() == 1;
         for mutation in mutations {
-            // A version of a large transaction would keep all of its record alive.
-            let own = (!alone).then(|| mutation.with_own_memory());
-            self.apply_mutation(revision, own.as_ref().unwrap_or(mutation), &mut events)?;
+            self.apply_mutation(revision, mutation, &mut events)?;
         }
         self.revision = revision;
         self.log.insert(revision, events.into());
@@ -295,37 +290,33 @@ impl State {
         Ok(())
     }
 
-    fn put(&mut self, revision: u64, key: &Bytes, value: &Bytes, lease: i64) -> Event {
+    fn put(&mut self, revision: u64, key: &[u8], value: &[u8], lease: i64) -> Event {
         let deleted = &mut self.deleted;
-        let (replaced, kv) = self.live.replace_with(&key[..], |old| {
+        let (replaced, kv) = self.live.replace_with(key, |old| {
             let old = old.map(|(newest, ())| &newest.0);
             // A key that does not exist may have been there before.
-            let prev = old.cloned().or_else(|| Some(deleted.remove_entry(&key[..])?.0.0));
-            let kv = Arc::new(KeyValue {
-                key: key.clone(),
-                value: value.clone(),
-                create_revision: old.map_or(revision, |old| old.create_revision),
+            let prev = old.cloned().or_else(|| Some(deleted.remove_entry(key)?.0.0));
+            let meta = Meta {
+                create_revision: old.map_or(revision, KeyValue::create_revision),
                 mod_revision: revision,
-                version: old.map_or(1, |old| old.version + 1),
+                version: old.map_or(1, |old| old.version() + 1),
                 lease,
-                past: Past::after(prev),
-            });
-            ((Newest(Arc::clone(&kv)), ()), kv)
+            };
+            let kv = KeyValue::following(key, value, meta, Past::after(prev));
+            ((Newest(kv.clone()), ()), kv)
         });
         let prev_kv = replaced.map(|(prev, ())| prev.0);
         self.add_version(&kv);
-        self.leases.reattach(&kv.key, prev_kv.as_ref().map_or(0, |prev| prev.lease), lease);
+        self.leases.reattach(key, prev_kv.as_ref().map_or(0, KeyValue::lease), lease);
         Event { kind: EventKind::Put, kv, prev_kv }
     }
 
-    fn delete(&mut self, revision: u64, prev: Arc<KeyValue>) -> Event {
-        // The delete may outlive the version whose record the key is a part of.
-        let key = Bytes::copy_from_slice(&prev.key);
-        let kv = tombstone(key, revision, Some(Arc::clone(&prev)));
+    fn delete(&mut self, revision: u64, prev: KeyValue) -> Event {
+        let kv = tombstone(prev.key(), revision, Some(prev.clone()));
         self.add_version(&kv);
-        self.live.remove(&prev.key[..]);
-        self.leases.reattach(&kv.key, prev.lease, 0);
-        self.deleted.insert(Newest(Arc::clone(&kv)), ());
+        self.live.remove(prev.key());
+        self.leases.reattach(kv.key(), prev.lease(), 0);
+        self.deleted.insert(Newest(kv.clone()), ());
         Event { kind: EventKind::Delete, kv, prev_kv: Some(prev) }
     }
 
@@ -400,9 +391,9 @@ impl State {
         }
         if event.kind == EventKind::Delete {
             self.forget(&event.kv);
-            let is_last = |(last, ()): (&Newest, &())| Arc::ptr_eq(&last.0, &event.kv);
-            if self.deleted.get_key_value(&event.kv.key[..]).is_some_and(is_last) {
-                self.deleted.remove(&event.kv.key[..]);
+            let is_last = |(last, ()): (&Newest, &())| last.0.is_same(&event.kv);
+            if self.deleted.get_key_value(event.kv.key()).is_some_and(is_last) {
+                self.deleted.remove(event.kv.key());
             }
         }
     }
@@ -425,7 +416,7 @@ fn imported_elsewhere(revision: u64, seq: u64) -> Error {
 }
 
 fn version_bytes(kv: &KeyValue) -> u64 {
-    version_bytes_of(&kv.key, &kv.value)
+    version_bytes_of(kv.key(), kv.value())
 }
 
 /// What a version with this key and value counts.
@@ -436,35 +427,4 @@ pub(super) fn version_bytes_of(key: &[u8], value: &[u8]) -> u64 {
 /// The same events without what was there before: at the compact revision that is gone.
 pub(crate) fn without_previous(events: &[Event]) -> Arc<[Event]> {
     events.iter().map(|event| Event { prev_kv: None, ..event.clone() }).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Whether a key's memory, and its value's, is that of the record which `state` applied.
-    fn shares(puts: &[(&'static str, &'static str)]) -> Vec<(bool, bool)> {
-        let put = |(key, value): &(&'static str, &'static str)| Mutation::Put {
-            key: Bytes::from(*key),
-            value: Bytes::from(*value),
-            lease: 0,
-        };
-        let record = Record::Transaction { revision: 2, mutations: puts.iter().map(put).collect() };
-        let (encoded, record) = record.encode_shared().unwrap();
-        let mut state = State::new();
-        state.apply(&record).unwrap();
-        let of_record = |bytes: &Bytes| encoded.as_ptr_range().contains(&bytes.as_ptr());
-        let stored = puts.iter().map(|(key, value)| {
-            let kv = state.get(key.as_bytes()).unwrap();
-            assert_eq!((&kv.key[..], &kv.value[..]), (key.as_bytes(), value.as_bytes()));
-            (of_record(&kv.key), of_record(&kv.value))
-        });
-        stored.collect()
-    }
-
-    #[test]
-    fn a_version_shares_its_own_record_and_keeps_nothing_larger_alive() {
-        assert_eq!(shares(&[("a", "one")]), [(true, true)]);
-        assert_eq!(shares(&[("a", "one"), ("b", "two")]), [(false, false); 2]);
-    }
 }

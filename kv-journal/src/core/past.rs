@@ -10,8 +10,6 @@
 //! the same chain: each link is behind its own lock, and [`Pins`](super::pins::Pins) tell what any
 //! reader may still need.
 
-use std::sync::Arc;
-
 use parking_lot::Mutex;
 
 use super::value::KeyValue;
@@ -32,32 +30,32 @@ pub(crate) struct Past {
 
 #[derive(Default)]
 struct Links {
-    prev: Option<Arc<KeyValue>>,
+    prev: Option<KeyValue>,
     /// One further back, never in the place of `prev`.
-    jump: Option<Arc<KeyValue>>,
+    jump: Option<KeyValue>,
 }
 
 impl Past {
     /// The past of a version that follows `prev`.
-    pub(super) fn after(prev: Option<Arc<KeyValue>>) -> Self {
-        let depth = prev.as_ref().map_or(0, |prev| prev.past.depth.saturating_add(1));
+    pub(super) fn after(prev: Option<KeyValue>) -> Self {
+        let depth = prev.as_ref().map_or(0, |prev| prev.past().depth.saturating_add(1));
         let jump = prev.as_ref().and_then(|prev| jump(prev, depth));
         Self { links: Mutex::new(Links { prev, jump }), depth }
     }
 
     /// The version before, unless there was none or it was unlinked.
-    pub(super) fn prev(&self) -> Option<Arc<KeyValue>> {
+    pub(super) fn prev(&self) -> Option<KeyValue> {
         self.links.lock().prev.clone()
     }
 
     /// Links a version to the one before it that was made apart from it.
-    pub(super) fn link(&self, prev: Arc<KeyValue>) {
+    pub(super) fn link(&self, prev: KeyValue) {
         self.links.lock().prev = Some(prev);
     }
 }
 
 /// What the version at `depth`, which follows `prev`, refers to beside it.
-fn jump(prev: &Arc<KeyValue>, depth: u32) -> Option<Arc<KeyValue>> {
+fn jump(prev: &KeyValue, depth: u32) -> Option<KeyValue> {
     if depth == 0 || !depth.is_multiple_of(STRIDE) {
         return None;
     }
@@ -66,45 +64,45 @@ fn jump(prev: &Arc<KeyValue>, depth: u32) -> Option<Arc<KeyValue>> {
         back *= STRIDE;
     }
     let target = depth.saturating_sub(back);
-    let mut at = Arc::clone(prev);
-    while at.past.depth > target {
-        at = step(&at, |jump| jump.past.depth >= target)?;
+    let mut at = prev.clone();
+    while at.past().depth > target {
+        at = step(&at, |jump| jump.past().depth >= target)?;
     }
     Some(at)
 }
 
 /// One step back, a long one if there is one that `may` be taken.
-fn step(at: &KeyValue, may: impl Fn(&KeyValue) -> bool) -> Option<Arc<KeyValue>> {
-    let links = at.past.links.lock();
+fn step(at: &KeyValue, may: impl Fn(&KeyValue) -> bool) -> Option<KeyValue> {
+    let links = at.past().links.lock();
     links.jump.as_ref().filter(|jump| may(jump)).or(links.prev.as_ref()).cloned()
 }
 
 /// The version or delete at `revision`, or the last one before, of the key whose newest is given.
-pub(super) fn at_revision(newest: &Arc<KeyValue>, revision: u64) -> Option<Arc<KeyValue>> {
-    let mut at = Arc::clone(newest);
-    while at.mod_revision > revision {
-        at = step(&at, |jump| jump.mod_revision > revision)?;
+pub(super) fn at_revision(newest: &KeyValue, revision: u64) -> Option<KeyValue> {
+    let mut at = newest.clone();
+    while at.mod_revision() > revision {
+        at = step(&at, |jump| jump.mod_revision() > revision)?;
     }
     Some(at)
 }
 
 /// The newest version and those before it, in this order.
-pub(super) fn chain(newest: Arc<KeyValue>) -> impl Iterator<Item = Arc<KeyValue>> {
-    std::iter::successors(Some(newest), |at| at.past.prev())
+pub(super) fn chain(newest: KeyValue) -> impl Iterator<Item = KeyValue> {
+    std::iter::successors(Some(newest), |at| at.past().prev())
 }
 
 /// Takes the versions before `kv` out of the chain, one after the other, until there is none or
 /// one that is `needed`, which is told its first revision and `kv`'s. Returns whether there was.
 pub(super) fn unlink(kv: &KeyValue, needed: impl Fn(u64, u64) -> bool) -> bool {
     loop {
-        let Some(prev) = kv.past.prev() else {
+        let Some(prev) = kv.past().prev() else {
             return false;
         };
-        if needed(prev.mod_revision, kv.mod_revision) {
+        if needed(prev.mod_revision(), kv.mod_revision()) {
             return true;
         }
-        let before = prev.past.prev();
-        let mut links = kv.past.links.lock();
+        let before = prev.past().prev();
+        let mut links = kv.past().links.lock();
         let unlinked = (links.jump.take(), std::mem::replace(&mut links.prev, before));
         // What it held is freed after the lock is let go of.
         drop(links);
@@ -115,22 +113,20 @@ pub(super) fn unlink(kv: &KeyValue, needed: impl Fn(u64, u64) -> bool) -> bool {
 impl Drop for Past {
     /// Frees a chain in a loop: one call for each version would overflow the stack.
     fn drop(&mut self) {
-        let links = self.links.get_mut();
-        let mut next = links.prev.take();
-        let mut aside: Vec<_> = links.jump.take().into_iter().collect();
-        while let Some(kv) = next.or_else(|| aside.pop()) {
-            next = Arc::into_inner(kv).and_then(|mut kv| {
-                let links = kv.past.links.get_mut();
-                aside.extend(links.jump.take());
-                links.prev.take()
-            });
+        let mut links = std::mem::take(self.links.get_mut());
+        let mut aside = Vec::new();
+        loop {
+            aside.extend(links.jump);
+            let Some(kv) = links.prev.or_else(|| aside.pop()) else {
+                return;
+            };
+            // If others let go of it at this moment, it is the last of them who goes on.
+            links = if kv.is_last() {
+                std::mem::take(&mut *kv.past().links.lock())
+            } else {
+                Links::default()
+            };
         }
-    }
-}
-
-impl Clone for Past {
-    fn clone(&self) -> Self {
-        Self::default()
     }
 }
 
@@ -139,23 +135,24 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::core::value::Meta;
 
-    fn extended(prev: Option<Arc<KeyValue>>, mod_revision: u64) -> Arc<KeyValue> {
-        let version = prev.as_ref().map_or(1, |prev| prev.version + 1);
-        let past = Past::after(prev);
-        Arc::new(KeyValue { mod_revision, version, past, ..KeyValue::default() })
+    fn extended(prev: Option<KeyValue>, mod_revision: u64) -> KeyValue {
+        let version = prev.as_ref().map_or(1, |prev| prev.version() + 1);
+        let meta = Meta { mod_revision, version, ..Meta::default() };
+        KeyValue::following(b"k", b"v", meta, Past::after(prev))
     }
 
     /// Versions at the even revisions up to `2 * versions`.
-    fn chain_of(versions: u64) -> Arc<KeyValue> {
+    fn chain_of(versions: u64) -> KeyValue {
         (2..=versions).fold(extended(None, 2), |newest, v| extended(Some(newest), 2 * v))
     }
 
-    fn steps_to(newest: &Arc<KeyValue>, revision: u64) -> usize {
+    fn steps_to(newest: &KeyValue, revision: u64) -> usize {
         let mut steps = 0;
-        let mut at = Arc::clone(newest);
-        while at.mod_revision > revision {
-            at = step(&at, |jump| jump.mod_revision > revision).unwrap();
+        let mut at = newest.clone();
+        while at.mod_revision() > revision {
+            at = step(&at, |jump| jump.mod_revision() > revision).unwrap();
             steps += 1;
         }
         steps
@@ -166,7 +163,7 @@ mod tests {
         let newest = chain_of(100_000);
         for revision in [2, 3, 31, 512, 513, 99_999, 131_072, 199_998, 199_999, 200_000] {
             let found = at_revision(&newest, revision).unwrap();
-            assert_eq!(found.mod_revision, revision / 2 * 2);
+            assert_eq!(found.mod_revision(), revision / 2 * 2);
             assert!(steps_to(&newest, revision) < 256, "{}", steps_to(&newest, revision));
         }
         assert!(at_revision(&newest, 1).is_none());
@@ -175,17 +172,18 @@ mod tests {
     #[test]
     fn what_is_needed_stays_and_the_rest_is_freed() {
         let newest = chain_of(1000);
-        let versions: Vec<_> = chain(Arc::clone(&newest)).collect();
+        let versions: Vec<_> = chain(newest.clone()).collect();
         let needed = HashSet::from([37, 38, 1201]);
         for kv in versions.iter().rev() {
             unlink(kv, |from, to| needed.iter().any(|at| (from..to).contains(at)));
         }
-        let freed: Vec<_> = versions.iter().map(Arc::downgrade).collect();
-        drop(versions);
-        let kept: Vec<_> = freed.iter().filter_map(|kv| Some(kv.upgrade()?.mod_revision)).collect();
+        let kept: Vec<_> = chain(newest.clone()).map(|kv| kv.mod_revision()).collect();
         assert_eq!(kept, [2000, 1200, 38, 36]);
+        for kv in versions {
+            assert_eq!(kv.is_last(), !kept.contains(&kv.mod_revision()), "{kv:?}");
+        }
         for revision in needed {
-            assert_eq!(at_revision(&newest, revision).unwrap().mod_revision, revision / 2 * 2);
+            assert_eq!(at_revision(&newest, revision).unwrap().mod_revision(), revision / 2 * 2);
         }
     }
 
@@ -194,6 +192,6 @@ mod tests {
         let newest = chain_of(1 << 20);
         let middle = at_revision(&newest, 1 << 20).unwrap();
         drop(newest);
-        assert_eq!(at_revision(&middle, 2).unwrap().version, 1);
+        assert_eq!(at_revision(&middle, 2).unwrap().version(), 1);
     }
 }

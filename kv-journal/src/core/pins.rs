@@ -24,13 +24,13 @@ pub(super) struct Pinned {
     pins: BTreeMap<u64, Keeps>,
     next: u64,
     /// What pins kept that are gone.
-    released: Vec<Arc<KeyValue>>,
+    released: Vec<KeyValue>,
 }
 
 struct Keeps {
     revisions: RangeInclusive<u64>,
     /// Versions whose past was left linked because of it.
-    kept: Vec<Arc<KeyValue>>,
+    kept: Vec<KeyValue>,
 }
 
 /// Keeps revisions readable until it is dropped.
@@ -57,17 +57,17 @@ impl Pins {
 impl Pinned {
     /// Unlinks what was before `kv`, which a compaction has made unreadable, except for what a pin
     /// needs: that is done when the pin is gone.
-    pub(super) fn sweep(&mut self, kv: &Arc<KeyValue>) {
+    pub(super) fn sweep(&mut self, kv: &KeyValue) {
         let needs = |keeps: &Keeps, from: u64, to: u64| {
             *keeps.revisions.start() < to && from <= *keeps.revisions.end()
         };
         let pins = &self.pins;
         if unlink(kv, |from, to| pins.values().any(|keeps| needs(keeps, from, to)))
-            && let Some(prev) = kv.past.prev()
+            && let Some(prev) = kv.past().prev()
         {
-            let (from, to) = (prev.mod_revision, kv.mod_revision);
+            let (from, to) = (prev.mod_revision(), kv.mod_revision());
             if let Some(keeps) = self.pins.values_mut().find(|keeps| needs(keeps, from, to)) {
-                keeps.kept.push(Arc::clone(kv));
+                keeps.kept.push(kv.clone());
             }
         }
     }

@@ -2,13 +2,10 @@
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
-use std::sync::Arc;
-
-use bytes::Bytes;
 
 use super::mvcc::State;
 use super::request::{RangeRequest, RangeResponse, Sort, SortOrder, SortTarget};
-use super::value::KeyValue;
+use super::value::{KeyValue, Meta};
 use crate::error::Result;
 
 /// With a limit at least so many keys are gathered before the worst of them are thrown away.
@@ -64,7 +61,7 @@ fn is_key_order(request: &RangeRequest) -> bool {
 }
 
 /// Takes from `keys`, which come in the order of the answer, only as many as it needs.
-fn take_first<K: Borrow<Arc<KeyValue>>>(
+fn take_first<K: Borrow<KeyValue>>(
     keys: impl Iterator<Item = K>,
     request: &RangeRequest,
     response: &mut RangeResponse,
@@ -82,7 +79,7 @@ fn take_first<K: Borrow<Arc<KeyValue>>>(
 }
 
 /// Takes the first of `keys` in the order asked for, holding at most about twice the limit.
-fn take_best<K: Borrow<Arc<KeyValue>>>(
+fn take_best<K: Borrow<KeyValue>>(
     keys: impl Iterator<Item = K>,
     request: &RangeRequest,
     response: &mut RangeResponse,
@@ -110,8 +107,8 @@ fn limit(request: &RangeRequest) -> usize {
 }
 
 fn passes(kv: &KeyValue, request: &RangeRequest) -> bool {
-    within(kv.mod_revision, request.min_mod_revision, request.max_mod_revision)
-        && within(kv.create_revision, request.min_create_revision, request.max_create_revision)
+    within(kv.mod_revision(), request.min_mod_revision, request.max_mod_revision)
+        && within(kv.create_revision(), request.min_create_revision, request.max_create_revision)
 }
 
 fn within(revision: u64, min: u64, max: u64) -> bool {
@@ -121,28 +118,28 @@ fn within(revision: u64, min: u64, max: u64) -> bool {
 /// What is equal comes in key order. etcd leaves that open.
 fn in_order(sort: Sort, a: &KeyValue, b: &KeyValue) -> Ordering {
     let (first, second) = if sort.order == SortOrder::Descending { (b, a) } else { (a, b) };
-    compare(sort.target, first, second).then_with(|| a.key.cmp(&b.key))
+    compare(sort.target, first, second).then_with(|| a.key().cmp(b.key()))
 }
 
 fn compare(target: SortTarget, a: &KeyValue, b: &KeyValue) -> Ordering {
     match target {
-        SortTarget::Key => a.key.cmp(&b.key),
-        SortTarget::Version => a.version.cmp(&b.version),
-        SortTarget::CreateRevision => a.create_revision.cmp(&b.create_revision),
-        SortTarget::ModRevision => a.mod_revision.cmp(&b.mod_revision),
-        SortTarget::Value => a.value.cmp(&b.value),
+        SortTarget::Key => a.key().cmp(b.key()),
+        SortTarget::Version => a.version().cmp(&b.version()),
+        SortTarget::CreateRevision => a.create_revision().cmp(&b.create_revision()),
+        SortTarget::ModRevision => a.mod_revision().cmp(&b.mod_revision()),
+        SortTarget::Value => a.value().cmp(b.value()),
     }
 }
 
-fn answer<K: Borrow<Arc<KeyValue>>>(kvs: Vec<K>, request: &RangeRequest) -> Vec<Arc<KeyValue>> {
+fn answer<K: Borrow<KeyValue>>(kvs: Vec<K>, request: &RangeRequest) -> Vec<KeyValue> {
     kvs.into_iter().map(|kv| as_asked(kv.borrow(), request.keys_only)).collect()
 }
 
 /// The key as it is answered; etcd leaves the lease out together with the value since 3.7.
-pub(super) fn as_asked(kv: &Arc<KeyValue>, keys_only: bool) -> Arc<KeyValue> {
+pub(super) fn as_asked(kv: &KeyValue, keys_only: bool) -> KeyValue {
     if keys_only {
-        Arc::new(KeyValue { value: Bytes::new(), lease: 0, ..KeyValue::clone(kv) })
+        KeyValue::new(kv.key(), &[], Meta { lease: 0, ..kv.meta() })
     } else {
-        Arc::clone(kv)
+        kv.clone()
     }
 }

@@ -133,24 +133,6 @@ impl Record {
         Ok(out.freeze())
     }
 
-    /// The record's bytes, and the record with its keys and values in those bytes: as if read back.
-    pub(crate) fn encode_shared(mut self) -> Result<(Bytes, Self)> {
-        let bytes = self.encode()?;
-        if let Self::Transaction { mutations, .. } = &mut self {
-            let mut end = HEADER_LEN + 4;
-            for mutation in mutations {
-                end += mutation.encoded_len();
-                if let Mutation::Put { key, value, .. } = mutation {
-                    let start = end - value.len();
-                    *key = bytes.slice(start - key.len()..start);
-                    *value = bytes.slice(start..end);
-                }
-            }
-        }
-        debug_assert_eq!(Self::decode(bytes.clone()).ok().as_ref(), Some(&self));
-        Ok((bytes, self))
-    }
-
     /// The bytes of its keys and values.
     pub(crate) fn content_len(&self) -> usize {
         match self {
@@ -217,19 +199,6 @@ impl Record {
 }
 
 impl Mutation {
-    /// The same with a key and value that keep nothing else in memory.
-    pub(crate) fn with_own_memory(&self) -> Self {
-        match self {
-            Self::Put { key, value, lease } => {
-                let bytes = Bytes::from([&key[..], &value[..]].concat());
-                let (key, value) = (bytes.slice(..key.len()), bytes.slice(key.len()..));
-                Self::Put { key, value, lease: *lease }
-            }
-            // It is not kept: what it deletes has keys of its own.
-            Self::Delete { .. } => self.clone(),
-        }
-    }
-
     fn encoded_len(&self) -> usize {
         self.content_len()
             + match self {
@@ -400,9 +369,6 @@ mod tests {
             let bytes = record.encode().unwrap();
             prop_assert_eq!(bytes.len(), record.encoded_len());
             prop_assert_eq!(&Record::decode(bytes.clone()).unwrap(), &record);
-            let (same, shared) = record.clone().encode_shared().unwrap();
-            prop_assert_eq!(same, bytes);
-            prop_assert_eq!(shared, record);
         }
 
         #[test]

@@ -1,7 +1,5 @@
 //! Requests and their answers, in etcd's terms.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
 use super::key_range::KeyRange;
@@ -153,7 +151,7 @@ pub struct RangeResponse {
     /// The newest revision when the request was answered, whatever revision it asked for.
     pub revision: u64,
     /// The keys; empty if only a count was asked for.
-    pub kvs: Vec<Arc<KeyValue>>,
+    pub kvs: Vec<KeyValue>,
     /// Whether the limit cut keys off.
     pub more: bool,
     /// How many keys the range holds, whatever the limit and the filters.
@@ -213,7 +211,7 @@ pub struct PutResponse {
     /// The revision of the write.
     pub revision: u64,
     /// What was there before, if asked for.
-    pub prev_kv: Option<Arc<KeyValue>>,
+    pub prev_kv: Option<KeyValue>,
 }
 
 /// A delete of every key in a range.
@@ -256,7 +254,7 @@ pub struct DeleteResponse {
     /// How many keys were deleted.
     pub deleted: u64,
     /// What was there before, in key order, if asked for.
-    pub prev_kvs: Vec<Arc<KeyValue>>,
+    pub prev_kvs: Vec<KeyValue>,
 }
 
 /// One condition of a [`Txn`].

@@ -39,7 +39,7 @@ impl State {
 }
 
 /// Builds a tree of keys from their newest versions in key order.
-pub(crate) fn keys_of(versions: impl IntoIterator<Item = Arc<KeyValue>>) -> Keys {
+pub(crate) fn keys_of(versions: impl IntoIterator<Item = KeyValue>) -> Keys {
     Tree::from_sorted(versions.into_iter().map(|kv| (Newest(kv), ())))
 }
 

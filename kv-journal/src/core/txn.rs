@@ -9,7 +9,7 @@ use super::request::{
     Compare, CompareResult, CompareTarget, DeleteRequest, DeleteResponse, Op, OpResponse,
     PutRequest, PutResponse, RangeRequest, RangeResponse, Txn, TxnResponse,
 };
-use super::value::KeyValue;
+use super::value::{KeyValue, Meta};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What a transaction answers, and the record to apply and to journal if it changes anything.
@@ -153,12 +153,13 @@ impl<'a> Run<'a> {
         let needs_prev = put.prev_kv || put.ignore_value || put.ignore_lease;
         let prev = if needs_prev { self.state().get(&put.key).cloned() } else { None };
         let kept = if put.ignore_value || put.ignore_lease {
-            Some(prev.as_deref().ok_or_else(|| key_missing(put))?)
+            Some(prev.as_ref().ok_or_else(|| key_missing(put))?)
         } else {
             None
         };
-        let value = kept.filter(|_| put.ignore_value).map_or(&put.value, |kv| &kv.value).clone();
-        let lease = kept.filter(|_| put.ignore_lease).map_or(put.lease, |kv| kv.lease);
+        let value = kept.filter(|_| put.ignore_value);
+        let value = value.map_or_else(|| put.value.clone(), KeyValue::value_bytes);
+        let lease = kept.filter(|_| put.ignore_lease).map_or(put.lease, KeyValue::lease);
         self.push(Mutation::Put { key: put.key.clone(), value, lease })?;
         Ok(PutResponse { revision: self.revision(), prev_kv: prev.filter(|_| put.prev_kv) })
     }
@@ -198,19 +199,22 @@ fn key_missing(put: &PutRequest) -> Error {
 fn holds(state: &State, compare: &Compare) -> bool {
     let mut keys = state.iter(&compare.range).peekable();
     if keys.peek().is_some() {
-        return keys.all(|kv| holds_for(kv, compare));
+        return keys.all(|kv| holds_for(kv.meta(), Some(kv.value()), compare));
     }
-    // An absent key is all zeros, but it has no value to compare with.
-    !matches!(compare.target, CompareTarget::Value(_)) && holds_for(&KeyValue::default(), compare)
+    holds_for(Meta::default(), None, compare)
 }
 
-fn holds_for(kv: &KeyValue, compare: &Compare) -> bool {
+/// An absent key is all zeros, but it has no value to compare with.
+fn holds_for(meta: Meta, value: Option<&[u8]>, compare: &Compare) -> bool {
     let ordering = match &compare.target {
-        CompareTarget::Version(version) => kv.version.cmp(version),
-        CompareTarget::CreateRevision(revision) => kv.create_revision.cmp(revision),
-        CompareTarget::ModRevision(revision) => kv.mod_revision.cmp(revision),
-        CompareTarget::Value(value) => kv.value.cmp(value),
-        CompareTarget::Lease(lease) => kv.lease.cmp(lease),
+        CompareTarget::Version(version) => meta.version.cmp(version),
+        CompareTarget::CreateRevision(revision) => meta.create_revision.cmp(revision),
+        CompareTarget::ModRevision(revision) => meta.mod_revision.cmp(revision),
+        CompareTarget::Lease(lease) => meta.lease.cmp(lease),
+        CompareTarget::Value(expected) => match value {
+            Some(value) => value.cmp(expected),
+            None => return false,
+        },
     };
     match compare.result {
         CompareResult::Equal => ordering.is_eq(),

@@ -1,19 +1,19 @@
 //! What is stored and what happened to it.
 
 use std::fmt;
-use std::sync::Arc;
 
 use bytes::Bytes;
+use triomphe::ThinArc;
 
 use super::past::Past;
 
-/// One key at one revision. Cloning copies no bytes.
-#[derive(Clone, Default)]
-pub struct KeyValue {
-    /// The key.
-    pub key: Bytes,
-    /// The value; empty in an answer that asked for keys only.
-    pub value: Bytes,
+/// One key at one revision, in one piece of memory. Cloning counts a reference.
+#[derive(Clone)]
+pub struct KeyValue(ThinArc<Header, u8>);
+
+/// The numbers of a [`KeyValue`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Meta {
     /// The revision at which the key was last created.
     pub create_revision: u64,
     /// The revision of its last change.
@@ -22,27 +22,129 @@ pub struct KeyValue {
     pub version: u64,
     /// The lease that it is attached to; 0 for none.
     pub lease: i64,
-    /// What the key was before. No part of what a reader is told.
-    pub(super) past: Past,
+}
+
+struct Header {
+    meta: Meta,
+    key_len: usize,
+    past: Past,
 }
 
 impl KeyValue {
-    /// A key and its value; every number is zero.
+    /// A version with these bytes, which are copied, and numbers.
     #[must_use]
-    pub fn new(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Self {
-        Self { key: key.into(), value: value.into(), ..Self::default() }
+    pub fn new(key: &[u8], value: &[u8], meta: Meta) -> Self {
+        Self::following(key, value, meta, Past::default())
+    }
+
+    /// A version and what was before it.
+    pub(super) fn following(key: &[u8], value: &[u8], meta: Meta, past: Past) -> Self {
+        let header = Header { meta, key_len: key.len(), past };
+        Self(ThinArc::from_header_and_slice(header, &[key, value].concat()))
+    }
+
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        self.halves().0
+    }
+
+    /// The value; empty in an answer that asked for keys only.
+    #[must_use]
+    pub fn value(&self) -> &[u8] {
+        self.halves().1
+    }
+
+    /// The key, without a copy: it keeps the value in memory, too.
+    #[must_use]
+    pub fn key_bytes(&self) -> Bytes {
+        Bytes::from_owner(Half { kv: self.clone(), of: Self::key })
+    }
+
+    /// The value, without a copy: it keeps the key in memory, too.
+    #[must_use]
+    pub fn value_bytes(&self) -> Bytes {
+        Bytes::from_owner(Half { kv: self.clone(), of: Self::value })
+    }
+
+    /// The revision at which the key was last created.
+    #[must_use]
+    pub fn create_revision(&self) -> u64 {
+        self.meta().create_revision
+    }
+
+    /// The revision of its last change.
+    #[must_use]
+    pub fn mod_revision(&self) -> u64 {
+        self.meta().mod_revision
+    }
+
+    /// How many puts since it was created; 1 for the first.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.meta().version
+    }
+
+    /// The lease that it is attached to; 0 for none.
+    #[must_use]
+    pub fn lease(&self) -> i64 {
+        self.meta().lease
+    }
+
+    /// All numbers at once.
+    #[must_use]
+    pub fn meta(&self) -> Meta {
+        self.0.header.header.meta
     }
 
     /// Whether this stands for a delete.
     pub(super) fn is_delete(&self) -> bool {
-        self.version == 0
+        self.version() == 0
+    }
+
+    pub(super) fn past(&self) -> &Past {
+        &self.0.header.header.past
+    }
+
+    /// Whether both are the same piece of memory.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.0.as_ptr() == other.0.as_ptr()
+    }
+
+    /// Whether nobody else has it.
+    pub(super) fn is_last(&self) -> bool {
+        ThinArc::strong_count(&self.0) == 1
+    }
+
+    fn halves(&self) -> (&[u8], &[u8]) {
+        // The key's length is that of its bytes, which come first.
+        self.0.slice.split_at(self.0.header.header.key_len)
     }
 }
 
+/// A key or a value as an owner of bytes.
+struct Half {
+    kv: KeyValue,
+    of: fn(&KeyValue) -> &[u8],
+}
+
+impl AsRef<[u8]> for Half {
+    fn as_ref(&self) -> &[u8] {
+        (self.of)(&self.kv)
+    }
+}
+
+/// An absent key.
+impl Default for KeyValue {
+    fn default() -> Self {
+        Self::new(&[], &[], Meta::default())
+    }
+}
+
+/// What was before a version is no part of it.
 impl PartialEq for KeyValue {
     fn eq(&self, other: &Self) -> bool {
-        let numbers = |kv: &Self| (kv.create_revision, kv.mod_revision, kv.version, kv.lease);
-        numbers(self) == numbers(other) && self.key == other.key && self.value == other.value
+        self.meta() == other.meta() && self.halves() == other.halves()
     }
 }
 
@@ -51,13 +153,10 @@ impl Eq for KeyValue {}
 impl fmt::Debug for KeyValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyValue")
-            .field("key", &self.key)
-            .field("value", &self.value)
-            .field("create_revision", &self.create_revision)
-            .field("mod_revision", &self.mod_revision)
-            .field("version", &self.version)
-            .field("lease", &self.lease)
-            .finish_non_exhaustive()
+            .field("key", &Bytes::copy_from_slice(self.key()))
+            .field("value", &Bytes::copy_from_slice(self.value()))
+            .field("meta", &self.meta())
+            .finish()
     }
 }
 
@@ -77,7 +176,7 @@ pub struct Event {
     pub kind: EventKind,
     /// The key as written. For a delete: the key and, as `mod_revision`, the revision of the
     /// delete; everything else is zero.
-    pub kv: Arc<KeyValue>,
+    pub kv: KeyValue,
     /// The key as it was before, unless it did not exist or that was compacted.
-    pub prev_kv: Option<Arc<KeyValue>>,
+    pub prev_kv: Option<KeyValue>,
 }

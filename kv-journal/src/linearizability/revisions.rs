@@ -98,9 +98,9 @@ fn explains(operation: &Operation, model: &mut Model, events: &[Event]) -> bool 
     }
     let mut by_events = before;
     for event in events {
-        let key = event.kv.key.clone();
+        let key = event.kv.key_bytes();
         match event.kind {
-            EventKind::Put => by_events.values.insert(key, event.kv.value.clone()),
+            EventKind::Put => by_events.values.insert(key, event.kv.value_bytes()),
             EventKind::Delete => by_events.values.remove(&key),
         };
     }

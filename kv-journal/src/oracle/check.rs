@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
-
 use super::{Guarantee, Oracle, Told, Violation};
 use crate::core::{Event, EventKind};
 use crate::error::Result;
@@ -84,8 +82,8 @@ impl Oracle {
     }
 
     fn compare(&self, at: u64, expected: &[&Event], found: &[Event]) -> Result<(), Violation> {
-        let place = |key: &Bytes| found.iter().position(|event| event.kv.key == key);
-        let places: Vec<_> = expected.iter().map(|event| place(&event.kv.key)).collect();
+        let place = |key: &[u8]| found.iter().position(|event| event.kv.key() == key);
+        let places: Vec<_> = expected.iter().map(|event| place(event.kv.key())).collect();
         if let Some(missing) = places.iter().zip(expected).find(|(place, _)| place.is_none()) {
             let guarantee = if found.is_empty() { Guarantee::Reliable } else { Guarantee::Atomic };
             return violated(guarantee, format!("{at} came without {:?}", missing.1));
@@ -149,7 +147,7 @@ fn wants(request: &WatchRequest, event: &Event) -> bool {
         EventKind::Put => request.no_put,
         EventKind::Delete => request.no_delete,
     };
-    !left_out && request.range.contains(&event.kv.key)
+    !left_out && request.range.contains(event.kv.key())
 }
 
 fn check_places(batches: &[WatchBatch]) -> Result<(), Violation> {
@@ -157,10 +155,10 @@ fn check_places(batches: &[WatchBatch]) -> Result<(), Violation> {
     let mut last = 0;
     for batch in batches.iter().filter(|batch| !batch.is_progress()) {
         for event in batch.events.iter() {
-            if event.kv.mod_revision != batch.revision {
+            if event.kv.mod_revision() != batch.revision {
                 return violated(Guarantee::Atomic, format!("{event:?} in {}", batch.revision));
             }
-            if !seen.insert((batch.revision, &event.kv.key)) {
+            if !seen.insert((batch.revision, event.kv.key())) {
                 return violated(Guarantee::Unique, format!("{event:?} came twice"));
             }
         }

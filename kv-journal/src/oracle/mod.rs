@@ -32,11 +32,10 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::core::{Event, EventKind, KeyRange, KeyValue, Mutation, Record};
+use crate::core::{Event, EventKind, KeyRange, KeyValue, Meta, Mutation, Record};
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::{Journal, ReadLimits};
 use crate::store::{WatchBatch, WatchRequest};
@@ -119,7 +118,7 @@ pub struct Oracle {
     leases: BTreeSet<i64>,
     log: BTreeMap<u64, Vec<Event>>,
     /// Every version of every key by its revision; `None` is a delete.
-    versions: BTreeMap<Bytes, BTreeMap<u64, Option<Arc<KeyValue>>>>,
+    versions: BTreeMap<Bytes, BTreeMap<u64, Option<KeyValue>>>,
 }
 
 impl Default for Oracle {
@@ -143,11 +142,11 @@ impl Oracle {
     }
 
     /// A store of which only the keys at `revision` are known. Nothing before can be checked.
-    pub fn starting_with(revision: u64, kvs: impl IntoIterator<Item = Arc<KeyValue>>) -> Self {
+    pub fn starting_with(revision: u64, kvs: impl IntoIterator<Item = KeyValue>) -> Self {
         let mut oracle = Self { revision, compact_revision: revision, ..Self::default() };
         for kv in kvs {
-            let versions = oracle.versions.entry(kv.key.clone()).or_default();
-            versions.insert(kv.mod_revision, Some(kv));
+            let versions = oracle.versions.entry(kv.key_bytes()).or_default();
+            versions.insert(kv.mod_revision(), Some(kv));
         }
         oracle
     }
@@ -227,16 +226,12 @@ impl Oracle {
 
     /// The version of `key` that a read at `revision` sees, compacted or not.
     #[must_use]
-    pub fn get_at(&self, key: &[u8], revision: u64) -> Option<&Arc<KeyValue>> {
+    pub fn get_at(&self, key: &[u8], revision: u64) -> Option<&KeyValue> {
         newest(self.versions.get(key)?, revision)
     }
 
     /// The keys of `range` as of `revision`, in key order, compacted or not.
-    pub fn range_at(
-        &self,
-        range: &KeyRange,
-        revision: u64,
-    ) -> impl Iterator<Item = &Arc<KeyValue>> {
+    pub fn range_at(&self, range: &KeyRange, revision: u64) -> impl Iterator<Item = &KeyValue> {
         let range = (!range.is_empty()).then(|| range.bounds());
         let keys = range.into_iter().flat_map(|bounds| self.versions.range::<[u8], _>(bounds));
         keys.filter_map(move |(_, versions)| newest(versions, revision))
@@ -251,12 +246,16 @@ impl Oracle {
             match mutation {
                 Mutation::Put { key, value, lease } => {
                     let prev_kv = self.get_at(key, revision).cloned();
-                    let mut kv = KeyValue::new(key.clone(), value.clone());
-                    kv.create_revision = prev_kv.as_ref().map_or(revision, |kv| kv.create_revision);
-                    kv.mod_revision = revision;
-                    kv.version = prev_kv.as_ref().map_or(1, |kv| kv.version + 1);
-                    kv.lease = *lease;
-                    events.push(Event { kind: EventKind::Put, kv: Arc::new(kv), prev_kv });
+                    let meta = Meta {
+                        create_revision: prev_kv
+                            .as_ref()
+                            .map_or(revision, KeyValue::create_revision),
+                        mod_revision: revision,
+                        version: prev_kv.as_ref().map_or(1, |kv| kv.version() + 1),
+                        lease: *lease,
+                    };
+                    let kv = KeyValue::new(key, value, meta);
+                    events.push(Event { kind: EventKind::Put, kv, prev_kv });
                     self.record_last(revision, &events);
                 }
                 Mutation::Delete { range, deleted } => {
@@ -279,7 +278,7 @@ impl Oracle {
     /// Without keys a revoke makes no revision.
     fn revoke(&mut self, revision: u64, id: i64, deleted: u64) -> Result<()> {
         let all = KeyRange::all();
-        let attached = self.range_at(&all, self.revision).filter(|kv| kv.lease == id);
+        let attached = self.range_at(&all, self.revision).filter(|kv| kv.lease() == id);
         let doomed: Vec<_> = attached.cloned().collect();
         let makes = self.revision + u64::from(!doomed.is_empty());
         if revision != makes || doomed.len() as u64 != deleted {
@@ -300,23 +299,19 @@ impl Oracle {
 
     fn record_last(&mut self, revision: u64, events: &[Event]) {
         let Some(event) = events.last() else { return };
-        let version = (event.kind == EventKind::Put).then(|| Arc::clone(&event.kv));
-        self.versions.entry(event.kv.key.clone()).or_default().insert(revision, version);
+        let version = (event.kind == EventKind::Put).then(|| event.kv.clone());
+        self.versions.entry(event.kv.key_bytes()).or_default().insert(revision, version);
     }
 }
 
-fn newest(
-    versions: &BTreeMap<u64, Option<Arc<KeyValue>>>,
-    revision: u64,
-) -> Option<&Arc<KeyValue>> {
+fn newest(versions: &BTreeMap<u64, Option<KeyValue>>, revision: u64) -> Option<&KeyValue> {
     versions.range(..=revision).next_back()?.1.as_ref()
 }
 
-fn deletion(revision: u64, prev: Arc<KeyValue>) -> Event {
-    let key = prev.key.clone();
-    let mut kv = KeyValue::new(key, Bytes::new());
-    kv.mod_revision = revision;
-    Event { kind: EventKind::Delete, kv: Arc::new(kv), prev_kv: Some(prev) }
+fn deletion(revision: u64, prev: KeyValue) -> Event {
+    let meta = Meta { mod_revision: revision, ..Meta::default() };
+    let kv = KeyValue::new(prev.key(), &[], meta);
+    Event { kind: EventKind::Delete, kv, prev_kv: Some(prev) }
 }
 
 fn does_not_follow(what: &str) -> Error {

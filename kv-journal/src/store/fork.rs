@@ -53,7 +53,7 @@ impl Fork {
 
     /// The version of `key` at this revision.
     #[must_use]
-    pub fn get(&self, key: &[u8]) -> Option<Arc<KeyValue>> {
+    pub fn get(&self, key: &[u8]) -> Option<KeyValue> {
         if self.is_newest() {
             return self.state.get(key).cloned();
         }
@@ -86,7 +86,7 @@ impl Fork {
     }
 
     /// The keys of `range` at this revision, in key order. No bytes are copied.
-    pub fn iter<'a>(&'a self, range: &'a KeyRange) -> impl Iterator<Item = Arc<KeyValue>> {
+    pub fn iter<'a>(&'a self, range: &'a KeyRange) -> impl Iterator<Item = KeyValue> {
         let newest = self.is_newest().then(|| self.state.iter(range).cloned());
         let past = (!self.is_newest()).then(|| self.state.iter_at(range, self.revision));
         newest.into_iter().flatten().chain(past.into_iter().flatten())

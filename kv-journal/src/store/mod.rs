@@ -401,7 +401,7 @@ impl Store {
     ///
     /// # Errors
     /// `Closed`.
-    pub fn get(&self, key: &[u8]) -> Result<Option<Arc<KeyValue>>> {
+    pub fn get(&self, key: &[u8]) -> Result<Option<KeyValue>> {
         self.inner.shared.check_open()?;
         Ok(self.inner.shared.with_state(|state| state.get(key).cloned()))
     }

@@ -253,8 +253,8 @@ impl Sequencer {
             Err(error) => return Ok(Err(error)),
         };
         if let Some(record) = outcome.record {
-            match self.check_record(&record).and_then(|()| record.encode_shared()) {
-                Ok((encoded, record)) => self.apply(encoded, &record)?,
+            match self.check_record(&record).and_then(|()| record.encode()) {
+                Ok(encoded) => self.apply(encoded, &record)?,
                 Err(error) => return Ok(Err(error)),
             }
         }
@@ -326,8 +326,7 @@ impl Sequencer {
         ))
     }
 
-    /// From here on a request is its record: the state shares the record's bytes with the journal,
-    /// and goes the way that recovery will go.
+    /// From here on a request is its record: the state goes the way that recovery will go.
     fn apply(&mut self, encoded: Bytes, record: &Record) -> Result<()> {
         let before = self.state.versions();
         self.state.apply(record)?;

@@ -36,7 +36,7 @@ impl Snapshot {
 
     /// The newest version of `key`.
     #[must_use]
-    pub fn get(&self, key: &[u8]) -> Option<&Arc<KeyValue>> {
+    pub fn get(&self, key: &[u8]) -> Option<&KeyValue> {
         self.state.get(key)
     }
 
@@ -65,7 +65,7 @@ impl Snapshot {
     }
 
     /// The keys of `range` at the newest revision, in key order. Nothing is cloned.
-    pub fn iter(&self, range: &KeyRange) -> impl DoubleEndedIterator<Item = &Arc<KeyValue>> {
+    pub fn iter(&self, range: &KeyRange) -> impl DoubleEndedIterator<Item = &KeyValue> {
         self.state.iter(range)
     }
 

@@ -127,12 +127,12 @@ impl Client {
         match request {
             Request::Get(key) => {
                 let read = self.read(RangeRequest::new(KeyRange::key(key.clone())), by_txn).await?;
-                let value = read.kvs.first().map(|kv| kv.value.clone());
+                let value = read.kvs.first().map(|kv| kv.value_bytes());
                 Ok((Answer::Value(value), read.revision))
             }
             Request::Range(range) => {
                 let read = self.read(RangeRequest::new(range.clone()), by_txn).await?;
-                let pairs = read.kvs.iter().map(|kv| (kv.key.clone(), kv.value.clone()));
+                let pairs = read.kvs.iter().map(|kv| (kv.key_bytes(), kv.value_bytes()));
                 Ok((Answer::Pairs(pairs.collect()), read.revision))
             }
             Request::Count(range) => {

@@ -48,7 +48,7 @@ impl Default for Plan {
 struct Shown {
     range: KeyRange,
     revision: u64,
-    kvs: Vec<Arc<KeyValue>>,
+    kvs: Vec<KeyValue>,
 }
 
 /// One history, over any number of lives of the store.

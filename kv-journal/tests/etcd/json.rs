@@ -117,7 +117,7 @@ pub(crate) fn range_answer(answer: &RangeResponse) -> Value {
 pub(crate) fn put_answer(answer: &PutResponse) -> Value {
     message(json!({
         "header": header(answer.revision),
-        "prev_kv": answer.prev_kv.as_deref().map(key_value),
+        "prev_kv": answer.prev_kv.as_ref().map(key_value),
     }))
 }
 
@@ -153,12 +153,12 @@ fn op_answer(answer: &OpResponse) -> Value {
 
 fn key_value(kv: &KeyValue) -> Value {
     message(json!({
-        "key": base64(&kv.key),
-        "value": base64(&kv.value),
-        "create_revision": number(kv.create_revision),
-        "mod_revision": number(kv.mod_revision),
-        "version": number(kv.version),
-        "lease": number(kv.lease.cast_unsigned()),
+        "key": base64(kv.key()),
+        "value": base64(kv.value()),
+        "create_revision": number(kv.create_revision()),
+        "mod_revision": number(kv.mod_revision()),
+        "version": number(kv.version()),
+        "lease": number(kv.lease().cast_unsigned()),
     }))
 }
 

@@ -43,11 +43,11 @@ pub(crate) fn kv(key: &str, value: &str) -> (String, String) {
 }
 
 pub(crate) fn pair(kv: &KeyValue) -> (String, String) {
-    (text(&kv.key), text(&kv.value))
+    (text(kv.key()), text(kv.value()))
 }
 
 pub(crate) fn event_keys(batch: &WatchBatch) -> String {
-    batch.events.iter().map(|event| text(&event.kv.key)).collect()
+    batch.events.iter().map(|event| text(event.kv.key())).collect()
 }
 
 /// All keys at every readable revision.
@@ -67,10 +67,10 @@ pub(crate) fn reachable_versions(store: &Store) -> u64 {
     let mut deletes = 0;
     let mut before: Vec<bytes::Bytes> = Vec::new();
     for kvs in everything(store).into_values() {
-        let keys: Vec<_> = kvs.iter().map(|kv| kv.key.clone()).collect();
+        let keys: Vec<_> = kvs.iter().map(KeyValue::key_bytes).collect();
         deletes += before.iter().filter(|key| !keys.contains(key)).count() as u64;
         before = keys;
-        seen.extend(kvs.into_iter().map(|kv| (kv.key, kv.mod_revision)));
+        seen.extend(kvs.into_iter().map(|kv| (kv.key_bytes(), kv.mod_revision())));
     }
     seen.len() as u64 + deletes
 }

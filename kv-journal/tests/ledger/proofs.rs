@@ -66,8 +66,8 @@ async fn check_keys(store: &Store, digest: &Digest) {
             match (store.prove_key(&key, revision, digest).await, found) {
                 (Ok(proof), found) => {
                     let proven = verify_key(&proof, digest, &key).unwrap();
-                    assert_eq!(proven.value, found.as_ref().map(|kv| kv.value.clone()));
-                    assert!(found.is_none_or(|kv| kv.mod_revision == proven.revision));
+                    assert_eq!(proven.value, found.as_ref().map(|kv| kv.value_bytes()));
+                    assert!(found.is_none_or(|kv| kv.mod_revision() == proven.revision));
                     assert!(proven.revision <= revision);
                 }
                 (Err(error), None) => assert_eq!(error.kind(), ErrorKind::Invalid),

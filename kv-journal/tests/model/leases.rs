@@ -64,7 +64,7 @@ impl Model {
     /// What is attached to a lease goes, in one revision.
     fn drop_attached(&mut self, id: i64) {
         let mut state = self.now().clone();
-        state.retain(|_, kv| kv.lease != id);
+        state.retain(|_, kv| kv.lease() != id);
         if state.len() < self.now().len() {
             self.states.push(state);
         }
@@ -130,15 +130,16 @@ impl World {
         for revision in self.model.revision() + 1..=self.store.revision() {
             let left = self.store.range(RangeRequest::new(KeyRange::all()).at(revision)).unwrap();
             let gone =
-                self.model.now().values().find(|kv| !left.kvs.iter().any(|l| l.key == kv.key));
-            let id = gone.expect("a key is gone").lease;
+                self.model.now().values().find(|kv| !left.kvs.iter().any(|l| l.key() == kv.key()));
+            let id = gone.expect("a key is gone").lease();
             assert!(self.model.leases[&id].is_over(), "lease {id} is not over");
             self.model.drop_attached(id);
             assert_eq!(self.model.revision(), revision);
         }
         self.model.leases.retain(|_, lease| !lease.is_over());
         let leases = &self.model.leases;
-        let held = |kv: &&kv_journal::KeyValue| kv.lease != 0 && !leases.contains_key(&kv.lease);
+        let held =
+            |kv: &&kv_journal::KeyValue| kv.lease() != 0 && !leases.contains_key(&kv.lease());
         assert_eq!(self.model.now().values().find(held), None, "its lease is over");
     }
 
@@ -153,8 +154,8 @@ impl World {
             let left = lease.deadline - Instant::now();
             assert_eq!(known.ttl_secs, i64::try_from(left.as_secs()).unwrap());
             assert_eq!(known.granted_ttl_secs, lease.ttl.as_secs());
-            let attached = self.model.now().values().filter(|kv| kv.lease == *id);
-            assert_eq!(known.keys, attached.map(|kv| kv.key.clone()).collect::<Vec<_>>());
+            let attached = self.model.now().values().filter(|kv| kv.lease() == *id);
+            assert_eq!(known.keys, attached.map(|kv| kv.key_bytes()).collect::<Vec<_>>());
         }
     }
 }

@@ -1,7 +1,5 @@
 //! What a plain map of histories makes of a transaction.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use kv_journal::{
     Compare, CompareResult, CompareTarget, DeleteRequest, DeleteResponse, ErrorKind, KeyRange,
@@ -89,11 +87,11 @@ fn holds(state: &State, compare: &Compare) -> bool {
     }
     kvs.iter().all(|kv| {
         let ordering = match &compare.target {
-            CompareTarget::Version(version) => kv.version.cmp(version),
-            CompareTarget::CreateRevision(revision) => kv.create_revision.cmp(revision),
-            CompareTarget::ModRevision(revision) => kv.mod_revision.cmp(revision),
-            CompareTarget::Value(value) => kv.value.cmp(value),
-            CompareTarget::Lease(lease) => kv.lease.cmp(lease),
+            CompareTarget::Version(version) => kv.version().cmp(version),
+            CompareTarget::CreateRevision(revision) => kv.create_revision().cmp(revision),
+            CompareTarget::ModRevision(revision) => kv.mod_revision().cmp(revision),
+            CompareTarget::Value(value) => kv.value().cmp(value),
+            CompareTarget::Lease(lease) => kv.lease().cmp(lease),
         };
         match compare.result {
             CompareResult::Equal => ordering.is_eq(),
@@ -105,7 +103,7 @@ fn holds(state: &State, compare: &Compare) -> bool {
 }
 
 fn within(state: &State, range: &KeyRange) -> Vec<KeyValue> {
-    state.values().filter(|kv| range.contains(&kv.key)).cloned().collect()
+    state.values().filter(|kv| range.contains(kv.key())).cloned().collect()
 }
 
 struct Run<'a> {
@@ -148,20 +146,23 @@ impl Run<'_> {
             response.more = kvs.len() > read.limit;
             kvs.truncate(read.limit);
         }
-        response.kvs = kvs.into_iter().map(Arc::new).collect();
+        response.kvs = kvs.into_iter().collect();
         response
     }
 
     fn put(&mut self, put: &PutRequest) -> PutResponse {
         let before = self.state.get(&put.key).cloned();
-        let value =
-            if put.ignore_value { before.clone().unwrap().value } else { put.value.clone() };
-        let lease = if put.ignore_lease { before.as_ref().unwrap().lease } else { put.lease };
+        let value = if put.ignore_value {
+            before.clone().unwrap().value_bytes()
+        } else {
+            put.value.clone()
+        };
+        let lease = if put.ignore_lease { before.as_ref().unwrap().lease() } else { put.lease };
         self.model.put(&mut self.state, &put.key, &value, lease);
         self.changed = true;
         let mut response = PutResponse::default();
         response.revision = self.revision();
-        response.prev_kv = before.filter(|_| put.prev_kv).map(Arc::new);
+        response.prev_kv = before.filter(|_| put.prev_kv);
         response
     }
 
@@ -173,7 +174,7 @@ impl Run<'_> {
         response.revision = self.revision();
         response.deleted = doomed.len() as u64;
         if delete.prev_kv {
-            response.prev_kvs = doomed.into_iter().map(Arc::new).collect();
+            response.prev_kvs = doomed.into_iter().collect();
         }
         response
     }

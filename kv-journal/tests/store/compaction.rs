@@ -17,7 +17,7 @@ async fn compaction_forgets_the_past_and_keeps_the_present() {
     let at = |revision| store.range(RangeRequest::new(KeyRange::all()).at(revision));
     assert_eq!(at(4).unwrap_err().kind(), ErrorKind::Compacted { compact_revision: 5 });
     assert_eq!(at(5).unwrap().kvs.len(), 1);
-    assert_eq!(at(5).unwrap().kvs[0].value, "2");
+    assert_eq!(at(5).unwrap().kvs[0].value(), b"2");
     let again = store.compact(5).await.unwrap_err();
     assert_eq!(again.kind(), ErrorKind::Compacted { compact_revision: 5 });
     let future = store.compact(7).await.unwrap_err();

@@ -22,15 +22,15 @@ async fn a_put_counts_versions_and_a_delete_starts_anew() {
     put(&store, "a", "1").await;
     put(&store, "a", "2").await;
     let found = store.get(b"a").unwrap().unwrap();
-    assert_eq!((found.create_revision, found.mod_revision, found.version), (2, 3, 2));
+    assert_eq!((found.create_revision(), found.mod_revision(), found.version()), (2, 3, 2));
     let deleted = store.delete_range(DeleteRequest::new(KeyRange::key("a")).prev_kv()).await;
     let deleted = deleted.unwrap();
     assert_eq!((deleted.revision, deleted.deleted), (4, 1));
-    assert_eq!(deleted.prev_kvs[0].value, "2");
+    assert_eq!(deleted.prev_kvs[0].value(), b"2");
     assert_eq!(store.get(b"a").unwrap(), None);
     put(&store, "a", "3").await;
     let found = store.get(b"a").unwrap().unwrap();
-    assert_eq!((found.create_revision, found.mod_revision, found.version), (5, 5, 1));
+    assert_eq!((found.create_revision(), found.mod_revision(), found.version()), (5, 5, 1));
 }
 
 #[tokio::test]
@@ -53,14 +53,14 @@ async fn put_keeps_value_or_lease_when_asked() {
     store.put(PutRequest::new("a", "1").lease(7)).await.unwrap();
     keep.lease = 8;
     let answer = store.put(keep.clone().prev_kv()).await.unwrap();
-    assert_eq!(answer.prev_kv.unwrap().lease, 7);
+    assert_eq!(answer.prev_kv.unwrap().lease(), 7);
     let found = store.get(b"a").unwrap().unwrap();
-    assert_eq!((&found.value[..], found.lease), (&b"1"[..], 8));
+    assert_eq!((&found.value()[..], found.lease()), (&b"1"[..], 8));
     let mut keep = PutRequest::new("a", "2");
     keep.ignore_lease = true;
     store.put(keep).await.unwrap();
     let found = store.get(b"a").unwrap().unwrap();
-    assert_eq!((&found.value[..], found.lease), (&b"2"[..], 8));
+    assert_eq!((&found.value()[..], found.lease()), (&b"2"[..], 8));
 }
 
 #[tokio::test]
@@ -92,7 +92,7 @@ async fn limits_sorts_and_filters_work_in_etcds_order() {
     }
     let keys = |request: RangeRequest| {
         let found = store.range(request).unwrap();
-        let keys: String = found.kvs.iter().map(|kv| harness::text(&kv.key)).collect();
+        let keys: String = found.kvs.iter().map(|kv| harness::text(kv.key())).collect();
         (keys, found.more, found.count)
     };
     let all = || RangeRequest::new(KeyRange::all());
@@ -112,7 +112,7 @@ async fn limits_sorts_and_filters_work_in_etcds_order() {
     store.lease_grant(LeaseGrantRequest::new(60).id(9)).await.unwrap();
     store.put(PutRequest::new("e", "5").lease(9)).await.unwrap();
     let found = store.range(RangeRequest::new(KeyRange::key("e")).keys_only()).unwrap();
-    assert_eq!((found.kvs[0].value.len(), found.kvs[0].lease), (0, 0));
+    assert_eq!((found.kvs[0].value().len(), found.kvs[0].lease()), (0, 0));
 }
 
 #[tokio::test]
@@ -123,7 +123,7 @@ async fn a_snapshot_never_changes() {
     put(&store, "a", "2").await;
     store.delete_range(KeyRange::all()).await.unwrap();
     store.compact(4).await.unwrap();
-    assert_eq!(snapshot.get(b"a").unwrap().value, "1");
+    assert_eq!(snapshot.get(b"a").unwrap().value(), b"1");
     assert_eq!(snapshot.count(&KeyRange::all()), 1);
     assert_eq!(snapshot.iter(&KeyRange::all()).count(), 1);
     assert_eq!(snapshot.range(KeyRange::all()).unwrap().revision, 2);

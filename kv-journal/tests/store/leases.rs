@@ -33,7 +33,7 @@ async fn put_leased(store: &Store, key: &str, lease: i64) -> u64 {
 }
 
 fn keys(store: &Store) -> String {
-    store.range(KeyRange::all()).unwrap().kvs.iter().map(|kv| text(&kv.key)).collect()
+    store.range(KeyRange::all()).unwrap().kvs.iter().map(|kv| text(kv.key())).collect()
 }
 
 fn attached(store: &Store, lease: i64) -> String {
@@ -71,7 +71,7 @@ async fn keys_of_an_expired_lease_go_in_one_revision_that_watchers_see() {
     let batch = watcher.next().await.unwrap().unwrap();
     assert_eq!((batch.revision, event_keys(&batch)), (6, "abc".to_owned()));
     assert!(batch.events.iter().all(|event| event.kind == EventKind::Delete));
-    assert!(batch.events.iter().all(|event| event.prev_kv.as_ref().unwrap().lease == 7));
+    assert!(batch.events.iter().all(|event| event.prev_kv.as_ref().unwrap().lease() == 7));
     assert_eq!((keys(&store), ttl(&store, 7)), ("other".to_owned(), (-1, 0)));
     let stats = store.stats();
     assert_eq!((stats.leases, stats.expired_leases, stats.revision), (0, 1, 6));

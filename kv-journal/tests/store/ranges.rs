@@ -1,7 +1,6 @@
 //! Ranges: orders with limits, and ranges in chunks.
 
 use std::cmp::Ordering;
-use std::sync::Arc;
 
 use futures_util::StreamExt;
 use kv_journal::{
@@ -18,8 +17,8 @@ fn chunk_limits(keys: usize, bytes: usize) -> ChunkLimits {
     limits
 }
 
-fn keys(kvs: &[Arc<KeyValue>]) -> String {
-    kvs.iter().map(|kv| text(&kv.key)).collect()
+fn keys(kvs: &[KeyValue]) -> String {
+    kvs.iter().map(|kv| text(kv.key())).collect()
 }
 
 async fn collect(
@@ -141,23 +140,23 @@ fn sort() -> impl Strategy<Value = Sort> {
 
 fn compare(target: SortTarget, a: &KeyValue, b: &KeyValue) -> Ordering {
     match target {
-        SortTarget::Key => a.key.cmp(&b.key),
-        SortTarget::Version => a.version.cmp(&b.version),
-        SortTarget::CreateRevision => a.create_revision.cmp(&b.create_revision),
-        SortTarget::ModRevision => a.mod_revision.cmp(&b.mod_revision),
-        SortTarget::Value => a.value.cmp(&b.value),
+        SortTarget::Key => a.key().cmp(b.key()),
+        SortTarget::Version => a.version().cmp(&b.version()),
+        SortTarget::CreateRevision => a.create_revision().cmp(&b.create_revision()),
+        SortTarget::ModRevision => a.mod_revision().cmp(&b.mod_revision()),
+        SortTarget::Value => a.value().cmp(b.value()),
     }
 }
 
 /// Fetches, filters, sorts and cuts as etcd does: with everything in hand.
-fn plainly(mut kvs: Vec<Arc<KeyValue>>, request: &RangeRequest) -> (Vec<Arc<KeyValue>>, bool) {
+fn plainly(mut kvs: Vec<KeyValue>, request: &RangeRequest) -> (Vec<KeyValue>, bool) {
     let RangeRequest { limit, sort, min_mod_revision: min, max_create_revision: max, .. } =
         request.clone();
     let limit = if limit == 0 { usize::MAX } else { limit };
     if sort.order == SortOrder::None && min == 0 && max == 0 {
         kvs.truncate(limit.saturating_add(1));
     }
-    kvs.retain(|kv| kv.mod_revision >= min && (max == 0 || kv.create_revision <= max));
+    kvs.retain(|kv| kv.mod_revision() >= min && (max == 0 || kv.create_revision() <= max));
     kvs.sort_by(|a, b| match sort.order {
         SortOrder::Descending => compare(sort.target, b, a),
         _ => compare(sort.target, a, b),
@@ -199,7 +198,7 @@ proptest! {
             assert_eq!((answer.more, answer.count), (more, everything.count));
             assert_eq!(keys(&answer.kvs), keys(&expected));
             assert!(keys_only || answer.kvs == expected);
-            assert!(!keys_only || answer.kvs.iter().all(|kv| kv.value.is_empty()));
+            assert!(!keys_only || answer.kvs.iter().all(|kv| kv.value().is_empty()));
         });
     }
 }

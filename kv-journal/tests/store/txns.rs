@@ -22,13 +22,13 @@ async fn a_transaction_runs_one_branch_in_one_revision() {
     assert!(first.succeeded);
     assert_eq!(first.revision, 2);
     let OpResponse::Range(own) = &first.responses[1] else { panic!("{first:?}") };
-    assert_eq!(own.kvs[0].value, "1"); // reads see the transaction's own writes
+    assert_eq!(own.kvs[0].value(), b"1"); // reads see the transaction's own writes
     let second = store.txn(txn).await.unwrap();
     assert!(!second.succeeded);
     assert_eq!(second.revision, 2); // a branch that only reads makes no revision
     assert_eq!(second.responses.len(), 1);
     let both = store.range(KeyRange::all()).unwrap();
-    assert!(both.kvs.iter().all(|kv| kv.mod_revision == 2));
+    assert!(both.kvs.iter().all(|kv| kv.mod_revision() == 2));
 }
 
 #[tokio::test]
@@ -190,7 +190,7 @@ async fn a_nested_transaction_compares_the_state_before_it_all() {
     assert!(inner.succeeded);
     // Its reads see what was written before it.
     let OpResponse::Range(own) = &inner.responses[0] else { panic!("{inner:?}") };
-    assert_eq!((&own.kvs[0].value[..], own.revision), (&b"new"[..], 3));
+    assert_eq!((&own.kvs[0].value()[..], own.revision), (&b"new"[..], 3));
     let OpResponse::Txn(innermost) = &inner.responses[1] else { panic!("{inner:?}") };
     assert!(innermost.succeeded && innermost.responses.is_empty());
     assert_eq!((answer.revision, inner.revision, store.revision()), (3, 3, 3));

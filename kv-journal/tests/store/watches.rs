@@ -28,15 +28,15 @@ async fn a_watch_gives_each_revision_whole_and_once_from_any_start() {
     let batch = from_three.next().await.unwrap().unwrap();
     assert_eq!((batch.revision, batch.events.len()), (4, 1));
     let event = &batch.events[0];
-    assert_eq!((event.kind, &event.kv.value[..]), (EventKind::Put, &b"2"[..]));
-    assert_eq!(event.prev_kv.as_ref().unwrap().value, "1");
+    assert_eq!((event.kind, &event.kv.value()[..]), (EventKind::Put, &b"2"[..]));
+    assert_eq!(event.prev_kv.as_ref().unwrap().value(), b"1");
     assert!(now.next().now_or_never().is_none());
     store.delete_range(KeyRange::key("c")).await.unwrap(); // 5
     let batch = now.next().await.unwrap().unwrap();
     let event = &batch.events[0];
     assert_eq!((batch.revision, event.kind), (5, EventKind::Delete));
-    assert_eq!((event.kv.mod_revision, event.kv.version), (5, 0));
-    assert_eq!(event.prev_kv.as_ref().unwrap().mod_revision, 4);
+    assert_eq!((event.kv.mod_revision(), event.kv.version()), (5, 0));
+    assert_eq!(event.prev_kv.as_ref().unwrap().mod_revision(), 4);
 }
 
 #[tokio::test]
@@ -69,10 +69,10 @@ async fn a_watch_below_the_compact_revision_is_refused_and_at_it_works() {
     assert_eq!(from(2).unwrap_err().kind(), compacted);
     let mut at = from(3).unwrap();
     let batch = at.next().await.unwrap().unwrap();
-    assert_eq!((batch.revision, &batch.events[0].kv.value[..]), (3, &b"2"[..]));
+    assert_eq!((batch.revision, &batch.events[0].kv.value()[..]), (3, &b"2"[..]));
     assert_eq!(batch.events[0].prev_kv, None); // it was compacted
     let batch = at.next().await.unwrap().unwrap();
-    assert_eq!(batch.events[0].prev_kv.as_ref().unwrap().value, "2");
+    assert_eq!(batch.events[0].prev_kv.as_ref().unwrap().value(), b"2");
     assert_eq!(store.watch(KeyRange::range("b", "a")).unwrap_err().kind(), ErrorKind::Invalid);
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
-use std::sync::Arc;
 use std::time::Instant;
 
 use benches::kv_journal::{Outcome, Running, keys, runtime, sample, shuffled, values};
@@ -45,8 +44,8 @@ pub(crate) fn uniform(settings: &Settings) -> Outcome<()> {
 struct Indexes {
     store: Store,
     snapshot: Snapshot,
-    map: BTreeMap<Bytes, Arc<KeyValue>>,
-    skip_list: SkipMap<Bytes, Arc<KeyValue>>,
+    map: BTreeMap<Bytes, KeyValue>,
+    skip_list: SkipMap<Bytes, KeyValue>,
     /// The store's driver lives in it.
     _runtime: tokio::runtime::Runtime,
 }
@@ -62,8 +61,8 @@ impl Indexes {
         let snapshot = store.snapshot();
         let (mut map, skip_list) = (BTreeMap::new(), SkipMap::new());
         for kv in keys.iter().filter_map(|key| snapshot.get(key)) {
-            map.insert(kv.key.clone(), Arc::clone(kv));
-            skip_list.insert(kv.key.clone(), Arc::clone(kv));
+            map.insert(kv.key_bytes(), kv.clone());
+            skip_list.insert(kv.key_bytes(), kv.clone());
         }
         assert_eq!(snapshot.iter(&KeyRange::all()).count(), map.len());
         Ok(Self { store, snapshot, map, skip_list, _runtime: runtime })
@@ -107,7 +106,7 @@ impl Reads {
     }
 
     /// Reads in a second; every key must be there.
-    fn rate(&self, mut get: impl FnMut(&[u8]) -> Option<Arc<KeyValue>>) -> f64 {
+    fn rate(&self, mut get: impl FnMut(&[u8]) -> Option<KeyValue>) -> f64 {
         let keys = self.bytes.chunks_exact(self.key_len);
         let count = keys.len();
         let start = Instant::now();

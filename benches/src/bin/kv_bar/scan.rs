@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
-use std::sync::Arc;
 use std::time::Instant;
 
 use benches::kv_journal::{Outcome, Running, keys, runtime, shuffled, values};
@@ -34,7 +33,7 @@ fn walk(name: &str, keys: &[Bytes], settings: &Settings) -> Outcome<()> {
     let snapshot = runtime.block_on(filled)?.store.snapshot();
     let all = KeyRange::all();
     let entries = || snapshot.iter(&all);
-    let map: BTreeMap<_, _> = entries().map(|kv| (kv.key.clone(), Arc::clone(kv))).collect();
+    let map: BTreeMap<_, _> = entries().map(|kv| (kv.key_bytes(), kv.clone())).collect();
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..settings.rounds * WALKS {
         ours.push(millis(|| touch(entries())));
@@ -47,8 +46,8 @@ fn walk(name: &str, keys: &[Bytes], settings: &Settings) -> Outcome<()> {
 }
 
 /// Reads the first byte of every value.
-fn touch<'a>(entries: impl Iterator<Item = &'a Arc<KeyValue>>) -> usize {
-    entries.filter_map(|kv| kv.value.first()).map(|byte| usize::from(*byte)).sum()
+fn touch<'a>(entries: impl Iterator<Item = &'a KeyValue>) -> usize {
+    entries.filter_map(|kv| kv.value().first()).map(|byte| usize::from(*byte)).sum()
 }
 
 fn millis<T>(walk: impl FnOnce() -> T) -> f64 {

@@ -2,7 +2,6 @@
 #![deny(clippy::indexing_slicing)]
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::thread;
 
 use bytes::Bytes;
@@ -107,8 +106,8 @@ impl Assembly {
 /// All frames' content, by kind.
 #[derive(Default)]
 struct Pieces {
-    live: Vec<Vec<Arc<KeyValue>>>,
-    deleted: Vec<Arc<KeyValue>>,
+    live: Vec<Vec<KeyValue>>,
+    deleted: Vec<KeyValue>,
     events: Vec<Vec<(u64, Event)>>,
     listed: Vec<Listed>,
     leases: Vec<Granted>,
@@ -126,7 +125,7 @@ impl Pieces {
         }
         // The last key of all is live or deleted.
         let last = pieces.last.take().filter(|last| !last.live).map(|last| last.kv);
-        let complete = last.as_ref().is_none_or(|last| last.is_delete());
+        let complete = last.as_ref().is_none_or(KeyValue::is_delete);
         pieces.deleted.extend(last);
         if pieces.ended && complete { Ok(pieces) } else { Err(damaged("no end")) }
     }
@@ -152,12 +151,12 @@ impl Pieces {
         if let Some(first) = &versions.first {
             match self.last.take() {
                 Some(last) if last.check_next(first)? => {
-                    if first.kv.mod_revision > header.compact_revision
+                    if first.kv.mod_revision() > header.compact_revision
                         && let Some((_, event)) = versions.events.first_mut()
                     {
                         event.prev_kv = last.replaced();
                     }
-                    first.kv.past.link(last.kv);
+                    first.kv.past().link(last.kv);
                 }
                 Some(last) => self.deleted.extend(Some(last.kv).filter(|kv| kv.is_delete())),
                 None if first.kv.is_delete() => return Err(damaged("a delete of nothing")),

@@ -54,9 +54,9 @@ struct VersionCursor {
     /// The key whose versions come next, or came last.
     key: Option<Bytes>,
     /// The versions of that key that come next, the first of them last.
-    rest: Vec<Arc<KeyValue>>,
-    /// The key that was written last in this frame, and how many versions are.
-    written: Option<Bytes>,
+    rest: Vec<KeyValue>,
+    /// What was written last in this frame, and how many versions are in it.
+    written: Option<KeyValue>,
     count: u32,
 }
 
@@ -118,16 +118,17 @@ impl Encoder {
                     ended = true;
                     break;
                 };
-                cursor.key = Some(newest.key.clone());
+                cursor.key = Some(Bytes::copy_from_slice(newest.key()));
                 cursor.rest.extend(state.readable(newest));
             }
             if let Some(kv) = cursor.rest.pop() {
                 let is_live = cursor.rest.is_empty();
-                let (buffer, written) = (&mut self.buffer, cursor.written.as_ref());
+                let (buffer, written) =
+                    (&mut self.buffer, cursor.written.as_ref().map(KeyValue::key));
                 self.totals.bytes += versions::encode(buffer, &kv, is_live, written);
                 self.totals.versions += 1;
                 cursor.count += 1;
-                cursor.written = Some(kv.key.clone());
+                cursor.written = Some(kv);
             }
             if self.buffer.len() >= enough {
                 break;
@@ -200,7 +201,8 @@ impl Encoder {
                 cursor.at += 1;
                 continue;
             }
-            let sorted = events.get(cursor.at + 1).is_none_or(|next| event.kv.key < next.kv.key);
+            let sorted =
+                events.get(cursor.at + 1).is_none_or(|next| event.kv.key() < next.kv.key());
             cursor.at += 1;
             if !sorted {
                 *cursor = OrderCursor { at: 0, listing: true, ..*cursor };

@@ -104,12 +104,17 @@ pub(super) fn u64_of(input: &mut &[u8]) -> Result<u64> {
     input.try_get_u64_le().map_err(|_| too_few())
 }
 
-/// Bytes behind their length, in memory of their own: a slice would pin the whole frame.
-pub(super) fn bytes_of(input: &mut &[u8]) -> Result<Bytes> {
+/// Bytes behind their length.
+pub(super) fn slice_of<'a>(input: &mut &'a [u8]) -> Result<&'a [u8]> {
     let len = u32_of(input)? as usize;
     let (bytes, rest) = input.split_at_checked(len).ok_or_else(too_few)?;
     *input = rest;
-    Ok(Bytes::copy_from_slice(bytes))
+    Ok(bytes)
+}
+
+/// Bytes behind their length, in memory of their own: a slice would pin the whole frame.
+pub(super) fn bytes_of(input: &mut &[u8]) -> Result<Bytes> {
+    slice_of(input).map(Bytes::copy_from_slice)
 }
 
 pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {

@@ -78,10 +78,10 @@ fn in_order(events: &[Event], listed: &[Listed], deletes: bool) -> Result<Arc<[E
     let mut used = vec![false; events.len()];
     let ordered = listed.iter().map(|name| {
         if deletes && name.deleted {
-            let kv = tombstone(name.key.clone(), name.revision, None);
+            let kv = tombstone(&name.key, name.revision, None);
             return Ok(Event { kind: EventKind::Delete, kv, prev_kv: None });
         }
-        let at = events.binary_search_by(|event| event.kv.key.cmp(&name.key)).ok();
+        let at = events.binary_search_by(|event| event.kv.key().cmp(&name.key)).ok();
         let fresh = at.and_then(|at| used.get_mut(at)).filter(|used| !**used);
         let found = fresh.map(|used| *used = true).and(at).and_then(|at| events.get(at));
         found

@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn a_key_without_its_lease_is_damage_and_so_are_leases_out_of_order() {
         let (state, range) = (state(), KeyRange::all());
-        let keys = state.iter(&range).map(|kv| (kv.lease, kv.key.clone()));
+        let keys = state.iter(&range).map(|kv| (kv.lease(), kv.key_bytes()));
         let attached: Vec<_> = keys.filter(|(lease, _)| *lease != 0).collect();
         let all = vec![(1, 60), (2, 60), (3, 60)];
         assert_eq!(leases::build(all.clone(), attached.clone()).unwrap().len(), 3);

@@ -26,7 +26,7 @@ pub(crate) struct Listed {
 pub(super) fn encode(out: &mut Vec<u8>, revision: u64, event: &Event) {
     out.put_u64_le(revision);
     out.put_u8(u8::from(event.kind == EventKind::Delete));
-    put_bytes(out, &event.kv.key);
+    put_bytes(out, event.kv.key());
 }
 
 /// # Errors

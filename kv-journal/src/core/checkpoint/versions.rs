@@ -8,15 +8,13 @@
 //! ```
 #![deny(clippy::indexing_slicing)]
 
-use std::sync::Arc;
-
 use bytes::{BufMut, Bytes};
 
 use super::damaged;
-use super::header::{Header, bytes_of, put_bytes, u8_of, u32_of, u64_of};
+use super::header::{Header, put_bytes, slice_of, u8_of, u32_of, u64_of};
 use crate::core::entry::tombstone;
 use crate::core::past::Past;
-use crate::core::value::{Event, EventKind, KeyValue};
+use crate::core::value::{Event, EventKind, KeyValue, Meta};
 use crate::error::Result;
 
 const DELETES: u8 = 1;
@@ -32,38 +30,38 @@ pub(super) fn encode(
     out: &mut Vec<u8>,
     kv: &KeyValue,
     is_live: bool,
-    previous: Option<&Bytes>,
+    previous: Option<&[u8]>,
 ) -> u64 {
-    let same = previous == Some(&kv.key);
+    let same = previous == Some(kv.key());
     let flags = match (kv.is_delete(), is_live) {
         (true, _) => DELETES,
         (false, true) => LIVE,
         (false, false) => 0,
     };
     out.put_u8(flags | if same { SAME_KEY } else { 0 });
-    out.put_u64_le(kv.mod_revision);
+    out.put_u64_le(kv.mod_revision());
     if !same {
-        put_bytes(out, &kv.key);
+        put_bytes(out, kv.key());
     }
     if !kv.is_delete() {
-        out.put_u64_le(kv.create_revision);
-        out.put_u64_le(kv.version);
-        out.put_i64_le(kv.lease);
-        put_bytes(out, &kv.value);
+        out.put_u64_le(kv.create_revision());
+        out.put_u64_le(kv.version());
+        out.put_i64_le(kv.lease());
+        put_bytes(out, kv.value());
     }
     content_len(kv)
 }
 
 fn content_len(kv: &KeyValue) -> u64 {
-    (kv.key.len() + kv.value.len()) as u64
+    (kv.key().len() + kv.value().len()) as u64
 }
 
 /// The versions of one frame, each linked to the one before it, and where they will go.
 #[derive(Debug, Default)]
 pub(crate) struct Versions {
-    pub(super) live: Vec<Arc<KeyValue>>,
+    pub(super) live: Vec<KeyValue>,
     /// The last deletes of keys that do not exist, but for the one in `last`.
-    pub(super) deleted: Vec<Arc<KeyValue>>,
+    pub(super) deleted: Vec<KeyValue>,
     /// What happened at each retained revision, by key.
     pub(super) events: Vec<(u64, Event)>,
     /// Live keys and their leases.
@@ -78,18 +76,18 @@ pub(crate) struct Versions {
 /// A version, or a delete, beside which another comes.
 #[derive(Debug, Clone)]
 pub(super) struct Edge {
-    pub(super) kv: Arc<KeyValue>,
+    pub(super) kv: KeyValue,
     pub(super) live: bool,
 }
 
 impl Edge {
     /// Checks that `next` may stand after this version, and returns whether it is of the same key.
     pub(super) fn check_next(&self, next: &Self) -> Result<bool> {
-        let same = self.kv.key == next.kv.key;
+        let same = self.kv.key() == next.kv.key();
         let follows = if same {
-            self.kv.mod_revision < next.kv.mod_revision
+            self.kv.mod_revision() < next.kv.mod_revision()
         } else {
-            self.kv.key < next.kv.key
+            self.kv.key() < next.kv.key()
         };
         let complete = match (self.kv.is_delete(), next.kv.is_delete()) {
             // A version is live or was replaced by the one after it.
@@ -103,8 +101,8 @@ impl Edge {
     }
 
     /// What an event of the next version of the key says that it replaced.
-    pub(super) fn replaced(&self) -> Option<Arc<KeyValue>> {
-        (!self.kv.is_delete()).then(|| Arc::clone(&self.kv))
+    pub(super) fn replaced(&self) -> Option<KeyValue> {
+        (!self.kv.is_delete()).then(|| self.kv.clone())
     }
 }
 
@@ -146,23 +144,23 @@ impl Versions {
         Ok(())
     }
 
-    fn take_in(&mut self, at: &Edge, prev: Option<Arc<KeyValue>>, header: &Header) -> Result<()> {
+    fn take_in(&mut self, at: &Edge, prev: Option<KeyValue>, header: &Header) -> Result<()> {
         let kv = &at.kv;
-        let compacted = kv.mod_revision <= header.compact_revision;
-        if kv.mod_revision > header.revision || (kv.is_delete() && compacted) {
+        let compacted = kv.mod_revision() <= header.compact_revision;
+        if kv.mod_revision() > header.revision || (kv.is_delete() && compacted) {
             return Err(damaged("a version of a revision that it does not hold"));
         }
-        if kv.mod_revision >= header.first_logged() {
+        if kv.mod_revision() >= header.first_logged() {
             let kind = if kv.is_delete() { EventKind::Delete } else { EventKind::Put };
             let prev_kv = prev.filter(|_| !compacted);
-            self.events.push((kv.mod_revision, Event { kind, kv: Arc::clone(kv), prev_kv }));
+            self.events.push((kv.mod_revision(), Event { kind, kv: kv.clone(), prev_kv }));
         }
         self.count += 1;
         self.bytes += content_len(kv);
         if at.live {
-            self.live.push(Arc::clone(kv));
-            if kv.lease != 0 {
-                self.attached.push((kv.lease, kv.key.clone()));
+            self.live.push(kv.clone());
+            if kv.lease() != 0 {
+                self.attached.push((kv.lease(), Bytes::copy_from_slice(kv.key())));
             }
         }
         Ok(())
@@ -174,31 +172,23 @@ fn decode_one(input: &mut &[u8], before: Option<&Edge>) -> Result<Edge> {
     let flags = u8_of(input)?;
     let mod_revision = u64_of(input)?;
     let (key, prev) = match (flags & SAME_KEY != 0, before) {
-        (false, _) => (bytes_of(input)?, None),
-        (true, Some(before)) => (before.kv.key.clone(), Some(Arc::clone(&before.kv))),
+        (false, _) => (slice_of(input)?, None),
+        (true, Some(before)) => (before.kv.key(), Some(before.kv.clone())),
         (true, None) => return Err(damaged("a version without a key")),
     };
     let live = match flags & !SAME_KEY {
-        DELETES => {
-            // What it deletes may go before it does.
-            let key = if prev.is_some() { Bytes::copy_from_slice(&key) } else { key };
-            return Ok(Edge { kv: tombstone(key, mod_revision, prev), live: false });
-        }
+        DELETES => return Ok(Edge { kv: tombstone(key, mod_revision, prev), live: false }),
         LIVE => true,
         0 => false,
         _ => return Err(damaged("unknown flags")),
     };
-    let kv = KeyValue {
-        key,
-        create_revision: u64_of(input)?,
-        mod_revision,
-        version: u64_of(input)?,
-        lease: u64_of(input)?.cast_signed(),
-        value: bytes_of(input)?,
-        past: Past::after(prev),
-    };
-    if kv.version == 0 || !(1..=mod_revision).contains(&kv.create_revision) {
+    let create_revision = u64_of(input)?;
+    let version = u64_of(input)?;
+    let lease = u64_of(input)?.cast_signed();
+    let value = slice_of(input)?;
+    if version == 0 || !(1..=mod_revision).contains(&create_revision) {
         return Err(damaged("an impossible version"));
     }
-    Ok(Edge { kv: Arc::new(kv), live })
+    let meta = Meta { create_revision, mod_revision, version, lease };
+    Ok(Edge { kv: KeyValue::following(key, value, meta, Past::after(prev)), live })
 }

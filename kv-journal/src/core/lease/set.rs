@@ -77,15 +77,14 @@ impl LeaseSet {
     }
 
     /// Moves a key from one lease to another; 0 is none.
-    pub(in crate::core) fn reattach(&mut self, key: &Bytes, from: i64, to: i64) {
+    pub(in crate::core) fn reattach(&mut self, key: &[u8], from: i64, to: i64) {
         if from == to {
             return;
         }
         if from != 0 {
-            self.attached.remove(&(from, key.clone()));
+            self.attached.remove(&(from, Bytes::copy_from_slice(key)));
         }
         if to != 0 {
-            // With memory of its own: the version that attached it may go before it does.
             self.attached.insert((to, Bytes::copy_from_slice(key)), ());
         }
     }
@@ -110,7 +109,7 @@ mod tests {
         for id in [i64::MIN, -1, 1, 2, i64::MAX] {
             set.insert(id, 10);
             for key in ["b", "a"] {
-                set.reattach(&format!("{id}{key}").into(), 0, id);
+                set.reattach(format!("{id}{key}").as_bytes(), 0, id);
             }
         }
         for id in [i64::MIN, -1, 1, 2, i64::MAX] {
@@ -118,9 +117,9 @@ mod tests {
             assert_eq!(keys, [format!("{id}a"), format!("{id}b")]);
             assert_eq!(set.attached(id), 2);
         }
-        set.reattach(&"1a".into(), 1, 2);
+        set.reattach(b"1a", 1, 2);
         assert_eq!((set.attached(1), set.attached(2), set.attached(0)), (1, 3, 0));
-        set.reattach(&"1a".into(), 2, 0);
+        set.reattach(b"1a", 2, 0);
         assert_eq!((set.attached(1), set.attached(2), set.attached(0)), (1, 2, 0));
     }
 }

@@ -23,7 +23,7 @@ impl Predicate {
     }
 
     fn wants(&self, event: &Event) -> bool {
-        self.wants_kind(event.kind) && self.span.contains(&event.kv.key)
+        self.wants_kind(event.kind) && self.span.contains(event.kv.key())
     }
 
     /// The events of one revision that are wanted. If that is all they are shared.
@@ -87,8 +87,8 @@ fn bytes_of(events: &[Event]) -> usize {
 
 /// What an event takes, about: on a wire and in memory.
 pub(super) fn event_bytes(event: &Event) -> usize {
-    let prev = event.prev_kv.as_ref().map_or(0, |prev| prev.key.len() + prev.value.len());
-    event.kv.key.len() + event.kv.value.len() + prev + EVENT_OVERHEAD
+    let prev = event.prev_kv.as_ref().map_or(0, |prev| prev.key().len() + prev.value().len());
+    event.kv.key().len() + event.kv.value().len() + prev + EVENT_OVERHEAD
 }
 
 /// Revisions, version, lease and lengths.

@@ -162,7 +162,7 @@ impl Current {
         let enough = self.hits.len() + LOCKED;
         for (at, event) in self.events.iter().enumerate().skip(self.next).take(LOCKED) {
             let hits = &mut self.hits;
-            index.groups.matching(&event.kv.key, |id, group| {
+            index.groups.matching(event.kv.key(), |id, group| {
                 hits.push((id, Arc::clone(group), at));
             });
             *budget = budget.saturating_sub(LOOK_UP);
