@@ -316,7 +316,7 @@ fn acknowledged_writes_are_there(journal: &Path, audit: &Path) -> usize {
         for (revision, key) in &writes {
             let at = RangeRequest::new(KeyRange::key(key.clone())).at(*revision);
             let found = store.range(at).unwrap().kvs;
-            let found = found.first().map(|kv| kv.mod_revision());
+            let found = found.first().map(kv_journal::KeyValue::mod_revision);
             assert_eq!(found, Some(*revision), "{key} at revision {revision}");
         }
         drop(store);

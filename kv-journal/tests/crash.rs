@@ -165,7 +165,7 @@ impl Said {
     fn check(&self, oracle: &Oracle) {
         for (revision, key, value) in &self.acked {
             let found = oracle.get_at(key.as_bytes(), *revision);
-            let found = found.map(|kv| &kv.value()[..]).unwrap_or_default();
+            let found = found.map(kv_journal::KeyValue::value).unwrap_or_default();
             assert_eq!(found, value.as_bytes(), "{key}, acknowledged at {revision}");
             let event =
                 oracle.events(*revision).iter().find(|event| event.kv.key() == key.as_bytes());

@@ -265,7 +265,7 @@ async fn a_view_of_a_revision_stays_whatever_is_compacted() {
     for (revision, view) in &views {
         assert_eq!(view.revision(), *revision);
         let all = view.range(KeyRange::all()).unwrap();
-        let kvs: Vec<_> = all.kvs.iter().cloned().collect();
+        let kvs: Vec<_> = all.kvs.clone();
         assert_eq!((all.revision, &kvs), (*revision, &expected[revision]));
         assert_eq!(view.count(&KeyRange::all()), kvs.len() as u64);
         let iterated: Vec<_> = view.iter(&KeyRange::all()).collect();
@@ -292,7 +292,7 @@ async fn a_view_shows_nothing_after_its_revision() {
     let later = view.range(RangeRequest::new(KeyRange::all()).at(5)).unwrap_err().kind();
     assert_eq!(later, ErrorKind::FutureRevision { current_revision: 4 });
     let earlier = view.range(RangeRequest::new(KeyRange::all()).at(3)).unwrap();
-    assert_eq!((earlier.revision, &earlier.kvs[0].value()[..]), (4, &b"1"[..]));
+    assert_eq!((earlier.revision, earlier.kvs[0].value()), (4, &b"1"[..]));
     let (empty, _driver) = open_memory().await;
     assert_eq!(empty.at_revision(0).unwrap_err().kind(), ErrorKind::Invalid);
     assert_eq!(empty.at_revision(1).unwrap().count(&KeyRange::all()), 0);

@@ -391,7 +391,7 @@ async fn open(
 }
 
 fn plain(kvs: &[KeyValue]) -> Vec<KeyValue> {
-    kvs.iter().map(|kv| KeyValue::clone(kv)).collect()
+    kvs.iter().map(KeyValue::clone).collect()
 }
 
 proptest! {

@@ -185,7 +185,7 @@ async fn issue_17247_a_transaction_that_reads_its_own_writes_has_each_event_once
     let mut told = Told { complete_to: 4, ..Told::new(request) };
     hear(&mut watcher, &mut told);
     Oracle::read(&*journal).await.unwrap().check(&told).unwrap();
-    let events: Vec<_> = told.batches[1].events.iter().map(|event| &event.kv.key()[..]).collect();
+    let events: Vec<_> = told.batches[1].events.iter().map(|event| event.kv.key()).collect();
     assert_eq!(events, [b"a", b"c", b"b"]);
 }
 

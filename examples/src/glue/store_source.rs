@@ -22,7 +22,7 @@ impl Source for StoreSource {
         };
         let request = RangeRequest::new(KeyRange::prefix(prefix.clone())).at(revision);
         let answer = self.0.range(request).map_err(error)?;
-        let objects = answer.kvs.iter().map(|kv| object(kv)).collect();
+        let objects = answer.kvs.iter().map(object).collect();
         Ok(Listing { revision, objects: stream::iter([Ok(objects)]).boxed() })
     }
 

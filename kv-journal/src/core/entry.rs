@@ -5,7 +5,6 @@ use std::cmp::Ordering;
 
 use cow_tree::{Key, Tree};
 
-use super::past::Past;
 use super::value::{KeyValue, Meta};
 
 /// The newest version of a key, or its delete, ordered by its key.
@@ -18,7 +17,7 @@ pub(crate) type Keys = Tree<Newest, ()>;
 /// What a delete leaves of a key: when it was, and what was before.
 pub(super) fn tombstone(key: &[u8], mod_revision: u64, prev: Option<KeyValue>) -> KeyValue {
     let meta = Meta { mod_revision, ..Meta::default() };
-    KeyValue::following(key, &[], meta, Past::after(prev))
+    KeyValue::following(prev, key, &[], meta)
 }
 
 impl Borrow<[u8]> for Newest {

@@ -10,6 +10,7 @@ mod key_range;
 mod lease;
 #[cfg(feature = "ledger")]
 mod ledger;
+mod log;
 mod mvcc;
 mod past;
 mod pins;
@@ -46,7 +47,8 @@ pub(crate) use interest::{Interest, Ranged, Span};
 pub(crate) use lease::{Deadlines, Fired, Wheel, grant, lease_id, revoke};
 #[cfg(feature = "ledger")]
 pub(crate) use ledger::{Ledger, leaf_hash};
-pub(crate) use mvcc::{LEASE_BYTES, State, without_previous};
+pub(crate) use log::{Change, Logged};
+pub(crate) use mvcc::{LEASE_BYTES, State};
 pub(crate) use quota::cost;
 pub(crate) use txn::evaluate;
 pub(crate) use txn_check::{

@@ -4,7 +4,7 @@
 //!
 //! - `live`: the newest version of every key that exists now. Counts cost `O(log n)` here.
 //! - `deleted`: the last delete of every key that does not, while a readable revision had the key.
-//! - `log`: the events of every retained revision, from which watchers and compaction work.
+//! - `log`: the changes of every retained revision, from which watchers and compaction work.
 //!
 //! What a key was before is a chain that begins at its entry, see [`past`](super::past). All
 //! copies of a state share the chains: a copy that is read while another is written and swept has
@@ -15,11 +15,11 @@ use std::sync::Arc;
 use super::entry::{Keys, Newest, tombstone};
 use super::key_range::KeyRange;
 use super::lease::LeaseSet;
-use super::past::Past;
+use super::log::{Change, Log};
 use super::pins::{Pin, Pins};
 use super::record::{Mutation, Record};
-use super::retained::{Log, Parts};
-use super::value::{Event, EventKind, KeyValue, Meta};
+use super::retained::Parts;
+use super::value::{KeyValue, Meta};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What a version takes beside its key and value: its struct, its event, its place in the trees.
@@ -40,7 +40,7 @@ pub(crate) struct State {
     versions: u64,
     pub(super) live: Keys,
     pub(super) deleted: Keys,
-    log: Log,
+    pub(super) log: Log,
     leases: LeaseSet,
     pins: Arc<Pins>,
     /// Set in a state that may be read while another copy is swept.
@@ -151,11 +151,6 @@ impl State {
             .map(|(newest, ())| &newest.0)
     }
 
-    /// The retained revisions from `revision` on, each with its events.
-    pub(crate) fn log(&self, revision: u64) -> impl Iterator<Item = (u64, &Arc<[Event]>)> {
-        self.log.range(revision..).map(|(revision, events)| (*revision, events))
-    }
-
     /// Whether `revision` can be read.
     pub(crate) fn check_readable(&self, revision: u64) -> Result<()> {
         if revision > self.revision {
@@ -234,12 +229,12 @@ impl State {
     }
 
     fn apply_transaction(&mut self, revision: u64, mutations: &[Mutation]) -> Result<()> {
-        let mut events = Vec::with_capacity(mutations.len());
+        let mut changes = Vec::new();
         for mutation in mutations {
-            self.apply_mutation(revision, mutation, &mut events)?;
+            self.apply_mutation(revision, mutation, &mut changes)?;
         }
         self.revision = revision;
-        self.log.insert(revision, events.into());
+        self.log.insert(revision, changes.into_iter().collect());
         Ok(())
     }
 
@@ -254,9 +249,9 @@ impl State {
             return Err(self.does_not_follow(&format!("a revoke of lease {id} at {revision}")));
         }
         if deleted > 0 {
-            let events = doomed.into_iter().map(|prev| self.delete(revision, prev)).collect();
+            let changes = doomed.into_iter().map(|prev| self.delete(revision, &prev)).collect();
             self.revision = revision;
-            self.log.insert(revision, events);
+            self.log.insert(revision, changes);
         }
         self.leases.remove(id);
         self.bytes = self.bytes.saturating_sub(LEASE_BYTES);
@@ -267,14 +262,14 @@ impl State {
         &mut self,
         revision: u64,
         mutation: &Mutation,
-        events: &mut Vec<Event>,
+        changes: &mut Vec<Change>,
     ) -> Result<()> {
         match mutation {
             Mutation::Put { key, value, lease } => {
                 if *lease != 0 && !self.leases.contains(*lease) {
                     return Err(self.does_not_follow(&format!("a put with lease {lease}")));
                 }
-                events.push(self.put(revision, key, value, *lease));
+                changes.push(self.put(revision, key, value, *lease));
             }
             Mutation::Delete { range, deleted } => {
                 let doomed: Vec<_> = self.iter(range).cloned().collect();
@@ -284,13 +279,13 @@ impl State {
                         doomed.len()
                     )));
                 }
-                events.extend(doomed.into_iter().map(|prev| self.delete(revision, prev)));
+                changes.extend(doomed.into_iter().map(|prev| self.delete(revision, &prev)));
             }
         }
         Ok(())
     }
 
-    fn put(&mut self, revision: u64, key: &[u8], value: &[u8], lease: i64) -> Event {
+    fn put(&mut self, revision: u64, key: &[u8], value: &[u8], lease: i64) -> Change {
         let deleted = &mut self.deleted;
         let (replaced, kv) = self.live.replace_with(key, |old| {
             let old = old.map(|(newest, ())| &newest.0);
@@ -302,22 +297,23 @@ impl State {
                 version: old.map_or(1, |old| old.version() + 1),
                 lease,
             };
-            let kv = KeyValue::following(key, value, meta, Past::after(prev));
+            let kv = KeyValue::following(prev, key, value, meta);
             ((Newest(kv.clone()), ()), kv)
         });
         let prev_kv = replaced.map(|(prev, ())| prev.0);
         self.add_version(&kv);
         self.leases.reattach(key, prev_kv.as_ref().map_or(0, KeyValue::lease), lease);
-        Event { kind: EventKind::Put, kv, prev_kv }
+        let replaced_bytes = prev_kv.as_ref().map_or(0, version_bytes);
+        Change { kv, replaced_bytes }
     }
 
-    fn delete(&mut self, revision: u64, prev: KeyValue) -> Event {
+    fn delete(&mut self, revision: u64, prev: &KeyValue) -> Change {
         let kv = tombstone(prev.key(), revision, Some(prev.clone()));
         self.add_version(&kv);
         self.live.remove(prev.key());
         self.leases.reattach(kv.key(), prev.lease(), 0);
         self.deleted.insert(Newest(kv.clone()), ());
-        Event { kind: EventKind::Delete, kv, prev_kv: Some(prev) }
+        Change { kv, replaced_bytes: version_bytes(prev) }
     }
 
     fn add_version(&mut self, kv: &KeyValue) {
@@ -360,14 +356,14 @@ impl State {
         let mut freed = pinned.sweep_released(budget);
         while self.swept_revision < self.compact_revision && freed < budget {
             let revision = self.swept_revision + 1;
-            if let Some(events) = self.log.remove(&revision) {
-                freed += events.len();
-                for event in &*events {
-                    pinned.sweep(&event.kv);
-                    self.forget_before(event);
+            if let Some(changes) = self.log.remove(&revision) {
+                for change in changes.as_slice() {
+                    freed += 1;
+                    pinned.sweep(&change.kv);
+                    self.forget_before(change);
                 }
                 if revision == self.compact_revision {
-                    self.log.insert(revision, without_previous(&events));
+                    self.log.insert(revision, changes.without_replaced());
                 }
             }
             self.swept_revision = revision;
@@ -385,22 +381,22 @@ impl State {
         self.swept_revision >= self.compact_revision
     }
 
-    fn forget_before(&mut self, event: &Event) {
-        if let Some(prev) = &event.prev_kv {
-            self.forget(prev);
+    fn forget_before(&mut self, change: &Change) {
+        if change.replaced_bytes > 0 {
+            self.forget(change.replaced_bytes);
         }
-        if event.kind == EventKind::Delete {
-            self.forget(&event.kv);
-            let is_last = |(last, ()): (&Newest, &())| last.0.is_same(&event.kv);
-            if self.deleted.get_key_value(event.kv.key()).is_some_and(is_last) {
-                self.deleted.remove(event.kv.key());
+        if change.kv.is_delete() {
+            self.forget(version_bytes(&change.kv));
+            let is_last = |(last, ()): (&Newest, &())| last.0.is_same(&change.kv);
+            if self.deleted.get_key_value(change.key()).is_some_and(is_last) {
+                self.deleted.remove(change.key());
             }
         }
     }
 
-    fn forget(&mut self, past: &KeyValue) {
+    fn forget(&mut self, bytes: u64) {
         self.versions = self.versions.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(version_bytes(past));
+        self.bytes = self.bytes.saturating_sub(bytes);
     }
 }
 
@@ -415,16 +411,11 @@ fn imported_elsewhere(revision: u64, seq: u64) -> Error {
     )
 }
 
-fn version_bytes(kv: &KeyValue) -> u64 {
+pub(super) fn version_bytes(kv: &KeyValue) -> u64 {
     version_bytes_of(kv.key(), kv.value())
 }
 
 /// What a version with this key and value counts.
 pub(super) fn version_bytes_of(key: &[u8], value: &[u8]) -> u64 {
     (key.len() + value.len()) as u64 + VERSION_OVERHEAD
-}
-
-/// The same events without what was there before: at the compact revision that is gone.
-pub(crate) fn without_previous(events: &[Event]) -> Arc<[Event]> {
-    events.iter().map(|event| Event { prev_kv: None, ..event.clone() }).collect()
 }

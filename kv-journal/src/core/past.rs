@@ -2,7 +2,7 @@
 //!
 //! Every version refers to the one before it, or to the delete before it. What a key was at a past
 //! revision is found by going back from its newest version, so that a write costs no more than one
-//! link and the past needs no index. A version whose depth in the chain is a multiple of
+//! link and the past needs no index. A version whose [depth](KeyValue::depth) is a multiple of
 //! [`STRIDE`] also refers to one that is a power of it further back, so that going back over `n`
 //! versions costs `O(log² n)` steps: a skip list that grows at one end.
 //!
@@ -24,8 +24,6 @@ const LONGEST: u32 = STRIDE * STRIDE * STRIDE * STRIDE;
 #[derive(Default)]
 pub(crate) struct Past {
     links: Mutex<Links>,
-    /// Grows along the chain.
-    depth: u32,
 }
 
 #[derive(Default)]
@@ -36,11 +34,10 @@ struct Links {
 }
 
 impl Past {
-    /// The past of a version that follows `prev`.
-    pub(super) fn after(prev: Option<KeyValue>) -> Self {
-        let depth = prev.as_ref().map_or(0, |prev| prev.past().depth.saturating_add(1));
+    /// The past of a version at `depth` that follows `prev`.
+    pub(super) fn after(prev: Option<KeyValue>, depth: u32) -> Self {
         let jump = prev.as_ref().and_then(|prev| jump(prev, depth));
-        Self { links: Mutex::new(Links { prev, jump }), depth }
+        Self { links: Mutex::new(Links { prev, jump }) }
     }
 
     /// The version before, unless there was none or it was unlinked.
@@ -65,8 +62,8 @@ fn jump(prev: &KeyValue, depth: u32) -> Option<KeyValue> {
     }
     let target = depth.saturating_sub(back);
     let mut at = prev.clone();
-    while at.past().depth > target {
-        at = step(&at, |jump| jump.past().depth >= target)?;
+    while at.depth() > target {
+        at = step(&at, |jump| jump.depth() >= target)?;
     }
     Some(at)
 }
@@ -140,7 +137,7 @@ mod tests {
     fn extended(prev: Option<KeyValue>, mod_revision: u64) -> KeyValue {
         let version = prev.as_ref().map_or(1, |prev| prev.version() + 1);
         let meta = Meta { mod_revision, version, ..Meta::default() };
-        KeyValue::following(b"k", b"v", meta, Past::after(prev))
+        KeyValue::following(prev, b"k", b"v", meta)
     }
 
     /// Versions at the even revisions up to `2 * versions`.

@@ -76,7 +76,9 @@ impl Pinned {
     pub(super) fn sweep_released(&mut self, budget: usize) -> usize {
         let count = budget.min(self.released.len());
         let released = self.released.split_off(self.released.len() - count);
-        released.iter().for_each(|kv| self.sweep(kv));
+        for kv in &released {
+            self.sweep(kv);
+        }
         count
     }
 

@@ -1,16 +1,12 @@
 //! A state made of parts that were built apart.
 
-use std::sync::Arc;
-
 use cow_tree::Tree;
 
 use super::entry::{Keys, Newest};
 use super::lease::LeaseSet;
+use super::log::{Changes, Log};
 use super::mvcc::State;
-use super::value::{Event, KeyValue};
-
-/// The events of every retained revision.
-pub(crate) type Log = Tree<u64, Arc<[Event]>>;
+use super::value::KeyValue;
 
 /// What a state is made of.
 pub(crate) struct Parts {
@@ -43,7 +39,7 @@ pub(crate) fn keys_of(versions: impl IntoIterator<Item = KeyValue>) -> Keys {
     Tree::from_sorted(versions.into_iter().map(|kv| (Newest(kv), ())))
 }
 
-/// Builds the tree of events from events in order of revision.
-pub(crate) fn log_of(revisions: impl IntoIterator<Item = (u64, Arc<[Event]>)>) -> Log {
+/// Builds the log from revisions in their order.
+pub(crate) fn log_of(revisions: impl IntoIterator<Item = (u64, Changes)>) -> Log {
     Tree::from_sorted(revisions)
 }

@@ -26,20 +26,28 @@ pub struct Meta {
 
 struct Header {
     meta: Meta,
-    key_len: usize,
     past: Past,
+    /// How many versions and deletes are before this one, at most.
+    depth: u32,
+    key_len: u32,
 }
 
 impl KeyValue {
     /// A version with these bytes, which are copied, and numbers.
+    ///
+    /// # Panics
+    /// If the key has 4 GiB or more.
     #[must_use]
     pub fn new(key: &[u8], value: &[u8], meta: Meta) -> Self {
-        Self::following(key, value, meta, Past::default())
+        Self::following(None, key, value, meta)
     }
 
     /// A version and what was before it.
-    pub(super) fn following(key: &[u8], value: &[u8], meta: Meta, past: Past) -> Self {
-        let header = Header { meta, key_len: key.len(), past };
+    pub(super) fn following(prev: Option<Self>, key: &[u8], value: &[u8], meta: Meta) -> Self {
+        #[expect(clippy::expect_used, reason = "a record has 32 bits for a key's length")]
+        let key_len = u32::try_from(key.len()).expect("a key is shorter than 4 GiB");
+        let depth = prev.as_ref().map_or(0, |prev| prev.depth().saturating_add(1));
+        let header = Header { meta, past: Past::after(prev, depth), depth, key_len };
         Self(ThinArc::from_header_and_slice(header, &[key, value].concat()))
     }
 
@@ -106,6 +114,11 @@ impl KeyValue {
         &self.0.header.header.past
     }
 
+    /// Grows from each version of a key to the next.
+    pub(super) fn depth(&self) -> u32 {
+        self.0.header.header.depth
+    }
+
     /// Whether both are the same piece of memory.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.0.as_ptr() == other.0.as_ptr()
@@ -118,7 +131,7 @@ impl KeyValue {
 
     fn halves(&self) -> (&[u8], &[u8]) {
         // The key's length is that of its bytes, which come first.
-        self.0.slice.split_at(self.0.header.header.key_len)
+        self.0.slice.split_at(self.0.header.header.key_len as usize)
     }
 }
 

@@ -127,7 +127,7 @@ impl Client {
         match request {
             Request::Get(key) => {
                 let read = self.read(RangeRequest::new(KeyRange::key(key.clone())), by_txn).await?;
-                let value = read.kvs.first().map(|kv| kv.value_bytes());
+                let value = read.kvs.first().map(kv_journal::KeyValue::value_bytes);
                 Ok((Answer::Value(value), read.revision))
             }
             Request::Range(range) => {

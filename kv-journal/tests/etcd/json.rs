@@ -108,7 +108,7 @@ fn sort_target(target: SortTarget) -> &'static str {
 pub(crate) fn range_answer(answer: &RangeResponse) -> Value {
     message(json!({
         "header": header(answer.revision),
-        "kvs": answer.kvs.iter().map(|kv| key_value(kv)).collect::<Vec<_>>(),
+        "kvs": answer.kvs.iter().map(key_value).collect::<Vec<_>>(),
         "more": answer.more,
         "count": number(answer.count),
     }))
@@ -125,7 +125,7 @@ pub(crate) fn delete_answer(answer: &DeleteResponse) -> Value {
     message(json!({
         "header": header(answer.revision),
         "deleted": number(answer.deleted),
-        "prev_kvs": answer.prev_kvs.iter().map(|kv| key_value(kv)).collect::<Vec<_>>(),
+        "prev_kvs": answer.prev_kvs.iter().map(key_value).collect::<Vec<_>>(),
     }))
 }
 

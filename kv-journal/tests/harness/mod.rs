@@ -56,7 +56,7 @@ pub(crate) fn everything(store: &Store) -> BTreeMap<u64, Vec<KeyValue>> {
     (first..=store.revision())
         .map(|revision| {
             let found = store.range(RangeRequest::new(KeyRange::all()).at(revision)).unwrap();
-            (revision, found.kvs.iter().map(|kv| KeyValue::clone(kv)).collect())
+            (revision, found.kvs.iter().map(KeyValue::clone).collect())
         })
         .collect()
 }

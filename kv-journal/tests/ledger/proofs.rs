@@ -66,7 +66,7 @@ async fn check_keys(store: &Store, digest: &Digest) {
             match (store.prove_key(&key, revision, digest).await, found) {
                 (Ok(proof), found) => {
                     let proven = verify_key(&proof, digest, &key).unwrap();
-                    assert_eq!(proven.value, found.as_ref().map(|kv| kv.value_bytes()));
+                    assert_eq!(proven.value, found.as_ref().map(kv_journal::KeyValue::value_bytes));
                     assert!(found.is_none_or(|kv| kv.mod_revision() == proven.revision));
                     assert!(proven.revision <= revision);
                 }

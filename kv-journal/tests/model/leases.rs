@@ -155,7 +155,10 @@ impl World {
             assert_eq!(known.ttl_secs, i64::try_from(left.as_secs()).unwrap());
             assert_eq!(known.granted_ttl_secs, lease.ttl.as_secs());
             let attached = self.model.now().values().filter(|kv| kv.lease() == *id);
-            assert_eq!(known.keys, attached.map(|kv| kv.key_bytes()).collect::<Vec<_>>());
+            assert_eq!(
+                known.keys,
+                attached.map(kv_journal::KeyValue::key_bytes).collect::<Vec<_>>()
+            );
         }
     }
 }

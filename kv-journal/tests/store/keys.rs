@@ -55,12 +55,12 @@ async fn put_keeps_value_or_lease_when_asked() {
     let answer = store.put(keep.clone().prev_kv()).await.unwrap();
     assert_eq!(answer.prev_kv.unwrap().lease(), 7);
     let found = store.get(b"a").unwrap().unwrap();
-    assert_eq!((&found.value()[..], found.lease()), (&b"1"[..], 8));
+    assert_eq!((found.value(), found.lease()), (&b"1"[..], 8));
     let mut keep = PutRequest::new("a", "2");
     keep.ignore_lease = true;
     store.put(keep).await.unwrap();
     let found = store.get(b"a").unwrap().unwrap();
-    assert_eq!((&found.value()[..], found.lease()), (&b"2"[..], 8));
+    assert_eq!((found.value(), found.lease()), (&b"2"[..], 8));
 }
 
 #[tokio::test]
@@ -73,7 +73,7 @@ async fn a_range_reads_every_retained_revision() {
     let at = |revision| {
         let found = store.range(RangeRequest::new(KeyRange::all()).at(revision)).unwrap();
         assert_eq!((found.revision, found.count), (5, found.kvs.len() as u64));
-        found.kvs.iter().map(|kv| harness::pair(kv)).collect::<Vec<_>>()
+        found.kvs.iter().map(harness::pair).collect::<Vec<_>>()
     };
     assert_eq!(at(1), []);
     assert_eq!(at(2), [kv("a", "1")]);

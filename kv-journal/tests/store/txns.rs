@@ -190,7 +190,7 @@ async fn a_nested_transaction_compares_the_state_before_it_all() {
     assert!(inner.succeeded);
     // Its reads see what was written before it.
     let OpResponse::Range(own) = &inner.responses[0] else { panic!("{inner:?}") };
-    assert_eq!((&own.kvs[0].value()[..], own.revision), (&b"new"[..], 3));
+    assert_eq!((own.kvs[0].value(), own.revision), (&b"new"[..], 3));
     let OpResponse::Txn(innermost) = &inner.responses[1] else { panic!("{inner:?}") };
     assert!(innermost.succeeded && innermost.responses.is_empty());
     assert_eq!((answer.revision, inner.revision, store.revision()), (3, 3, 3));

@@ -172,7 +172,7 @@ async fn what_was_before_comes_if_asked_for() {
     let batch = with.next().await.unwrap().unwrap();
     assert_eq!(batch.events[0].prev_kv.as_ref().unwrap().value(), b"1");
     let batch = without.next().await.unwrap().unwrap();
-    assert_eq!((&batch.events[0].kv.value()[..], &batch.events[0].prev_kv), (&b"2"[..], &None));
+    assert_eq!((batch.events[0].kv.value(), &batch.events[0].prev_kv), (&b"2"[..], &None));
     past.next().await.unwrap().unwrap();
     assert_eq!(past.next().await.unwrap().unwrap().events[0].prev_kv, None);
     // Told before the compaction and read after it.

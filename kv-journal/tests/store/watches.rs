@@ -28,7 +28,7 @@ async fn a_watch_gives_each_revision_whole_and_once_from_any_start() {
     let batch = from_three.next().await.unwrap().unwrap();
     assert_eq!((batch.revision, batch.events.len()), (4, 1));
     let event = &batch.events[0];
-    assert_eq!((event.kind, &event.kv.value()[..]), (EventKind::Put, &b"2"[..]));
+    assert_eq!((event.kind, event.kv.value()), (EventKind::Put, &b"2"[..]));
     assert_eq!(event.prev_kv.as_ref().unwrap().value(), b"1");
     assert!(now.next().now_or_never().is_none());
     store.delete_range(KeyRange::key("c")).await.unwrap(); // 5
@@ -69,7 +69,7 @@ async fn a_watch_below_the_compact_revision_is_refused_and_at_it_works() {
     assert_eq!(from(2).unwrap_err().kind(), compacted);
     let mut at = from(3).unwrap();
     let batch = at.next().await.unwrap().unwrap();
-    assert_eq!((batch.revision, &batch.events[0].kv.value()[..]), (3, &b"2"[..]));
+    assert_eq!((batch.revision, batch.events[0].kv.value()), (3, &b"2"[..]));
     assert_eq!(batch.events[0].prev_kv, None); // it was compacted
     let batch = at.next().await.unwrap().unwrap();
     assert_eq!(batch.events[0].prev_kv.as_ref().unwrap().value(), b"2");

@@ -20,7 +20,7 @@ pub(crate) struct Settings {
     /// A folder on the disk to measure [default: the system's temporary folder]
     #[arg(long, global = true)]
     dir: Option<PathBuf>,
-    /// Run with glibc's allocator on transparent huge pages
+    /// Run with the allocator on huge pages
     #[arg(long, global = true)]
     pub(crate) huge_pages: bool,
 }

@@ -12,9 +12,10 @@ use super::leases::{self, Granted};
 use super::order::{self, Listed};
 use super::versions::{self, Edge, Versions};
 use super::{FOOTER, HEADER, LEASES, ORDER, VERSIONS, damaged, log};
+use crate::core::log::Change;
 use crate::core::mvcc::State;
 use crate::core::retained::{Parts, keys_of};
-use crate::core::value::{Event, KeyValue};
+use crate::core::value::KeyValue;
 use crate::error::{Error, ErrorKind, Result};
 
 /// What one frame holds.
@@ -71,12 +72,12 @@ impl Assembly {
     pub(crate) fn finish(self, threads: usize) -> Result<State> {
         let Self { header, parts } = self;
         let pieces = Pieces::collect(parts, &header)?;
-        let Pieces { live, deleted, events, listed, leases, attached, totals, .. } = pieces;
+        let Pieces { live, deleted, changes, listed, leases, attached, totals, .. } = pieces;
         let keys = || {
             let leases = leases::build(leases, attached)?;
             Ok((keys_of(live.into_iter().flatten()), keys_of(deleted), leases))
         };
-        let log = || log::build(&header, events, &listed);
+        let log = || log::build(&header, changes, &listed);
         let (log, keys) = if threads > 1 {
             thread::scope(|scope| {
                 let log = scope.spawn(log);
@@ -108,7 +109,7 @@ impl Assembly {
 struct Pieces {
     live: Vec<Vec<KeyValue>>,
     deleted: Vec<KeyValue>,
-    events: Vec<Vec<(u64, Event)>>,
+    changes: Vec<Vec<Change>>,
     listed: Vec<Listed>,
     leases: Vec<Granted>,
     attached: Vec<(i64, Bytes)>,
@@ -152,13 +153,13 @@ impl Pieces {
             match self.last.take() {
                 Some(last) if last.check_next(first)? => {
                     if first.kv.mod_revision() > header.compact_revision
-                        && let Some((_, event)) = versions.events.first_mut()
+                        && let Some(change) = versions.changes.first_mut()
                     {
-                        event.prev_kv = last.replaced();
+                        change.replaced_bytes = last.replaced_bytes();
                     }
                     first.kv.past().link(last.kv);
                 }
-                Some(last) => self.deleted.extend(Some(last.kv).filter(|kv| kv.is_delete())),
+                Some(last) => self.deleted.extend(Some(last.kv).filter(KeyValue::is_delete)),
                 None if first.kv.is_delete() => return Err(damaged("a delete of nothing")),
                 None => {}
             }
@@ -167,7 +168,7 @@ impl Pieces {
         self.totals.bytes += versions.bytes;
         self.live.push(versions.live);
         self.deleted.extend(versions.deleted);
-        self.events.push(versions.events);
+        self.changes.push(versions.changes);
         self.attached.extend(versions.attached);
         self.last = versions.last;
         Ok(())

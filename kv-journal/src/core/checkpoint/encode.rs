@@ -8,8 +8,9 @@ use bytes::{BufMut, Bytes};
 use super::frame::{HEAD_LEN, Sealer};
 use super::header::{Footer, Header};
 use super::{FOOTER, HEADER, LEASES, ORDER, VERSIONS, leases, order, versions};
+use crate::core::log::Change;
 use crate::core::mvcc::State;
-use crate::core::value::{Event, KeyValue};
+use crate::core::value::KeyValue;
 
 /// Room in a frame beyond its configured size, for the last version in it: most are shorter.
 const SLACK: usize = 4 << 10;
@@ -166,12 +167,13 @@ impl Encoder {
         self.begin_frame(0);
         let state = Arc::clone(&self.state);
         let mut ended = true;
-        for (revision, events) in state.log(cursor.revision) {
+        for logged in state.log(cursor.revision) {
+            let revision = logged.revision;
             if revision != cursor.revision {
                 cursor = OrderCursor { revision, at: 0, listing: false };
             }
             cursor.listing |= revision == state.compact_revision();
-            if !self.revision(&mut cursor, events, &mut budget) {
+            if !self.revision(&mut cursor, logged.changes, &mut budget) {
                 ended = false;
                 break;
             }
@@ -189,20 +191,24 @@ impl Encoder {
     }
 
     /// Goes through the events of one revision, and says whether it came to their end.
-    fn revision(&mut self, cursor: &mut OrderCursor, events: &[Event], budget: &mut usize) -> bool {
+    fn revision(
+        &mut self,
+        cursor: &mut OrderCursor,
+        changes: &[Change],
+        budget: &mut usize,
+    ) -> bool {
         while *budget > 0 && self.buffer.len() < self.frame_bytes {
             *budget -= 1;
-            let Some(event) = events.get(cursor.at) else {
+            let Some(change) = changes.get(cursor.at) else {
                 return true;
             };
             if cursor.listing {
-                order::encode(&mut self.buffer, cursor.revision, event);
+                order::encode(&mut self.buffer, change);
                 self.totals.listed += 1;
                 cursor.at += 1;
                 continue;
             }
-            let sorted =
-                events.get(cursor.at + 1).is_none_or(|next| event.kv.key() < next.kv.key());
+            let sorted = changes.get(cursor.at + 1).is_none_or(|next| change.key() < next.key());
             cursor.at += 1;
             if !sorted {
                 *cursor = OrderCursor { at: 0, listing: true, ..*cursor };

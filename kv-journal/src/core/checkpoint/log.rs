@@ -1,49 +1,37 @@
 //! The log of events, made again from the versions and from what the order frames say.
 #![deny(clippy::indexing_slicing)]
 
-use std::sync::Arc;
-
 use super::damaged;
 use super::header::Header;
 use super::order::Listed;
 use crate::core::entry::tombstone;
-use crate::core::retained::{Log, log_of};
-use crate::core::value::{Event, EventKind};
+use crate::core::log::{Change, Changes, Log};
+use crate::core::retained::log_of;
 use crate::error::Result;
 
-type Revision = (u64, Arc<[Event]>);
+type Revision = (u64, Changes);
 
-/// Puts the events of each revision together, in their order. `events` come in key order.
-pub(super) fn build(
-    header: &Header,
-    events: Vec<Vec<(u64, Event)>>,
-    listed: &[Listed],
-) -> Result<Log> {
-    let mut events: Vec<(u64, Event)> = events.into_iter().flatten().collect();
-    // Stable, so that the events of a revision stay in key order.
-    events.sort_by_key(|(revision, _)| *revision);
-    let mut revisions = group(events);
+/// Puts the changes of each revision together, in their order. `changes` come in key order.
+pub(super) fn build(header: &Header, changes: Vec<Vec<Change>>, listed: &[Listed]) -> Result<Log> {
+    let changes = changes.into_iter().flatten();
+    let mut changes: Vec<_> = changes.map(|change| (change.kv.mod_revision(), change)).collect();
+    // Stable, so that the changes of a revision stay in key order.
+    changes.sort_by_key(|(revision, _)| *revision);
+    let mut revisions = group(changes);
     reorder(&mut revisions, listed, header)?;
     let expected = header.revision - header.compact_revision.max(1);
     let logged = revisions.iter().filter(|(revision, _)| *revision > header.compact_revision);
-    // The empty store's revision is the one that has no events.
+    // The empty store's revision is the one that has no changes.
     let logged = logged.filter(|(revision, _)| *revision > 1).count();
     if logged as u64 == expected { Ok(log_of(revisions)) } else { Err(damaged("a revision less")) }
 }
 
-fn group(events: Vec<(u64, Event)>) -> Vec<Revision> {
+fn group(changes: Vec<(u64, Change)>) -> Vec<Revision> {
     let mut revisions = Vec::new();
-    let mut events = events.into_iter().peekable();
-    while let Some((revision, event)) = events.next() {
-        let mut more = || events.next_if(|(next, _)| *next == revision).map(|(_, event)| event);
-        let together = match more() {
-            None => Arc::new([event]) as Arc<[Event]>,
-            Some(second) => [event, second]
-                .into_iter()
-                .chain(std::iter::from_fn(more))
-                .collect::<Vec<_>>()
-                .into(),
-        };
+    let mut changes = changes.into_iter().peekable();
+    while let Some((revision, first)) = changes.next() {
+        let more = || changes.next_if(|(next, _)| *next == revision).map(|(_, change)| change);
+        let together = std::iter::once(first).chain(std::iter::from_fn(more)).collect();
         revisions.push((revision, together));
     }
     revisions
@@ -61,8 +49,8 @@ fn reorder(revisions: &mut Vec<Revision>, listed: &[Listed], header: &Header) ->
         let deletes = revision == header.compact_revision;
         match revisions.binary_search_by_key(&revision, |(revision, _)| *revision) {
             Ok(at) => {
-                if let Some((_, events)) = revisions.get_mut(at) {
-                    *events = in_order(events, listed, deletes)?;
+                if let Some((_, changes)) = revisions.get_mut(at) {
+                    *changes = in_order(changes.as_slice(), listed, deletes)?;
                 }
             }
             // Of the compact revision alone everything may have been deletes: it is the first.
@@ -72,26 +60,26 @@ fn reorder(revisions: &mut Vec<Revision>, listed: &[Listed], header: &Header) ->
     Ok(())
 }
 
-/// `events`, which are in key order, in the order listed. With `deletes` the list has deletes
+/// `changes`, which are in key order, in the order listed. With `deletes` the list has deletes
 /// that are not among them.
-fn in_order(events: &[Event], listed: &[Listed], deletes: bool) -> Result<Arc<[Event]>> {
-    let mut used = vec![false; events.len()];
+fn in_order(changes: &[Change], listed: &[Listed], deletes: bool) -> Result<Changes> {
+    let mut used = vec![false; changes.len()];
     let ordered = listed.iter().map(|name| {
         if deletes && name.deleted {
             let kv = tombstone(&name.key, name.revision, None);
-            return Ok(Event { kind: EventKind::Delete, kv, prev_kv: None });
+            return Ok(Change { kv, replaced_bytes: 0 });
         }
-        let at = events.binary_search_by(|event| event.kv.key().cmp(&name.key)).ok();
+        let at = changes.binary_search_by(|change| change.key().cmp(&name.key)).ok();
         let fresh = at.and_then(|at| used.get_mut(at)).filter(|used| !**used);
-        let found = fresh.map(|used| *used = true).and(at).and_then(|at| events.get(at));
+        let found = fresh.map(|used| *used = true).and(at).and_then(|at| changes.get(at));
         found
-            .filter(|event| (event.kind == EventKind::Delete) == name.deleted)
+            .filter(|change| change.kv.is_delete() == name.deleted)
             .cloned()
             .ok_or_else(|| damaged("an event without a version"))
     });
     let ordered = ordered.collect::<Result<Vec<_>>>()?;
     if used.into_iter().all(|used| used) {
-        Ok(ordered.into())
+        Ok(ordered.into_iter().collect())
     } else {
         Err(damaged("a version without an event"))
     }

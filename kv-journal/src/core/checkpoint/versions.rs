@@ -13,8 +13,9 @@ use bytes::{BufMut, Bytes};
 use super::damaged;
 use super::header::{Header, put_bytes, slice_of, u8_of, u32_of, u64_of};
 use crate::core::entry::tombstone;
-use crate::core::past::Past;
-use crate::core::value::{Event, EventKind, KeyValue, Meta};
+use crate::core::log::Change;
+use crate::core::mvcc::version_bytes;
+use crate::core::value::{KeyValue, Meta};
 use crate::error::Result;
 
 const DELETES: u8 = 1;
@@ -63,7 +64,7 @@ pub(crate) struct Versions {
     /// The last deletes of keys that do not exist, but for the one in `last`.
     pub(super) deleted: Vec<KeyValue>,
     /// What happened at each retained revision, by key.
-    pub(super) events: Vec<(u64, Event)>,
+    pub(super) changes: Vec<Change>,
     /// Live keys and their leases.
     pub(super) attached: Vec<(i64, Bytes)>,
     pub(super) first: Option<Edge>,
@@ -100,9 +101,9 @@ impl Edge {
         if follows && complete { Ok(same) } else { Err(out_of_order()) }
     }
 
-    /// What an event of the next version of the key says that it replaced.
-    pub(super) fn replaced(&self) -> Option<KeyValue> {
-        (!self.kv.is_delete()).then(|| self.kv.clone())
+    /// What it counts if the next version of its key replaced it.
+    pub(super) fn replaced_bytes(&self) -> u64 {
+        if self.kv.is_delete() { 0 } else { version_bytes(&self.kv) }
     }
 }
 
@@ -120,7 +121,7 @@ pub(super) fn decode(mut input: &[u8], header: &Header) -> Result<Versions> {
     }
     let mut versions = Versions::default();
     versions.live.reserve_exact(count);
-    versions.events.reserve_exact(count);
+    versions.changes.reserve_exact(count);
     for _ in 0..count {
         versions.add(&mut input, header)?;
     }
@@ -135,25 +136,24 @@ impl Versions {
             None => false,
         };
         let before = self.last.take();
-        let prev = before.as_ref().filter(|_| same).and_then(Edge::replaced);
+        let replaced = before.as_ref().filter(|_| same).map_or(0, Edge::replaced_bytes);
         // Whether the delete before is the last of its key shows only now.
         self.deleted.extend(before.filter(|it| !same && it.kv.is_delete()).map(|it| it.kv));
-        self.take_in(&version, prev, header)?;
+        self.take_in(&version, replaced, header)?;
         self.first.get_or_insert_with(|| version.clone());
         self.last = Some(version);
         Ok(())
     }
 
-    fn take_in(&mut self, at: &Edge, prev: Option<KeyValue>, header: &Header) -> Result<()> {
+    fn take_in(&mut self, at: &Edge, replaced: u64, header: &Header) -> Result<()> {
         let kv = &at.kv;
         let compacted = kv.mod_revision() <= header.compact_revision;
         if kv.mod_revision() > header.revision || (kv.is_delete() && compacted) {
             return Err(damaged("a version of a revision that it does not hold"));
         }
         if kv.mod_revision() >= header.first_logged() {
-            let kind = if kv.is_delete() { EventKind::Delete } else { EventKind::Put };
-            let prev_kv = prev.filter(|_| !compacted);
-            self.events.push((kv.mod_revision(), Event { kind, kv: kv.clone(), prev_kv }));
+            let replaced_bytes = if compacted { 0 } else { replaced };
+            self.changes.push(Change { kv: kv.clone(), replaced_bytes });
         }
         self.count += 1;
         self.bytes += content_len(kv);
@@ -190,5 +190,5 @@ fn decode_one(input: &mut &[u8], before: Option<&Edge>) -> Result<Edge> {
         return Err(damaged("an impossible version"));
     }
     let meta = Meta { create_revision, mod_revision, version, lease };
-    Ok(Edge { kv: KeyValue::following(key, value, meta, Past::after(prev)), live })
+    Ok(Edge { kv: KeyValue::following(prev, key, value, meta), live })
 }

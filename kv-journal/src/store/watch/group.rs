@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::feed::Feed;
-use crate::core::{Event, EventKind, Ranged, Span, without_previous};
+use crate::core::{Change, Event, EventKind, Logged, Ranged, Span};
 
 /// Which events a watcher wants, and what of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,24 +22,19 @@ impl Predicate {
         }
     }
 
-    fn wants(&self, event: &Event) -> bool {
-        self.wants_kind(event.kind) && self.span.contains(event.kv.key())
+    fn wants(&self, change: &Change) -> bool {
+        self.wants_kind(change.kind()) && self.span.contains(change.key())
     }
 
-    /// The events of one revision that are wanted. If that is all they are shared.
-    pub(super) fn wanted(&self, events: &Arc<[Event]>) -> Option<Arc<[Event]>> {
-        let count = events.iter().filter(|event| self.wants(event)).count();
-        match count {
-            0 => None,
-            all if all == events.len() => Some(self.finish(Arc::clone(events))),
-            _ => {
-                let wanted = events.iter().filter(|event| self.wants(event));
-                Some(self.finish(wanted.cloned().collect()))
-            }
-        }
+    /// What is wanted of one revision.
+    pub(super) fn wanted(&self, logged: &Logged<'_>) -> Option<Arc<[Event]>> {
+        let mut wanted = logged.changes.iter().filter(|change| self.wants(change)).peekable();
+        wanted.peek()?;
+        Some(wanted.map(|change| logged.event(change, self.prev_kv)).collect())
     }
 
-    /// The same of those events at `found`, which lie in the range.
+    /// What is wanted of those events at `found`, which lie in the range. If that is all they are
+    /// shared.
     fn wanted_of(&self, events: &Arc<[Event]>, found: &[usize]) -> Option<Arc<[Event]>> {
         let found = found.iter().filter_map(|at| events.get(*at));
         let wanted: Vec<_> = found.filter(|event| self.wants_kind(event.kind)).collect();
@@ -58,7 +53,11 @@ impl Predicate {
 /// The events without what was there before. They stay shared if there is nothing of it.
 pub(super) fn without(events: Arc<[Event]>) -> Arc<[Event]> {
     let any = events.iter().any(|event| event.prev_kv.is_some());
-    if any { without_previous(&events) } else { events }
+    if any {
+        events.iter().map(|event| Event { prev_kv: None, ..event.clone() }).collect()
+    } else {
+        events
+    }
 }
 
 /// A predicate and those who have it.

@@ -141,15 +141,15 @@ impl Work {
 
     fn begin_revision(mut self, hub: &Hub, wakes: &mut Vec<Wake>) -> Option<Self> {
         let mut index = hub.index.lock();
-        let Some((revision, events)) = self.state.log(index.posted + 1).next() else {
+        let Some(logged) = self.state.log(index.posted + 1).next() else {
             index.posted = self.state.revision();
             drop(index);
             hub.set_told(self.state.revision(), wakes);
             return None;
         };
         // From now on a group that is added is too young for this revision.
+        let (revision, events) = (logged.revision, logged.events());
         index.posted = revision;
-        let events = Arc::clone(events);
         self.current = Some(Current { revision, events, next: 0, hits: Vec::new(), telling: None });
         Some(self)
     }

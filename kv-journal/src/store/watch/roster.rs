@@ -318,13 +318,14 @@ impl Roster {
             return self.next_in_outbox();
         }
         let (mut next, mut found) = (to + 1, None);
-        for (revision, events) in state.log(from).take_while(|(revision, _)| *revision <= to) {
+        for logged in state.log(from).take_while(|logged| logged.revision <= to) {
+            let revision = logged.revision;
             if *budget == 0 {
                 next = revision;
                 break;
             }
             *budget -= 1;
-            found = watch.group.predicate.wanted(events).map(|events| (revision, events));
+            found = watch.group.predicate.wanted(&logged).map(|events| (revision, events));
             if found.is_some() {
                 next = revision + 1;
                 break;
