@@ -51,6 +51,11 @@ pub trait Key: Ord {
         0
     }
 
+    /// Reads what a clone of the key will write to, if that is elsewhere in memory: its reference
+    /// count, say. A node that is copied touches all its keys before it clones the first, so that
+    /// the memory is waited for once and not for each.
+    fn touch(&self) {}
+
     /// An equal key to keep between two subtrees, where it may outlive the entry: a clone, unless
     /// that would keep alive more than the key.
     #[must_use]

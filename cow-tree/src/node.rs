@@ -58,7 +58,6 @@ pub(crate) enum Node<K, V, S> {
     Inner(Arc<Inner<K, V, S>>),
 }
 
-#[derive(Clone)]
 pub(crate) struct Leaf<K, V> {
     heads: Heads<LEAF_MAX>,
     entries: ArrayVec<(K, V), LEAF_MAX>,
@@ -99,6 +98,14 @@ impl Path {
 
     pub(crate) fn shared(&self) -> usize {
         self.shared
+    }
+}
+
+impl<K: Key + Clone, V: Clone> Clone for Leaf<K, V> {
+    fn clone(&self) -> Self {
+        // One after the other each clone would wait for memory; together they wait once.
+        self.entries.iter().for_each(|(key, _)| key.touch());
+        Self { heads: self.heads.clone(), entries: self.entries.clone() }
     }
 }
 

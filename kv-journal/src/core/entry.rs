@@ -2,6 +2,7 @@
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
+use std::hint::black_box;
 
 use cow_tree::{Key, Tree};
 
@@ -33,6 +34,10 @@ impl Key for Newest {
 
     fn head(&self, skip: usize) -> u64 {
         self.0.key().head(skip)
+    }
+
+    fn touch(&self) {
+        black_box(self.0.is_last());
     }
 
     /// With memory of its own: the version there may go before it does.

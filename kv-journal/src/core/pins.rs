@@ -95,3 +95,202 @@ impl Drop for Pin {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::thread;
+
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use crate::core::mvcc::State;
+    use crate::core::past::chain;
+    use crate::core::{KeyRange, KeyValue, Mutation, Record};
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Put(u8),
+        Delete(u8),
+        /// A delete of all keys and a put in one revision.
+        Replace(u8),
+        /// To a revision, by its place between the oldest and the newest.
+        Compact(prop::sample::Index),
+        Sweep(usize),
+        Pin,
+        Unpin(prop::sample::Index),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let key = 0..4u8;
+        let step = prop_oneof![
+            6 => key.clone().prop_map(Step::Put),
+            2 => key.clone().prop_map(Step::Delete),
+            1 => key.prop_map(Step::Replace),
+            2 => any::<prop::sample::Index>().prop_map(Step::Compact),
+            2 => (0..6usize).prop_map(Step::Sweep),
+            2 => Just(Step::Pin),
+            2 => any::<prop::sample::Index>().prop_map(Step::Unpin),
+        ];
+        prop::collection::vec(step, 1..120)
+    }
+
+    type Keys = BTreeMap<Bytes, Bytes>;
+
+    /// What the keys were at every revision.
+    struct Model {
+        at: Vec<Keys>,
+    }
+
+    impl Model {
+        fn apply(&mut self, state: &mut State, mutations: Vec<Mutation>) {
+            let mut keys = self.at.last().unwrap().clone();
+            for mutation in &mutations {
+                match mutation {
+                    Mutation::Put { key, value, .. } => {
+                        keys.insert(key.clone(), value.clone());
+                    }
+                    Mutation::Delete { range, .. } => keys.retain(|key, _| !range.contains(key)),
+                }
+            }
+            let revision = state.revision() + 1;
+            state.apply(&Record::Transaction { revision, mutations }).unwrap();
+            self.at.push(keys);
+        }
+
+        /// Every revision that can be read from the state is as it was, and so is its log.
+        fn check(&self, state: &State) {
+            for revision in state.compact_revision().max(1)..=state.revision() {
+                let expected = &self.at[usize::try_from(revision).unwrap()];
+                let found: Keys = state
+                    .iter_at(&KeyRange::all(), revision)
+                    .map(|kv| (kv.key_bytes(), kv.value_bytes()))
+                    .collect();
+                assert_eq!(&found, expected, "at {revision}");
+            }
+            for logged in state.log(state.compact_revision() + 1) {
+                let before = &self.at[usize::try_from(logged.revision - 1).unwrap()];
+                for event in &*logged.events() {
+                    let previous = event.prev_kv.as_ref().map(|kv| kv.value());
+                    assert_eq!(previous, before.get(event.kv.key()).map(|value| &value[..]));
+                }
+            }
+        }
+
+        /// What is left in memory once all is swept: all that a readable revision sees, and the
+        /// deletes.
+        fn retained(&self, state: &State) -> u64 {
+            let first = state.compact_revision().max(1);
+            let at = |revision: u64| &self.at[usize::try_from(revision).unwrap()];
+            let changes = (first + 1..=state.revision())
+                .map(|now| state.log(now).next().map_or(0, |logged| logged.changes.len()));
+            at(first).len() as u64 + changes.sum::<usize>() as u64
+        }
+    }
+
+    fn key(number: u8) -> Bytes {
+        format!("k{number}").into()
+    }
+
+    #[test]
+    fn readers_of_pinned_states_go_on_while_others_write_and_sweep() {
+        let put = |revision: u64| {
+            let (key, value) =
+                (key(u8::try_from(revision % 5).unwrap()), Bytes::from(revision.to_string()));
+            Record::Transaction {
+                revision,
+                mutations: vec![Mutation::Put { key, value, lease: 0 }],
+            }
+        };
+        let read = |state: &State| {
+            for revision in state.compact_revision().max(6)..=state.revision() {
+                let found = state.iter_at(&KeyRange::all(), revision);
+                let found: Vec<u64> = found.map(|kv| kv.mod_revision()).collect();
+                assert_eq!(found.iter().max(), Some(&revision));
+                assert_eq!((found.len(), found.iter().min()), (5, Some(&(revision - 4))));
+            }
+        };
+        let mut state = State::new();
+        (2..=100).for_each(|revision| state.apply(&put(revision)).unwrap());
+        thread::scope(|scope| {
+            for round in 1..60u64 {
+                let pinned = state.pinned();
+                scope.spawn(move || (0..20).for_each(|_| read(&pinned)));
+                for _ in 0..20 {
+                    state.apply(&put(state.revision() + 1)).unwrap();
+                }
+                state.apply(&Record::Compaction { revision: 20 * round + 60 }).unwrap();
+                while !state.sweep(3) {}
+            }
+        });
+        while !state.sweep(3) {}
+        read(&state);
+        assert_eq!(state.versions(), 5 + state.revision() - state.compact_revision());
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_swept_a_pinned_state_reads_as_it_did(steps in steps()) {
+            let mut state = State::new();
+            // Revision 0 is none, 1 the empty store.
+            let mut model = Model { at: vec![Keys::new(), Keys::new()] };
+            let mut pinned = Vec::new();
+            for (number, step) in steps.iter().enumerate() {
+                let value = Bytes::from(number.to_string());
+                let put = |at: u8| Mutation::Put { key: key(at), value: value.clone(), lease: 0 };
+                let delete = |range: KeyRange| {
+                    let deleted = state.count(&range);
+                    (deleted > 0).then_some(Mutation::Delete { range, deleted })
+                };
+                match step {
+                    Step::Put(at) => model.apply(&mut state, vec![put(*at)]),
+                    Step::Delete(at) => {
+                        if let Some(delete) = delete(KeyRange::key(key(*at))) {
+                            model.apply(&mut state, vec![delete]);
+                        }
+                    }
+                    Step::Replace(at) => {
+                        let others = KeyRange::range(key(at + 1), "l");
+                        let mutations = delete(others).into_iter().chain([put(*at)]).collect();
+                        model.apply(&mut state, mutations);
+                    }
+                    Step::Compact(to) => {
+                        let oldest = state.compact_revision() + 1;
+                        let span = usize::try_from(state.revision() + 1 - oldest).unwrap();
+                        if span > 0 {
+                            let revision = oldest + to.index(span) as u64;
+                            state.apply(&Record::Compaction { revision }).unwrap();
+                        }
+                    }
+                    Step::Sweep(budget) => {
+                        state.sweep(*budget);
+                    }
+                    Step::Pin => pinned.push(state.pinned()),
+                    Step::Unpin(at) => {
+                        if !pinned.is_empty() {
+                            pinned.swap_remove(at.index(pinned.len()));
+                        }
+                    }
+                }
+            }
+            model.check(&state);
+            pinned.iter().for_each(|state| model.check(state));
+            while !state.sweep(7) {}
+            model.check(&state);
+            pinned.iter().for_each(|state| model.check(state));
+            prop_assert_eq!(state.versions(), model.retained(&state));
+            pinned.clear();
+            while !state.sweep(7) {}
+            model.check(&state);
+            // What was deleted and made again keeps the delete, which nobody sees, until that is
+            // compacted, too.
+            let hidden = |kv: &KeyValue| {
+                kv.is_delete() && kv.mod_revision() <= state.compact_revision()
+            };
+            let newest = state.newest_after(None);
+            let linked = newest.flat_map(|newest| chain(newest.clone()));
+            let linked = linked.filter(|kv| !hidden(kv)).count();
+            prop_assert_eq!(linked as u64, state.versions());
+        }
+    }
+}
