@@ -17,7 +17,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let journal = Arc::new(FileJournal::open(directory.path(), FileConfig::default()).await?);
     let (store, _driver) = Store::open(journal, Config::default()).await?;
     let before = store.range(RangeRequest::new(KeyRange::prefix("pods/")).at(2))?;
-    println!("revision {}, at 2: {:?}", store.revision(), before.kvs[0].value());
+    println!("revision {}, at 2: {:?}", store.revision(), before.kvs[0].value_bytes());
     Ok(())
 }
 
@@ -35,7 +35,7 @@ async fn run(directory: &Path) -> Result<(), Box<dyn Error>> {
     let from_start = WatchRequest::new(KeyRange::prefix("pods/")).from_revision(1);
     let mut events = store.watch(from_start)?.take(2);
     while let Some(batch) = events.next().await.transpose()? {
-        println!("revision {}: {:?}", batch.revision, batch.events[0].kv.value());
+        println!("revision {}: {:?}", batch.revision, batch.events[0].kv.value_bytes());
     }
     drop(store);
     Ok(driver.await??) // every handle is dropped: the driver ends and frees the directory

@@ -21,7 +21,7 @@
 //! assert!(!store.txn(create).await?.succeeded);
 //!
 //! let leaders = store.range(KeyRange::prefix("lead"))?;
-//! assert_eq!(leaders.kvs[0].mod_revision, 2);
+//! assert_eq!(leaders.kvs[0].mod_revision(), 2);
 //! # Ok(()) }
 //! ```
 #![forbid(unsafe_code)]

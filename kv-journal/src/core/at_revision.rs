@@ -61,7 +61,9 @@ impl State {
     pub(crate) fn last_change(&self, key: &[u8], revision: u64) -> Option<u64> {
         let of = |keys: &Keys| keys.get_key_value(key).map(|(newest, ())| newest.0.clone());
         let newest = of(&self.live).or_else(|| of(&self.deleted))?;
-        at_revision(&newest, revision).map(|kv| kv.mod_revision())
+        // A delete that a compaction has passed is there only for the link to it.
+        let hidden = |kv: &KeyValue| kv.is_delete() && kv.mod_revision() <= self.compact_revision();
+        at_revision(&newest, revision).filter(|kv| !hidden(kv)).map(|kv| kv.mod_revision())
     }
 }
 

@@ -44,6 +44,11 @@ impl Changes {
         }
     }
 
+    /// What comes after the first few.
+    pub(super) fn rest(&self, few: usize) -> &[Change] {
+        self.as_slice().get(few..).unwrap_or_default()
+    }
+
     /// The same once nothing is left of what was before.
     pub(super) fn without_replaced(&self) -> Self {
         let changes = self.as_slice().iter();

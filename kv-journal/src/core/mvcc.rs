@@ -12,6 +12,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Notify;
+
 use super::entry::{Keys, Newest, tombstone};
 use super::key_range::KeyRange;
 use super::lease::LeaseSet;
@@ -22,7 +24,10 @@ use super::retained::Parts;
 use super::value::{KeyValue, Meta};
 use crate::error::{Error, ErrorKind, Result};
 
-/// What a version takes beside its key and value: its struct, its event, its place in the trees.
+/// Changes that are swept without letting a reader set or let go of a pin.
+const SWEPT_AT_ONCE: usize = 64;
+
+/// What a version takes beside its key and value: its numbers, its link, its place in the trees.
 const VERSION_OVERHEAD: u64 = 256;
 
 /// What a lease takes: its deadline, its entry in the wheel, its place in the tree.
@@ -33,6 +38,8 @@ pub(crate) struct State {
     compact_revision: u64,
     /// Up to and including this revision the sweep is done.
     swept_revision: u64,
+    /// Of the revision after that, so many changes are swept.
+    swept_changes: usize,
     bytes: u64,
     /// The journal's number of the record that follows.
     next_seq: u64,
@@ -42,7 +49,7 @@ pub(crate) struct State {
     pub(super) deleted: Keys,
     pub(super) log: Log,
     leases: LeaseSet,
-    pins: Arc<Pins>,
+    pub(super) pins: Arc<Pins>,
     /// Set in a state that may be read while another copy is swept.
     _pin: Option<Pin>,
 }
@@ -54,6 +61,7 @@ impl State {
             revision: 1,
             compact_revision: 0,
             swept_revision: 1,
+            swept_changes: 0,
             bytes: 0,
             next_seq: 1,
             versions: 0,
@@ -350,25 +358,39 @@ impl State {
     /// For every event at or below the compact revision the version before it is unreachable, and
     /// so is the event itself if it is a delete. The events of the compact revision stay, since a
     /// watch may start there, but without what was before.
+    ///
+    /// What was kept for readers that are gone is freed beside that, as much of it again.
     pub(crate) fn sweep(&mut self, budget: usize) -> bool {
-        let pins = Arc::clone(&self.pins);
-        let mut pinned = pins.lock();
-        let mut freed = pinned.sweep_released(budget);
-        while self.swept_revision < self.compact_revision && freed < budget {
+        let all_released = self.pins.sweep_released(budget);
+        let mut left = budget;
+        while self.swept_revision < self.compact_revision && left > 0 {
             let revision = self.swept_revision + 1;
-            if let Some(changes) = self.log.remove(&revision) {
-                for change in changes.as_slice() {
-                    freed += 1;
-                    pinned.sweep(&change.kv);
-                    self.forget_before(change);
-                }
-                if revision == self.compact_revision {
-                    self.log.insert(revision, changes.without_replaced());
-                }
+            let changes = self.log.get(&revision).cloned();
+            let rest = changes.as_ref().map_or(&[][..], |changes| changes.rest(self.swept_changes));
+            let part = rest.split_at(rest.len().min(left).min(SWEPT_AT_ONCE)).0;
+            self.pins.sweep(part);
+            for change in part {
+                self.forget_before(change);
             }
-            self.swept_revision = revision;
+            left -= part.len().max(1);
+            if part.len() < rest.len() {
+                self.swept_changes += part.len();
+                continue;
+            }
+            self.log.remove(&revision);
+            if revision == self.compact_revision
+                && let Some(changes) = changes
+            {
+                self.log.insert(revision, changes.without_replaced());
+            }
+            (self.swept_revision, self.swept_changes) = (revision, 0);
         }
-        self.swept_revision >= self.compact_revision && pinned.is_swept()
+        self.swept_revision >= self.compact_revision && all_released
+    }
+
+    /// Told when a [`sweep`](Self::sweep) has something to do because a reader has gone away.
+    pub(crate) fn released(&self) -> Arc<Notify> {
+        self.pins.released()
     }
 
     /// How many revisions were compacted and are still to be freed.

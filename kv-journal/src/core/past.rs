@@ -4,11 +4,14 @@
 //! revision is found by going back from its newest version, so that a write costs no more than one
 //! link and the past needs no index. A version whose [depth](KeyValue::depth) is a multiple of
 //! [`STRIDE`] also refers to one that is a power of it further back, so that going back over `n`
-//! versions costs `O(log² n)` steps: a skip list that grows at one end.
+//! versions costs `O(log² n)` steps, up to the longest link: a skip list that grows at one end. Chains
+//! that are loaded from a checkpoint have longer links within each frame.
 //!
-//! The sweep [unlinks](unlink) what no revision sees any more. It does so while readers go along
-//! the same chain: each link is behind its own lock, and [`Pins`](super::pins::Pins) tell what any
-//! reader may still need.
+//! The sweep [cuts](Past::cut) a chain behind the oldest version that any revision sees. It does so
+//! while readers go along the same chain: the links of each version are behind a lock of their own,
+//! and [`Pins`](super::pins::Pins) tell what any reader may still need. A longer link that goes
+//! beyond the cut holds the one version that it leads to, and nothing behind that, until the version
+//! that it belongs to is compacted, too.
 
 use parking_lot::Mutex;
 
@@ -20,7 +23,7 @@ const STRIDE: u32 = 16;
 /// No link goes further back than this.
 const LONGEST: u32 = STRIDE * STRIDE * STRIDE * STRIDE;
 
-/// What was before a version of a key. A clone of the version has none.
+/// What was before a version of a key.
 #[derive(Default)]
 pub(crate) struct Past {
     links: Mutex<Links>,
@@ -43,6 +46,13 @@ impl Past {
     /// The version before, unless there was none or it was unlinked.
     pub(super) fn prev(&self) -> Option<KeyValue> {
         self.links.lock().prev.clone()
+    }
+
+    /// Lets go of everything before.
+    pub(super) fn cut(&self) {
+        let cut = std::mem::take(&mut *self.links.lock());
+        // What it held is freed after the lock is let go of.
+        drop(cut);
     }
 
     /// Links a version to the one before it that was made apart from it.
@@ -88,25 +98,6 @@ pub(super) fn chain(newest: KeyValue) -> impl Iterator<Item = KeyValue> {
     std::iter::successors(Some(newest), |at| at.past().prev())
 }
 
-/// Takes the versions before `kv` out of the chain, one after the other, until there is none or
-/// one that is `needed`, which is told its first revision and `kv`'s. Returns whether there was.
-pub(super) fn unlink(kv: &KeyValue, needed: impl Fn(u64, u64) -> bool) -> bool {
-    loop {
-        let Some(prev) = kv.past().prev() else {
-            return false;
-        };
-        if needed(prev.mod_revision(), kv.mod_revision()) {
-            return true;
-        }
-        let before = prev.past().prev();
-        let mut links = kv.past().links.lock();
-        let unlinked = (links.jump.take(), std::mem::replace(&mut links.prev, before));
-        // What it held is freed after the lock is let go of.
-        drop(links);
-        drop(unlinked);
-    }
-}
-
 impl Drop for Past {
     /// Frees a chain in a loop: one call for each version would overflow the stack.
     fn drop(&mut self) {
@@ -129,8 +120,6 @@ impl Drop for Past {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use super::*;
     use crate::core::value::Meta;
 
@@ -167,21 +156,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_needed_stays_and_the_rest_is_freed() {
+    fn a_cut_frees_what_was_before_and_nothing_else() {
         let newest = chain_of(1000);
         let versions: Vec<_> = chain(newest.clone()).collect();
-        let needed = HashSet::from([37, 38, 1201]);
-        for kv in versions.iter().rev() {
-            unlink(kv, |from, to| needed.iter().any(|at| (from..to).contains(at)));
-        }
-        let kept: Vec<_> = chain(newest.clone()).map(|kv| kv.mod_revision()).collect();
-        assert_eq!(kept, [2000, 1200, 38, 36]);
-        for kv in versions {
-            assert_eq!(kv.is_last(), !kept.contains(&kv.mod_revision()), "{kv:?}");
-        }
-        for revision in needed {
-            assert_eq!(at_revision(&newest, revision).unwrap().mod_revision(), revision / 2 * 2);
-        }
+        at_revision(&newest, 1000).unwrap().past().cut();
+        let left: Vec<_> = chain(newest.clone()).map(|kv| kv.mod_revision()).collect();
+        assert_eq!((left.len(), left.last()), (501, Some(&1000)));
+        assert!(at_revision(&newest, 999).is_none());
+        versions.iter().skip(500).for_each(|kv| kv.past().cut());
+        // Longer links are still there of those that are not cut.
+        let held = versions.iter().skip(501).filter(|kv| !kv.is_last()).count();
+        assert!(held <= 500 / 16, "{held}");
     }
 
     #[test]

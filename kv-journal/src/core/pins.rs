@@ -1,36 +1,46 @@
 //! Which revisions anyone may still read, so that the sweep leaves alone what they need.
 //!
 //! A state that readers hold is pinned: it names the revisions that can be read from it. The
-//! chains of versions are shared by all states, so before a version is unlinked from its chain
-//! every pin is asked. What a pin keeps is noted with it, and freed soon after it is gone.
+//! chains of versions are shared by all states, so before a chain is cut behind a version every pin
+//! is asked. It needs the link if it has the version, and a revision before it. What a pin keeps is
+//! noted with it, and cut when it is gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
 
-use super::past::unlink;
+use super::log::Change;
 use super::value::KeyValue;
 
 /// The pins of all states that come of one another.
 #[derive(Default)]
 pub(super) struct Pins {
     pinned: Mutex<Pinned>,
+    /// Told when there is something to cut because a pin is gone.
+    released: Arc<Notify>,
 }
 
 #[derive(Default)]
-pub(super) struct Pinned {
+struct Pinned {
     pins: BTreeMap<u64, Keeps>,
     next: u64,
-    /// What pins kept that are gone.
-    released: Vec<KeyValue>,
+    /// What pins kept that are gone, the versions of each pin in the order of their revisions.
+    released: VecDeque<VecDeque<KeyValue>>,
 }
 
 struct Keeps {
     revisions: RangeInclusive<u64>,
     /// Versions whose past was left linked because of it.
-    kept: Vec<KeyValue>,
+    kept: VecDeque<KeyValue>,
+}
+
+impl Keeps {
+    fn needs_past_of(&self, kv: &KeyValue) -> bool {
+        (*self.revisions.start() + 1..=*self.revisions.end()).contains(&kv.mod_revision())
+    }
 }
 
 /// Keeps revisions readable until it is dropped.
@@ -44,54 +54,58 @@ impl Pins {
         let mut pinned = self.pinned.lock();
         let number = pinned.next;
         pinned.next += 1;
-        pinned.pins.insert(number, Keeps { revisions, kept: Vec::new() });
+        pinned.pins.insert(number, Keeps { revisions, kept: VecDeque::new() });
         Pin { pins: Arc::clone(self), number }
     }
 
-    /// For the writer, which waits for nobody: a pin is set and let go of in no time.
-    pub(super) fn lock(&self) -> MutexGuard<'_, Pinned> {
-        self.pinned.lock()
+    /// Frees what was before these changes, which a compaction has made unreadable, except for what
+    /// a pin needs: that is done when the pin is gone. The writer holds nobody up with a few.
+    pub(super) fn sweep(&self, changes: &[Change]) {
+        let mut pinned = self.pinned.lock();
+        for change in changes {
+            pinned.sweep(&change.kv);
+        }
+    }
+
+    /// Goes on with at most `budget` versions that were kept for pins that are gone, and says
+    /// whether that was all.
+    pub(super) fn sweep_released(&self, budget: usize) -> bool {
+        let mut pinned = self.pinned.lock();
+        for _ in 0..budget {
+            let Some(kept) = pinned.released.front_mut() else {
+                return true;
+            };
+            match kept.pop_front() {
+                Some(kv) => pinned.sweep(&kv),
+                None => drop(pinned.released.pop_front()),
+            }
+        }
+        pinned.released.is_empty()
+    }
+
+    /// Told when there is something for [`sweep_released`](Self::sweep_released).
+    pub(super) fn released(&self) -> Arc<Notify> {
+        Arc::clone(&self.released)
     }
 }
 
 impl Pinned {
-    /// Unlinks what was before `kv`, which a compaction has made unreadable, except for what a pin
-    /// needs: that is done when the pin is gone.
-    pub(super) fn sweep(&mut self, kv: &KeyValue) {
-        let needs = |keeps: &Keeps, from: u64, to: u64| {
-            *keeps.revisions.start() < to && from <= *keeps.revisions.end()
-        };
-        let pins = &self.pins;
-        if unlink(kv, |from, to| pins.values().any(|keeps| needs(keeps, from, to)))
-            && let Some(prev) = kv.past().prev()
-        {
-            let (from, to) = (prev.mod_revision(), kv.mod_revision());
-            if let Some(keeps) = self.pins.values_mut().find(|keeps| needs(keeps, from, to)) {
-                keeps.kept.push(kv.clone());
-            }
+    fn sweep(&mut self, kv: &KeyValue) {
+        // The newest of those that need it is likely to be there for the longest.
+        match self.pins.values_mut().rev().find(|keeps| keeps.needs_past_of(kv)) {
+            Some(keeps) => keeps.kept.push_back(kv.clone()),
+            None => kv.past().cut(),
         }
-    }
-
-    /// Goes on with at most `budget` of what pins kept that are gone, and says how many it were.
-    pub(super) fn sweep_released(&mut self, budget: usize) -> usize {
-        let count = budget.min(self.released.len());
-        let released = self.released.split_off(self.released.len() - count);
-        for kv in &released {
-            self.sweep(kv);
-        }
-        count
-    }
-
-    pub(super) fn is_swept(&self) -> bool {
-        self.released.is_empty()
     }
 }
 
 impl Drop for Pin {
     fn drop(&mut self) {
         let mut pinned = self.pins.pinned.lock();
-        if let Some(keeps) = pinned.pins.remove(&self.number) {
-            pinned.released.extend(keeps.kept);
+        let kept = pinned.pins.remove(&self.number).map(|keeps| keeps.kept);
+        if let Some(kept) = kept.filter(|kept| !kept.is_empty()) {
+            pinned.released.push_back(kept);
+            self.pins.released.notify_one();
         }
     }
 }
@@ -171,7 +185,7 @@ mod tests {
             for logged in state.log(state.compact_revision() + 1) {
                 let before = &self.at[usize::try_from(logged.revision - 1).unwrap()];
                 for event in &*logged.events() {
-                    let previous = event.prev_kv.as_ref().map(|kv| kv.value());
+                    let previous = event.prev_kv.as_ref().map(KeyValue::value);
                     assert_eq!(previous, before.get(event.kv.key()).map(|value| &value[..]));
                 }
             }
@@ -228,6 +242,54 @@ mod tests {
         assert_eq!(state.versions(), 5 + state.revision() - state.compact_revision());
     }
 
+    #[test]
+    fn a_pinned_state_keeps_no_more_than_it_sees() {
+        let put = |revision: u64| Record::Transaction {
+            revision,
+            mutations: vec![Mutation::Put { key: key(0), value: Bytes::new(), lease: 0 }],
+        };
+        let mut state = State::new();
+        (2..=10).for_each(|revision| state.apply(&put(revision)).unwrap());
+        let pinned = state.pinned();
+        for revision in 11..=200 {
+            state.apply(&put(revision)).unwrap();
+            state.apply(&Record::Compaction { revision }).unwrap();
+            assert!(state.sweep(1000));
+        }
+        let kept: usize =
+            state.pins.pinned.lock().pins.values().map(|keeps| keeps.kept.len()).sum();
+        assert_eq!(kept, 9);
+        let range = KeyRange::all();
+        let seen = |state: &State| {
+            chain(state.iter(&range).next().unwrap().clone()).map(|kv| kv.mod_revision()).collect()
+        };
+        let (now, then): (Vec<_>, Vec<_>) = (seen(&state), seen(&pinned));
+        assert_eq!((now, then), (vec![200], (2..=10).rev().collect()));
+        let newest = pinned.iter(&range).next().unwrap().clone();
+        drop(pinned);
+        assert!(state.sweep(1000));
+        assert_eq!(chain(newest).count(), 1);
+    }
+
+    #[test]
+    fn a_revision_of_many_changes_is_swept_in_steps() {
+        let mut state = State::new();
+        let keys = || (0..200u8).map(key);
+        let puts = keys().map(|key| Mutation::Put { key, value: "v".into(), lease: 0 });
+        let record = Record::Transaction { revision: 2, mutations: puts.collect() };
+        state.apply(&record).unwrap();
+        let mutations = vec![Mutation::Delete { range: KeyRange::all(), deleted: 200 }];
+        state.apply(&Record::Transaction { revision: 3, mutations }).unwrap();
+        state.apply(&Record::Compaction { revision: 3 }).unwrap();
+        let mut steps = 0;
+        while !state.sweep(7) {
+            steps += 1;
+        }
+        assert!(steps >= 400 / 7, "{steps}");
+        assert_eq!((state.versions(), state.bytes(), state.newest_after(None).count()), (0, 0, 0));
+        assert_eq!(state.log(0).map(|logged| logged.changes.len()).collect::<Vec<_>>(), [200]);
+    }
+
     proptest! {
         #[test]
         fn whatever_is_swept_a_pinned_state_reads_as_it_did(steps in steps()) {
@@ -274,10 +336,14 @@ mod tests {
                 }
             }
             model.check(&state);
-            pinned.iter().for_each(|state| model.check(state));
+            for state in &pinned {
+                model.check(state);
+            }
             while !state.sweep(7) {}
             model.check(&state);
-            pinned.iter().for_each(|state| model.check(state));
+            for state in &pinned {
+                model.check(state);
+            }
             prop_assert_eq!(state.versions(), model.retained(&state));
             pinned.clear();
             while !state.sweep(7) {}

@@ -22,9 +22,9 @@ pub(crate) struct Outcome {
 ///
 /// # Errors
 /// Of the operation that cannot run; then nothing of the transaction happens.
-pub(crate) fn evaluate(state: &State, txn: &Txn) -> Result<Outcome> {
+pub(crate) fn evaluate(state: &State, txn: Txn) -> Result<Outcome> {
     let mut plan = Plan::default();
-    let succeeded = plan.add(state, txn)?;
+    let succeeded = plan.add(state, &txn)?;
     let mut run = Run::new(state, plan);
     let responses = run.branch(txn, succeeded)?;
     let revision = run.revision();
@@ -124,21 +124,22 @@ impl<'a> Run<'a> {
         self.written.as_ref().unwrap_or(self.base)
     }
 
-    fn branch(&mut self, txn: &Txn, succeeded: bool) -> Result<Vec<OpResponse>> {
-        txn.branch(succeeded).iter().map(|op| self.op(op)).collect()
+    fn branch(&mut self, mut txn: Txn, succeeded: bool) -> Result<Vec<OpResponse>> {
+        let ops = if succeeded { &mut txn.success } else { &mut txn.failure };
+        std::mem::take(ops).into_iter().map(|op| self.op(op)).collect()
     }
 
     /// Each answer carries the revision as it is after its operation, as in etcd.
-    fn op(&mut self, op: &Op) -> Result<OpResponse> {
+    fn op(&mut self, op: Op) -> Result<OpResponse> {
         match op {
-            Op::Range(range) => self.range(range).map(OpResponse::Range),
+            Op::Range(range) => self.range(&range).map(OpResponse::Range),
             Op::Put(put) => self.put(put).map(OpResponse::Put),
             Op::Delete(delete) => self.delete(delete).map(OpResponse::Delete),
             Op::Txn(txn) => self.txn(txn).map(OpResponse::Txn),
         }
     }
 
-    fn txn(&mut self, txn: &Txn) -> Result<TxnResponse> {
+    fn txn(&mut self, txn: Txn) -> Result<TxnResponse> {
         let succeeded = self.nested.pop_front().unwrap_or(false);
         let responses = self.branch(txn, succeeded)?;
         Ok(TxnResponse { revision: self.revision(), succeeded, responses })
@@ -149,22 +150,22 @@ impl<'a> Run<'a> {
         Ok(RangeResponse { revision: self.revision(), ..state.range(range)? })
     }
 
-    fn put(&mut self, put: &PutRequest) -> Result<PutResponse> {
+    fn put(&mut self, put: PutRequest) -> Result<PutResponse> {
         let needs_prev = put.prev_kv || put.ignore_value || put.ignore_lease;
         let prev = if needs_prev { self.state().get(&put.key).cloned() } else { None };
         let kept = if put.ignore_value || put.ignore_lease {
-            Some(prev.as_ref().ok_or_else(|| key_missing(put))?)
+            Some(prev.as_ref().ok_or_else(|| key_missing(&put))?)
         } else {
             None
         };
-        let value = kept.filter(|_| put.ignore_value);
-        let value = value.map_or_else(|| put.value.clone(), KeyValue::value_bytes);
         let lease = kept.filter(|_| put.ignore_lease).map_or(put.lease, KeyValue::lease);
-        self.push(Mutation::Put { key: put.key.clone(), value, lease })?;
+        let value = kept.filter(|_| put.ignore_value);
+        let value = value.map_or(put.value, KeyValue::value_bytes);
+        self.push(Mutation::Put { key: put.key, value, lease })?;
         Ok(PutResponse { revision: self.revision(), prev_kv: prev.filter(|_| put.prev_kv) })
     }
 
-    fn delete(&mut self, delete: &DeleteRequest) -> Result<DeleteResponse> {
+    fn delete(&mut self, delete: DeleteRequest) -> Result<DeleteResponse> {
         let deleted = self.state().count(&delete.range);
         let prev_kvs = if delete.prev_kv {
             self.state().iter(&delete.range).cloned().collect()
@@ -172,7 +173,7 @@ impl<'a> Run<'a> {
             Vec::new()
         };
         if deleted > 0 {
-            self.push(Mutation::Delete { range: delete.range.clone(), deleted })?;
+            self.push(Mutation::Delete { range: delete.range, deleted })?;
         }
         Ok(DeleteResponse { revision: self.revision(), deleted, prev_kvs })
     }

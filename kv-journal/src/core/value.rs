@@ -8,6 +8,9 @@ use triomphe::ThinArc;
 use super::past::Past;
 
 /// One key at one revision, in one piece of memory. Cloning counts a reference.
+///
+/// Whoever holds one keeps it in memory, and with it, until a compaction passes it, what its key was
+/// before.
 #[derive(Clone)]
 pub struct KeyValue(ThinArc<Header, u8>);
 
@@ -27,7 +30,7 @@ pub struct Meta {
 struct Header {
     meta: Meta,
     past: Past,
-    /// How many versions and deletes are before this one, at most.
+    /// Grows from each version of a key to the next; begins again after 2^32.
     depth: u32,
     key_len: u32,
 }
@@ -46,7 +49,7 @@ impl KeyValue {
     pub(super) fn following(prev: Option<Self>, key: &[u8], value: &[u8], meta: Meta) -> Self {
         #[expect(clippy::expect_used, reason = "a record has 32 bits for a key's length")]
         let key_len = u32::try_from(key.len()).expect("a key is shorter than 4 GiB");
-        let depth = prev.as_ref().map_or(0, |prev| prev.depth().saturating_add(1));
+        let depth = prev.as_ref().map_or(0, |prev| prev.depth().checked_add(1).unwrap_or(0));
         let header = Header { meta, past: Past::after(prev, depth), depth, key_len };
         Self(ThinArc::from_header_and_slice(header, &[key, value].concat()))
     }
@@ -114,7 +117,7 @@ impl KeyValue {
         &self.0.header.header.past
     }
 
-    /// Grows from each version of a key to the next.
+    /// The place in the chain of the key's versions.
     pub(super) fn depth(&self) -> u32 {
         self.0.header.header.depth
     }

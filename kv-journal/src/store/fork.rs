@@ -9,8 +9,8 @@ use crate::error::{Error, ErrorKind, Result};
 /// A read-only view of a store at one retained revision.
 ///
 /// It stays valid whatever is written or compacted later, and keeps the memory of what it can read
-/// alive. Cloning costs one reference count. Reads cost the versions in their range, unless the
-/// revision was the newest one when the view was made.
+/// alive. Cloning costs one reference count. Reads cost the keys of their range that are there now or
+/// were deleted since, unless the revision was the newest one when the view was made.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> kv_journal::Result<()> {
@@ -24,7 +24,7 @@ use crate::error::{Error, ErrorKind, Result};
 ///
 /// let before = store.at_revision(2)?;
 /// store.compact(3).await?;
-/// assert_eq!(before.get(b"pods/a").unwrap().value, "pending");
+/// assert_eq!(before.get(b"pods/a").unwrap().value(), b"pending");
 /// assert_eq!(before.count(&KeyRange::all()), 1);
 /// # Ok(()) }
 /// ```

@@ -140,7 +140,7 @@ impl Sequencer {
         Self {
             queue,
             queue_open: true,
-            taken: VecDeque::new(),
+            taken: VecDeque::with_capacity(TAKE),
             barrier: beside.barrier,
             expiry: beside.expiry,
             checkpointer: beside.checkpointer.map(|it| Box::pin(it.run()) as Pin<Box<_>>),
@@ -167,7 +167,7 @@ impl Sequencer {
 
     async fn run_until_end(&mut self) -> Result<()> {
         let mut in_flight = None;
-        let mut received = Vec::with_capacity(TAKE);
+        let released = self.state.released();
         loop {
             self.accept_taken()?;
             self.revoke_expired(in_flight.as_ref())?;
@@ -189,6 +189,8 @@ impl Sequencer {
                 continue;
             }
             let takes = self.queue_open && self.taken.is_empty();
+            // The same memory every time, and what is received stays where it is.
+            let mut received = Vec::from(std::mem::take(&mut self.taken));
             tokio::select! {
                 biased;
                 never = poll_fn(|cx| self.barrier.poll(cx)) => match never {},
@@ -201,10 +203,11 @@ impl Sequencer {
                 () = poll_fn(|cx| self.expiry.poll(cx)), if self.has_room() => self.expiry.look(),
                 count = self.queue.recv_many(&mut received, TAKE), if takes => {
                     self.queue_open = count > 0;
-                    self.taken.extend(received.drain(..));
                 }
-                () = yield_once(), if !swept => {}
+                () = yield_once(), if !swept && in_flight.is_none() => {}
+                () = released.notified(), if swept && in_flight.is_none() => {}
             }
+            self.taken = received.into();
         }
     }
 
@@ -218,7 +221,7 @@ impl Sequencer {
             bytes += command.bytes as usize;
             let records = self.batch.records.len();
             let answer = match command.request {
-                Request::Txn(txn) => self.accept_txn(&txn)?,
+                Request::Txn(txn) => self.accept_txn(txn)?,
                 Request::Compact(revision) => self.accept_compaction(revision)?,
                 Request::LeaseGrant { id, ttl_secs } => self.accept_grant(id, ttl_secs)?,
                 Request::LeaseRevoke { id } => self.accept_revoke(id)?,
@@ -244,8 +247,8 @@ impl Sequencer {
     }
 
     /// The answer to give once everything that it depends on is durable. The outer error is fatal.
-    fn accept_txn(&mut self, txn: &Txn) -> Result<Answer> {
-        if let Err(error) = self.publisher.shared.quota.admit(self.state.bytes(), cost(txn)) {
+    fn accept_txn(&mut self, txn: Txn) -> Result<Answer> {
+        if let Err(error) = self.publisher.shared.quota.admit(self.state.bytes(), cost(&txn)) {
             return Ok(Err(error));
         }
         let outcome = match evaluate(&self.state, txn) {

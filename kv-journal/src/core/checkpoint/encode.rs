@@ -54,11 +54,15 @@ enum Phase {
 struct VersionCursor {
     /// The key whose versions come next, or came last.
     key: Option<Bytes>,
+    is_live: bool,
     /// The versions of that key that come next, the first of them last.
     rest: Vec<KeyValue>,
-    /// What was written last in this frame, and how many versions are in it.
+    /// Where those versions are still gathered from, newest first.
+    gathered: Option<Box<dyn Iterator<Item = KeyValue> + Send>>,
+    /// What was written last in this frame, and how many versions are in it, of which length.
     written: Option<KeyValue>,
     count: u32,
+    content: u64,
 }
 
 /// At an event of a revision, whose events are looked at or, once `listing`, written.
@@ -114,44 +118,52 @@ impl Encoder {
         let mut newest = state.newest_after(from.as_deref());
         let mut ended = false;
         for _ in 0..budget {
-            if cursor.rest.is_empty() {
+            if let Some(versions) = &mut cursor.gathered {
+                match versions.next() {
+                    Some(kv) => cursor.rest.push(kv),
+                    None => cursor.gathered = None,
+                }
+                continue;
+            }
+            let Some(kv) = cursor.rest.pop() else {
                 let Some(newest) = newest.next() else {
                     ended = true;
                     break;
                 };
                 cursor.key = Some(Bytes::copy_from_slice(newest.key()));
-                cursor.rest.extend(state.readable(newest));
-            }
-            if let Some(kv) = cursor.rest.pop() {
-                let is_live = cursor.rest.is_empty();
-                let (buffer, written) =
-                    (&mut self.buffer, cursor.written.as_ref().map(KeyValue::key));
-                self.totals.bytes += versions::encode(buffer, &kv, is_live, written);
-                self.totals.versions += 1;
-                cursor.count += 1;
-                cursor.written = Some(kv);
-            }
-            if self.buffer.len() >= enough {
+                cursor.is_live = !newest.is_delete();
+                cursor.gathered = Some(Box::new(state.readable(newest)));
+                continue;
+            };
+            let is_live = cursor.is_live && cursor.rest.is_empty();
+            let written = cursor.written.as_ref().map(KeyValue::key);
+            cursor.content += versions::encode(&mut self.buffer, &kv, is_live, written);
+            cursor.count += 1;
+            cursor.written = Some(kv);
+            if self.buffer.len() >= enough || cursor.content >= versions::CONTENT {
                 break;
             }
         }
-        ended |= cursor.rest.is_empty() && newest.next().is_none();
+        ended |= cursor.gathered.is_none() && cursor.rest.is_empty() && newest.next().is_none();
         drop(newest);
         self.end_versions_step(cursor, ended)
     }
 
     fn end_versions_step(&mut self, cursor: VersionCursor, ended: bool) -> Step {
-        if !ended && self.buffer.len() < self.frame_bytes {
+        let full = self.buffer.len() >= self.frame_bytes || cursor.content >= versions::CONTENT;
+        if !ended && !full {
             self.phase = Phase::Versions(cursor);
             return Step::More;
         }
         let count = cursor.count;
+        self.totals.versions += u64::from(count);
+        self.totals.bytes += cursor.content;
         self.phase = if ended {
             let revision = self.state.compact_revision().max(1);
             Phase::Order(OrderCursor { revision, at: 0, listing: false })
         } else {
             // The first version of a frame writes its key, whatever came before the frame.
-            Phase::Versions(VersionCursor { written: None, count: 0, ..cursor })
+            Phase::Versions(VersionCursor { written: None, count: 0, content: 0, ..cursor })
         };
         if count == 0 {
             self.buffer.clear();

@@ -202,6 +202,61 @@ mod tests {
         assert!(leases::build(vec![(0, 60), (1, 60), (2, 60), (3, 60)], attached.clone()).is_err());
     }
 
+    #[test]
+    fn a_frame_that_unfolds_to_too_much_is_damage() {
+        let key = vec![b'k'; 1 << 20];
+        let payload = |versions: u32| {
+            let mut payload = versions.to_le_bytes().to_vec();
+            for at in 0..versions {
+                let (deletes, same) = (at % 2 == 1, at > 0);
+                payload.push(u8::from(deletes) | if same { 4 } else { 0 });
+                payload.extend(u64::from(at + 2).to_le_bytes());
+                if !same {
+                    payload.extend(u32::try_from(key.len()).unwrap().to_le_bytes());
+                    payload.extend(&key);
+                }
+                if !deletes {
+                    payload.extend(u64::from(at + 2).to_le_bytes());
+                    payload.extend(1u64.to_le_bytes());
+                    payload.extend(0i64.to_le_bytes());
+                    payload.extend(0u32.to_le_bytes());
+                }
+            }
+            payload
+        };
+        let header = Header { revision: 1 << 20, compact_revision: 0, next_seq: 1 };
+        assert!(versions::decode(&payload(64), &header).is_ok());
+        let refused = versions::decode(&payload(66), &header).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Corrupt);
+    }
+
+    #[test]
+    fn a_long_key_of_many_versions_takes_many_frames() {
+        let key = Bytes::from(vec![b'k'; 1 << 20]);
+        let mut state = State::new();
+        for revision in 2..200 {
+            let put = Mutation::Put { key: key.clone(), value: Bytes::new(), lease: 0 };
+            state.apply(&Record::Transaction { revision, mutations: vec![put] }).unwrap();
+        }
+        let mut encoder = Encoder::new(Arc::new(state), 512 << 20);
+        let mut splitter = Splitter::default();
+        let mut kinds = Vec::new();
+        loop {
+            match encoder.step(1000, usize::MAX) {
+                Step::Frame(frame) => {
+                    for frame in splitter.push(&frame).unwrap() {
+                        decode(&frame).unwrap();
+                        kinds.push(frame.kind());
+                    }
+                }
+                Step::More => {}
+                Step::End => break,
+            }
+        }
+        kinds.retain(|kind| *kind == VERSIONS);
+        assert_eq!(kinds.len(), 4);
+    }
+
     fn assert_damaged(frames: &[Bytes]) {
         let mut splitter = Splitter::default();
         let checked = splitter.push(&frames.concat()).and_then(|frames| {

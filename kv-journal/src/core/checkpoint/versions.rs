@@ -22,6 +22,10 @@ const DELETES: u8 = 1;
 const LIVE: u8 = 2;
 const SAME_KEY: u8 = 4;
 
+/// A frame's keys and values have at most this length together, without its last version: a key
+/// that is written once may be there many times.
+pub(super) const CONTENT: u64 = 64 << 20;
+
 /// The least version: a delete of the key before it.
 const LEAST_LEN: usize = 1 + 8;
 
@@ -130,6 +134,9 @@ pub(super) fn decode(mut input: &[u8], header: &Header) -> Result<Versions> {
 
 impl Versions {
     fn add(&mut self, input: &mut &[u8], header: &Header) -> Result<()> {
+        if self.bytes >= CONTENT {
+            return Err(damaged("a frame that unfolds to too much"));
+        }
         let version = decode_one(input, self.last.as_ref())?;
         let same = match &self.last {
             Some(last) => last.check_next(&version)?,

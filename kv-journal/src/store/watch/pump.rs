@@ -148,8 +148,10 @@ impl Work {
             return None;
         };
         // From now on a group that is added is too young for this revision.
-        let (revision, events) = (logged.revision, logged.events());
+        let revision = logged.revision;
         index.posted = revision;
+        drop(index);
+        let events = logged.events();
         self.current = Some(Current { revision, events, next: 0, hits: Vec::new(), telling: None });
         Some(self)
     }
