@@ -427,7 +427,11 @@ impl Sequencer {
     /// Frees some of what was compacted; when all is freed and nothing is under way, lets go of
     /// the published state that still holds it.
     fn sweep(&mut self, nothing_in_flight: bool) -> bool {
-        self.sweep_unpublished |= !self.state.is_swept();
+        if !self.state.is_swept() {
+            self.sweep_unpublished = true;
+            // The journal's thread may just have been woken, and have no core to run on.
+            std::thread::yield_now();
+        }
         let applied = std::mem::take(&mut self.applied);
         let swept = self.state.sweep(SWEEP_STEP.max(applied));
         if swept && self.sweep_unpublished && nothing_in_flight && self.batch.waiting.is_empty() {
