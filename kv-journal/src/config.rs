@@ -55,6 +55,11 @@ pub struct Config {
     /// For how many of the newest records the tree keeps hashes: [`Config::LEDGER_RECORDS`].
     #[cfg(feature = "ledger")]
     pub ledger_records: u64,
+    /// Whether checkpoints leave the journal whole where there is a ledger, so that every record can
+    /// be audited and proven. On by default; a store that turns it off has proofs of what is not
+    /// trimmed, and digests of everything.
+    #[cfg(feature = "ledger")]
+    pub ledger_keeps_journal: bool,
     /// Leases that are granted for less live this long: [`Config::LEASE_MIN_TTL_SECS`].
     pub lease_min_ttl_secs: u64,
     /// At most so many expired leases are revoked in a second:
@@ -147,11 +152,11 @@ impl Config {
     #[cfg(feature = "ledger")]
     pub const LEDGER_RECORDS: Limit<u64> = Limit { default: 1 << 22, min: 1 << 10, max: 1 << 40 };
 
-    /// Whether the journal must stay whole: the ledger is over all of its records.
+    /// Whether checkpoints leave the journal whole.
     #[cfg_attr(not(feature = "ledger"), allow(clippy::unused_self, reason = "as the ledger says"))]
     pub(crate) fn keeps_whole_journal(&self) -> bool {
         #[cfg(feature = "ledger")]
-        return self.ledger;
+        return self.ledger && self.ledger_keeps_journal;
         #[cfg(not(feature = "ledger"))]
         false
     }
@@ -205,6 +210,8 @@ impl Default for Config {
             ledger: false,
             #[cfg(feature = "ledger")]
             ledger_records: Self::LEDGER_RECORDS.default,
+            #[cfg(feature = "ledger")]
+            ledger_keeps_journal: true,
             lease_min_ttl_secs: Self::LEASE_MIN_TTL_SECS.default,
             lease_revokes_per_sec: Self::LEASE_REVOKES_PER_SEC.default,
             watch_stream_len: Self::WATCH_STREAM_LEN.default,

@@ -9,6 +9,7 @@ use std::thread;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::components::Components;
+use super::metrics;
 use super::recovery::Recovery;
 use super::shared::{Shared, Watermark};
 use crate::checkpoint::CheckpointStore;
@@ -152,6 +153,7 @@ impl Checkpointer {
         let counter =
             if made.is_ok() { &counters.checkpoints } else { &counters.failed_checkpoints };
         counter.fetch_add(1, Ordering::Relaxed);
+        metrics::checkpointed(made.is_ok());
         *self.shared.checkpoint_failure.lock() = made.as_ref().err().cloned();
     }
 
@@ -161,7 +163,19 @@ impl Checkpointer {
         if self.newest == Some(made) && self.damaged.is_empty() {
             return Ok(made);
         }
-        write(&*self.checkpoints, state, &self.config).await?;
+        let encoder = Encoder::new(Arc::clone(&state), self.config.checkpoint_frame_bytes);
+        #[cfg(feature = "ledger")]
+        let ledger = self.shared.ledger_at(state.next_seq() - 1)?;
+        let work = move |steps| {
+            #[cfg_attr(not(feature = "ledger"), expect(unused_mut, reason = "the ledger is added"))]
+            let mut encoder = encoder;
+            #[cfg(feature = "ledger")]
+            if let Some(ledger) = ledger {
+                encoder.set_ledger(ledger.encode());
+            }
+            encode(encoder, &steps);
+        };
+        write(&*self.checkpoints, state.next_seq(), work, &self.config).await?;
         self.newest = Some(made);
         self.damaged.retain(|id| *id != made.id);
         let tidied = self.tidy(made.id).await;
@@ -201,19 +215,18 @@ impl Checkpointer {
     }
 }
 
-/// Writes a checkpoint of `state`, which is encoded on a thread of its own: that is work for a
-/// second for each gigabyte, and so is letting go of a state that has grown old.
+/// Writes a checkpoint, which is encoded on a thread of its own: that is work for a second for each
+/// gigabyte, and so is letting go of a state that has grown old.
 async fn write(
     checkpoints: &dyn CheckpointStore,
-    state: Arc<State>,
+    id: u64,
+    work: impl FnOnce(mpsc::Sender<Step>) + Send + 'static,
     config: &Config,
 ) -> Result<()> {
-    let mut writer = checkpoints.begin(state.next_seq()).await?;
+    let mut writer = checkpoints.begin(id).await?;
     let (steps, mut frames) = mpsc::channel(AHEAD);
-    let encoder = Encoder::new(state, config.checkpoint_frame_bytes);
     let builder = thread::Builder::new().name(config.thread_name.clone());
-    let encode = move || encode(encoder, &steps);
-    builder.spawn(encode).map_err(|cause| {
+    builder.spawn(move || work(steps)).map_err(|cause| {
         Error::new(ErrorKind::Unavailable, "the encoding thread cannot be started")
             .with_source(cause)
     })?;

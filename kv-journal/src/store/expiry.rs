@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use tokio::time::{Sleep, sleep_until};
 
 use super::leases::Leases;
+use super::metrics;
 use crate::core::{Fired, State, Wheel};
 
 /// Entries of the wheel that are looked at in one go: some 100 microseconds.
@@ -159,6 +160,7 @@ impl Expiry {
             }
         }
         self.leases.expired.fetch_add(changes.expired, Ordering::Relaxed);
+        metrics::leases_expired(changes.expired);
     }
 
     fn begin(&mut self, id: i64, ttl_secs: u64, now_ms: u64) {

@@ -13,7 +13,7 @@ use futures_util::StreamExt;
 
 use super::components::Components;
 use super::load::Loader;
-use super::recovery::{Recovered, Recovery, finish};
+use super::recovery::{Recovered, Recovery, Start, finish};
 use crate::checkpoint::{CheckpointStore, CheckpointWriter};
 use crate::config::Config;
 use crate::core::Record;
@@ -47,7 +47,14 @@ pub(super) async fn import(
     journal.append(epoch, tail.next_seq, &[record]).await?;
     copy.writer.commit().await?;
     let report = Recovery { checkpoint: Some(next_seq), ..Recovery::default() };
-    finish(components, state, Tail { next_seq, ..tail }, config, report).await
+    let start = Start::from_state(state);
+    finish(components, start, Tail { next_seq, ..tail }, config, report).await
+}
+
+fn of_another_journal() -> Error {
+    let message = "a ledger belongs to its journal and cannot be imported: export a snapshot, not \
+                   the file of a checkpoint";
+    Error::new(ErrorKind::Invalid, message)
 }
 
 /// Nothing may be there but what an import left that did not come to its end.
@@ -91,15 +98,18 @@ impl Copy {
         let loader = Loader::start(config)?;
         while let Some(bytes) = export.next().await.transpose()? {
             for frame in splitter.push(&bytes)? {
+                if frame.is_ledger() {
+                    return Err(of_another_journal());
+                }
                 let copied = self.copy(&frame);
                 if !loader.push(frame).await {
-                    return loader.finish().await;
+                    return loader.finish().await.map(|restored| restored.state);
                 }
                 self.writer.write(copied).await?;
             }
         }
         splitter.finish()?;
-        let mut state = loader.finish().await?;
+        let mut state = loader.finish().await?.state;
         state.set_next_seq(self.next_seq);
         Ok(state)
     }

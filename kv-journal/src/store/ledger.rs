@@ -37,6 +37,19 @@ impl Shared {
         }
     }
 
+    /// The tree over so many records, which are those of the published state; `None` without a
+    /// ledger.
+    pub(super) fn ledger_at(&self, size: u64) -> Result<Option<Arc<Ledger>>> {
+        let Some(ledger) = &self.ledger else { return Ok(None) };
+        let tree = ledger.tree.load_full();
+        if tree.size() == size {
+            return Ok(Some(tree));
+        }
+        // Both are published one after the other by the driver, which asks for this.
+        let message = "the ledger is ahead of the state: ask for a checkpoint again";
+        Err(Error::new(ErrorKind::Unavailable, message))
+    }
+
     fn ledger(&self) -> Result<&PublishedLedger> {
         self.check_open()?;
         self.ledger.as_ref().ok_or_else(|| {

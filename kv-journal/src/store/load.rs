@@ -6,11 +6,11 @@ use std::thread;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
+use super::recovery::Start;
 use crate::checkpoint::CheckpointStore;
 use crate::config::Config;
-use crate::core::State;
 use crate::core::checkpoint::{
-    Assembly, Checked, FrameOrder, HEAD_LEN, Head, Header, Part, decode,
+    Assembly, Checked, FrameOrder, HEAD_LEN, Head, Header, Part, Restored, decode,
 };
 use crate::error::{Error, ErrorKind, Result};
 
@@ -25,7 +25,7 @@ pub(super) async fn load(
     checkpoints: &dyn CheckpointStore,
     id: u64,
     config: &Config,
-) -> Result<State> {
+) -> Result<Start> {
     let mut order = FrameOrder::default();
     let loader = Loader::start(config)?;
     let mut head = Head::parse(&checkpoints.read(id, 0, HEAD_LEN).await?)?;
@@ -49,7 +49,7 @@ pub(super) async fn load(
             head = Head::parse(&next)?;
         }
     }
-    loader.finish().await
+    Start::from_restored(loader.finish().await?, config)
 }
 
 fn expect_end(rest: &[u8]) -> Result<()> {
@@ -62,7 +62,7 @@ fn expect_end(rest: &[u8]) -> Result<()> {
 /// The threads that decode frames and build the state of them. Dropping it ends them.
 pub(super) struct Loader {
     frames: mpsc::Sender<Checked>,
-    state: oneshot::Receiver<Result<State>>,
+    restored: oneshot::Receiver<Result<Restored>>,
 }
 
 impl Loader {
@@ -72,7 +72,7 @@ impl Loader {
             threads => threads,
         };
         let (frames, queue) = mpsc::channel(threads * AHEAD);
-        let (reply, state) = oneshot::channel();
+        let (reply, restored) = oneshot::channel();
         let name = config.thread_name.clone();
         let builder = thread::Builder::new().name(name.clone());
         let run = move || {
@@ -80,7 +80,7 @@ impl Loader {
             let _gone = reply.send(decode_all(queue, threads, &name));
         };
         builder.spawn(run).map_err(no_thread)?;
-        Ok(Self { frames, state })
+        Ok(Self { frames, restored })
     }
 
     /// Gives a frame to the threads; false if they have ended, and [`finish`](Self::finish) says
@@ -89,10 +89,10 @@ impl Loader {
         self.frames.send(frame).await.is_ok()
     }
 
-    /// The state, once all is decoded.
-    pub(super) async fn finish(self) -> Result<State> {
+    /// What is in the checkpoint, once all is decoded.
+    pub(super) async fn finish(self) -> Result<Restored> {
         drop(self.frames);
-        self.state.await.unwrap_or_else(|_| Err(broken()))
+        self.restored.await.unwrap_or_else(|_| Err(broken()))
     }
 }
 
@@ -118,7 +118,7 @@ struct Decoded {
     failed: Option<Error>,
 }
 
-fn decode_all(queue: mpsc::Receiver<Checked>, threads: usize, name: &str) -> Result<State> {
+fn decode_all(queue: mpsc::Receiver<Checked>, threads: usize, name: &str) -> Result<Restored> {
     let decoding = Decoding { queue: Mutex::new(queue), decoded: Mutex::default() };
     thread::scope(|scope| {
         for _ in 1..threads {

@@ -63,6 +63,32 @@ mod recorded {
         counter!("kv_journal_relaxed_lost_total").increment(count);
     }
 
+    pub(in crate::store) fn checkpointed(made: bool) {
+        let name = if made {
+            "kv_journal_checkpoints_total"
+        } else {
+            "kv_journal_failed_checkpoints_total"
+        };
+        counter!(name).increment(1);
+    }
+
+    pub(in crate::store) fn leases_expired(count: u64) {
+        counter!("kv_journal_expired_leases_total").increment(count);
+    }
+
+    pub(in crate::store) fn watch_streams(count: usize) {
+        set("kv_journal_watch_streams", count as u64);
+    }
+
+    pub(in crate::store) fn watchers(count: u64) {
+        set("kv_journal_watchers", count);
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    fn set(name: &'static str, value: u64) {
+        gauge!(name).set(value as f64);
+    }
+
     pub(in crate::store) fn published(state: &State, shared: &Shared, queued: usize) {
         for (name, value) in [
             ("kv_journal_revision", state.revision()),
@@ -70,14 +96,14 @@ mod recorded {
             ("kv_journal_unswept_revisions", state.unswept()),
             ("kv_journal_keys", state.keys() as u64),
             ("kv_journal_versions", state.versions()),
+            ("kv_journal_leases", state.leases().len() as u64),
             ("kv_journal_bytes", state.bytes()),
             ("kv_journal_quota_bytes", shared.quota.bytes()),
             ("kv_journal_quota_alarm", shared.quota.is_raised().into()),
             ("kv_journal_queued_requests", queued as u64),
             ("kv_journal_epoch", shared.epoch()),
         ] {
-            #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-            gauge!(name).set(value as f64);
+            set(name, value);
         }
     }
 }
@@ -101,5 +127,9 @@ mod unrecorded {
     pub(in crate::store) fn quota_refused() {}
     pub(in crate::store) fn relaxed_accepted(_count: u64) {}
     pub(in crate::store) fn relaxed_lost(_count: u64) {}
+    pub(in crate::store) fn checkpointed(_made: bool) {}
+    pub(in crate::store) fn leases_expired(_count: u64) {}
+    pub(in crate::store) fn watch_streams(_count: usize) {}
+    pub(in crate::store) fn watchers(_count: u64) {}
     pub(in crate::store) fn published(_state: &State, _shared: &Shared, _queued: usize) {}
 }

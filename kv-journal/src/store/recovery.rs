@@ -8,6 +8,7 @@ use crate::config::Config;
 #[cfg(feature = "ledger")]
 use crate::core::Ledger;
 use crate::core::State;
+use crate::core::checkpoint::Restored;
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::Tail;
 
@@ -44,36 +45,83 @@ pub(super) struct Recovered {
     pub(super) ledger: Option<Ledger>,
 }
 
+/// What is there before the journal's records are replayed.
+pub(super) struct Start {
+    pub(super) state: State,
+    /// The ledger over the records that are in the state; `None` if it is to be made of them.
+    #[cfg(feature = "ledger")]
+    pub(super) ledger: Option<Ledger>,
+}
+
+impl Start {
+    pub(super) fn from_state(state: State) -> Self {
+        Self {
+            state,
+            #[cfg(feature = "ledger")]
+            ledger: None,
+        }
+    }
+
+    #[cfg_attr(
+        not(feature = "ledger"),
+        expect(clippy::unnecessary_wraps, reason = "a ledger can be damaged")
+    )]
+    pub(super) fn from_restored(restored: Restored, config: &Config) -> Result<Self> {
+        #[cfg(feature = "ledger")]
+        if config.ledger && !restored.ledger.is_empty() {
+            let ledger = Ledger::decode(&restored.ledger, config.ledger_records)?;
+            if ledger.size() + 1 != restored.state.next_seq() {
+                return Err(another_ledger());
+            }
+            return Ok(Self { state: restored.state, ledger: Some(ledger) });
+        }
+        #[cfg(not(feature = "ledger"))]
+        let _ = config;
+        Ok(Self::from_state(restored.state))
+    }
+
+    /// The first record that it does not have.
+    pub(super) fn next_seq(&self, config: &Config) -> u64 {
+        #[cfg(feature = "ledger")]
+        if config.ledger && self.ledger.is_none() {
+            return 1;
+        }
+        #[cfg(not(feature = "ledger"))]
+        let _ = config;
+        self.state.next_seq()
+    }
+}
+
 /// Locks older writers out, loads the newest good checkpoint and replays what comes after it.
 pub(super) async fn recover(components: &Components, config: &Config) -> Result<Recovered> {
     let journal = &*components.journal;
     let found = journal.tail().await?;
     let tail = journal.fence(found.epoch + 1).await?;
-    if config.keeps_whole_journal() && tail.first_seq != 1 {
-        return Err(ledger_needs_all(tail));
-    }
     let mut report = Recovery::default();
     let loaded = match &components.checkpoints {
         Some(checkpoints) => load_newest(&**checkpoints, tail, config, &mut report).await?,
         None => None,
     };
-    let state = match loaded {
-        Some(state) => state,
-        None if tail.first_seq == 1 => State::new(),
+    let start = match loaded {
+        Some(start) => start,
+        None if tail.first_seq == 1 => Start::from_state(State::new()),
         None => return Err(beginning_is_gone(tail, &report)),
     };
-    finish(components, state, tail, config, report).await
+    if start.next_seq(config) < tail.first_seq {
+        return Err(ledger_needs_all(tail));
+    }
+    finish(components, start, tail, config, report).await
 }
 
-/// Replays what comes after `state`.
+/// Replays what comes after `start`.
 pub(super) async fn finish(
     components: &Components,
-    state: State,
+    start: Start,
     tail: Tail,
     config: &Config,
     mut report: Recovery,
 ) -> Result<Recovered> {
-    let replayed = replay(&*components.journal, state, tail, config).await?;
+    let replayed = replay(&*components.journal, start, tail, config).await?;
     report.replayed_records = replayed.records;
     report.replayed_bytes = replayed.bytes;
     Ok(Recovered {
@@ -91,7 +139,7 @@ async fn load_newest(
     tail: Tail,
     config: &Config,
     report: &mut Recovery,
-) -> Result<Option<State>> {
+) -> Result<Option<Start>> {
     for info in checkpoints.list().await? {
         let id = info.id;
         if id > tail.next_seq {
@@ -101,9 +149,9 @@ async fn load_newest(
             break;
         }
         match load(checkpoints, id, config).await {
-            Ok(state) => {
+            Ok(start) => {
                 report.checkpoint = Some(id);
-                return Ok(Some(state));
+                return Ok(Some(start));
             }
             Err(error) => report.damaged.push(DamagedCheckpoint { id, error }),
         }
@@ -128,9 +176,16 @@ fn ledger_needs_all(tail: Tail) -> Error {
     Error::new(
         ErrorKind::Trimmed { first_seq },
         format!(
-            "the ledger is over all records and the journal begins at {first_seq}: open without"
+            "the ledger is over all records, the journal begins at {first_seq}, and the checkpoint \
+             has none of those before: open without"
         ),
     )
+}
+
+#[cfg(feature = "ledger")]
+fn another_ledger() -> Error {
+    let message = "the checkpoint has the ledger of another state: use the one before it";
+    Error::new(ErrorKind::Corrupt, message)
 }
 
 fn beginning_is_gone(tail: Tail, report: &Recovery) -> Error {
@@ -147,5 +202,22 @@ fn beginning_is_gone(tail: Tail, report: &Recovery) -> Error {
             ErrorKind::Trimmed { first_seq },
             format!("the journal begins at record {first_seq}: open it with its checkpoints"),
         ),
+    }
+}
+
+#[cfg(all(test, feature = "ledger"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledger_that_ends_elsewhere_than_its_state_is_refused() {
+        let mut config = Config { ledger: true, ..Config::default() };
+        let mut ledger = Ledger::new(config.ledger_records);
+        ledger.record(b"a record that the state does not have");
+        let restored = || Restored { state: State::new(), ledger: ledger.encode() };
+        let refused = Start::from_restored(restored(), &config).err().unwrap();
+        assert_eq!(refused.kind(), ErrorKind::Corrupt);
+        config.ledger = false;
+        assert!(Start::from_restored(restored(), &config).unwrap().ledger.is_none());
     }
 }

@@ -4,6 +4,7 @@ use std::thread;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::recovery::Start;
 use crate::config::Config;
 #[cfg(feature = "ledger")]
 use crate::core::Ledger;
@@ -26,24 +27,24 @@ pub(super) struct Replayed {
     pub(super) ledger: Option<Ledger>,
 }
 
-/// Applies every record that `state` does not hold yet, up to `tail`. With a ledger the records that
-/// it holds are read, too, and hashed.
+/// Applies every record that `start` does not hold yet, up to `tail`. Where a ledger is wanted that
+/// `start` does not have, the records before are read, too, and hashed.
 pub(super) async fn replay(
     journal: &dyn Journal,
-    state: State,
+    start: Start,
     tail: Tail,
     config: &Config,
 ) -> Result<Replayed> {
-    let mut next_seq = if config.keeps_whole_journal() { 1 } else { state.next_seq() };
+    let mut next_seq = start.next_seq(config);
     let (reads, queue) = mpsc::channel(AHEAD);
     let (reply, replayed) = oneshot::channel();
     let builder = thread::Builder::new().name(config.thread_name.clone());
     let start = Replayed {
-        state,
+        state: start.state,
         records: 0,
         bytes: 0,
         #[cfg(feature = "ledger")]
-        ledger: config.ledger.then(|| Ledger::new(config.ledger_records)),
+        ledger: start.ledger.or_else(|| config.ledger.then(|| Ledger::new(config.ledger_records))),
     };
     let run = move || {
         // Whoever gave up opening does not want it.

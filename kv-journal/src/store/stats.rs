@@ -20,6 +20,10 @@ pub struct Stats {
     pub leases: u64,
     /// Leases that were revoked because their time ran out.
     pub expired_leases: u64,
+    /// Streams of watchers, a single watcher being one of its own.
+    pub watch_streams: u64,
+    /// Watchers in them.
+    pub watchers: u64,
     /// What versions and leases take: keys, values and a fixed overhead for each.
     pub bytes: u64,
     /// What they may take.
@@ -56,6 +60,7 @@ pub struct Stats {
 impl Stats {
     pub(super) fn of(inner: &Inner) -> Self {
         let counters = &inner.shared.counters;
+        let (watch_streams, watchers) = inner.shared.hub.counts();
         inner.shared.with_state(|state| Self {
             revision: state.revision(),
             compact_revision: state.compact_revision(),
@@ -63,6 +68,8 @@ impl Stats {
             versions: state.versions(),
             leases: state.leases().len() as u64,
             expired_leases: inner.leases.expired.load(Ordering::Relaxed),
+            watch_streams,
+            watchers,
             bytes: state.bytes(),
             quota_bytes: inner.shared.quota.bytes(),
             quota_alarm: inner.shared.quota.is_raised(),

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use kv_journal::{
-    Config, ErrorKind, Fault, FaultJournal, MemoryJournal, Op, PrefixClass, PutRequest, Store, Txn,
+    CheckpointFault, Components, Config, ErrorKind, Fault, FaultCheckpoints, FaultJournal,
+    KeyRange, LeaseGrantRequest, MemoryCheckpoints, MemoryJournal, Op, PrefixClass, PutRequest,
+    Store, Txn,
 };
 use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
@@ -89,8 +91,14 @@ async fn a_recorder_hears_what_the_stats_say() {
     let mut config = Config::default();
     config.quota_bytes = Config::QUOTA_BYTES.min;
     config.durability = vec![PrefixClass::relaxed("events/")];
-    let (store, driver) = Store::open(Arc::new(journal.clone()), config).await.unwrap();
+    let checkpoints = FaultCheckpoints::new(MemoryCheckpoints::new());
+    let components = Components::new(Arc::new(journal.clone()));
+    let components = components.checkpoints(Arc::new(checkpoints.clone()));
+    let (store, driver) = Store::open_with(components, config).await.unwrap();
     tokio::spawn(driver);
+    let stream = store.watch_stream().unwrap();
+    stream.create(KeyRange::all()).unwrap();
+    let watch = store.watch(KeyRange::key("a")).unwrap();
     put(&store, "a", "1").await; // 2
     put(&store, "a", "2").await; // 3
     store.txn(Txn::new().then(Op::get("a"))).await.unwrap();
@@ -104,9 +112,17 @@ async fn a_recorder_hears_what_the_stats_say() {
     assert_eq!(store.txn(large).await.unwrap_err().kind(), ErrorKind::Exhausted);
     store.disarm();
     put(&store, "b", "1").await;
+    let lease = store.lease_grant(LeaseGrantRequest::new(60)).await.unwrap().id;
+    store.lease_revoke(lease).await.unwrap();
+    checkpoints.script([CheckpointFault::Fail(ErrorKind::Unavailable)]);
+    assert!(store.checkpoint().await.is_err());
+    store.checkpoint().await.unwrap();
     let stats = store.stats();
+    assert_eq!((stats.watch_streams, stats.watchers), (2, 2));
+    drop(watch);
+    assert_eq!((store.stats().watch_streams, store.stats().watchers), (1, 1));
     for (name, value) in [
-        ("requests_total", 8),
+        ("requests_total", 10),
         ("batches_total", stats.batches),
         ("records_total", stats.records),
         ("record_bytes_total", stats.record_bytes),
@@ -119,6 +135,12 @@ async fn a_recorder_hears_what_the_stats_say() {
         ("unswept_revisions", 0),
         ("keys", 2),
         ("versions", stats.versions),
+        ("leases", 0),
+        ("checkpoints_total", 1),
+        ("failed_checkpoints_total", 1),
+        ("expired_leases_total", 0),
+        ("watch_streams", 1),
+        ("watchers", 1),
         ("bytes", stats.bytes),
         ("quota_bytes", Config::QUOTA_BYTES.min),
         ("quota_alarm", 0),
@@ -133,5 +155,5 @@ async fn a_recorder_hears_what_the_stats_say() {
         assert!((heard - value as f64).abs() < 0.5, "{name}: {heard}, not {value}");
     }
     let heard = recording.0.lock().unwrap().len();
-    assert_eq!(heard, 21, "every metric is in the list above");
+    assert_eq!(heard, 27, "every metric is in the list above");
 }

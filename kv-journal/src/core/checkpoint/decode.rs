@@ -11,7 +11,7 @@ use super::header::{Footer, Header};
 use super::leases::{self, Granted};
 use super::order::{self, Listed};
 use super::versions::{self, Edge, Versions};
-use super::{FOOTER, HEADER, LEASES, ORDER, VERSIONS, damaged, log};
+use super::{FOOTER, HEADER, LEASES, LEDGER, ORDER, VERSIONS, damaged, log};
 use crate::core::log::Change;
 use crate::core::mvcc::State;
 use crate::core::retained::{Parts, keys_of};
@@ -25,7 +25,17 @@ pub(crate) enum Part {
     Versions(Versions),
     Order(Vec<Listed>),
     Leases(Vec<Granted>),
+    /// Some of the bytes of a ledger.
+    Ledger(Bytes),
     Footer(Footer),
+}
+
+/// What a checkpoint holds.
+pub(crate) struct Restored {
+    pub(crate) state: State,
+    /// The bytes of the ledger over the journal up to here; empty if there was none.
+    #[cfg_attr(not(feature = "ledger"), expect(dead_code, reason = "for those who have one"))]
+    pub(crate) ledger: Vec<u8>,
 }
 
 /// Verifies and decodes a frame. Frames may be decoded in any order, on any thread.
@@ -39,6 +49,7 @@ pub(crate) fn decode(frame: &Checked) -> Result<Part> {
         VERSIONS => versions::decode(payload, &frame.header()).map(Part::Versions),
         ORDER => order::decode(payload).map(Part::Order),
         LEASES => leases::decode(payload).map(Part::Leases),
+        LEDGER => Ok(Part::Ledger(Bytes::copy_from_slice(payload))),
         FOOTER => Footer::decode(payload).map(Part::Footer),
         kind => Err(Error::new(
             ErrorKind::Corrupt,
@@ -69,10 +80,11 @@ impl Assembly {
     ///
     /// # Errors
     /// `Corrupt` if parts are missing or do not fit each other.
-    pub(crate) fn finish(self, threads: usize) -> Result<State> {
+    pub(crate) fn finish(self, threads: usize) -> Result<Restored> {
         let Self { header, parts } = self;
         let pieces = Pieces::collect(parts, &header)?;
-        let Pieces { live, deleted, changes, listed, leases, attached, totals, .. } = pieces;
+        let Pieces { live, deleted, changes, listed, leases, attached, ledger, totals, .. } =
+            pieces;
         let keys = || {
             let leases = leases::build(leases, attached)?;
             Ok((keys_of(live.into_iter().flatten()), keys_of(deleted), leases))
@@ -90,7 +102,7 @@ impl Assembly {
         let Header { revision, compact_revision, next_seq } = header;
         let (log, (live, deleted, leases)) = (log?, keys?);
         let Footer { versions, bytes, .. } = totals;
-        Ok(State::from_parts(Parts {
+        let state = State::from_parts(Parts {
             revision,
             compact_revision,
             next_seq,
@@ -100,7 +112,8 @@ impl Assembly {
             leases,
             versions,
             bytes,
-        }))
+        });
+        Ok(Restored { state, ledger })
     }
 }
 
@@ -113,6 +126,7 @@ struct Pieces {
     listed: Vec<Listed>,
     leases: Vec<Granted>,
     attached: Vec<(i64, Bytes)>,
+    ledger: Vec<u8>,
     last: Option<Edge>,
     totals: Footer,
     ended: bool,
@@ -140,6 +154,7 @@ impl Pieces {
                 self.listed.extend(listed);
             }
             Part::Leases(granted) => self.leases.extend(granted),
+            Part::Ledger(bytes) => self.ledger.extend_from_slice(&bytes),
             Part::Footer(footer) if footer == self.totals => self.ended = true,
             Part::Footer(_) => return Err(damaged("parts missing")),
         }

@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes};
 
 use super::frame::{HEAD_LEN, Sealer};
 use super::header::{Footer, Header};
-use super::{FOOTER, HEADER, LEASES, ORDER, VERSIONS, leases, order, versions};
+use super::{FOOTER, HEADER, LEASES, LEDGER, ORDER, VERSIONS, leases, order, versions};
 use crate::core::log::Change;
 use crate::core::mvcc::State;
 use crate::core::value::KeyValue;
@@ -36,6 +36,8 @@ pub(crate) struct Encoder {
     sealer: Sealer,
     phase: Phase,
     buffer: Vec<u8>,
+    /// What of the ledger's bytes is still to come.
+    ledger: Bytes,
     totals: Footer,
 }
 
@@ -45,6 +47,7 @@ enum Phase {
     Order(OrderCursor),
     /// After the lease with this id.
     Leases(Option<i64>),
+    Ledger,
     Footer,
     End,
 }
@@ -82,8 +85,15 @@ impl Encoder {
             sealer: Sealer::default(),
             phase: Phase::Header,
             buffer: Vec::new(),
+            ledger: Bytes::new(),
             totals: Footer::default(),
         }
+    }
+
+    /// Adds the bytes of the ledger over the journal up to the state.
+    #[cfg(feature = "ledger")]
+    pub(crate) fn set_ledger(&mut self, ledger: Vec<u8>) {
+        self.ledger = ledger.into();
     }
 
     /// Looks at no more than `budget` versions, events or leases, and stops soon after `bytes`.
@@ -93,6 +103,7 @@ impl Encoder {
             Phase::Versions(cursor) => self.versions(cursor, budget, bytes),
             Phase::Order(cursor) => self.order(cursor, budget),
             Phase::Leases(after) => self.leases(after, budget),
+            Phase::Ledger => self.ledger(),
             Phase::Footer => self.footer(),
             Phase::End => Step::End,
         }
@@ -245,11 +256,23 @@ impl Encoder {
             self.phase = Phase::Leases(after);
             return Step::More;
         }
-        self.phase = if ended { Phase::Footer } else { Phase::Leases(after) };
+        self.phase = if ended { Phase::Ledger } else { Phase::Leases(after) };
         if self.buffer.len() == HEAD_LEN {
             return Step::More;
         }
         self.end_frame(LEASES)
+    }
+
+    fn ledger(&mut self) -> Step {
+        if self.ledger.is_empty() {
+            self.phase = Phase::Footer;
+            return Step::More;
+        }
+        self.phase = Phase::Ledger;
+        let part = self.ledger.split_to(self.ledger.len().min(self.frame_bytes));
+        let mut buffer = Sealer::buffer(part.len());
+        buffer.extend_from_slice(&part);
+        Step::Frame(self.sealer.seal(LEDGER, buffer))
     }
 
     fn footer(&mut self) -> Step {

@@ -4,7 +4,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::header::Header;
-use super::{FOOTER, HEADER, damaged};
+use super::{FOOTER, HEADER, LEDGER, damaged};
 use crate::error::Result;
 
 /// CRC32C, length, index, kind.
@@ -142,6 +142,11 @@ impl Checked {
 
     pub(crate) fn is_header(&self) -> bool {
         self.head.kind == HEADER
+    }
+
+    /// Whether it is of a ledger, which belongs to one journal.
+    pub(crate) fn is_ledger(&self) -> bool {
+        self.head.kind == LEDGER
     }
 
     pub(super) fn kind(&self) -> u8 {

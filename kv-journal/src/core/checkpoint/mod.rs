@@ -9,6 +9,7 @@
 //! kind 2, versions:           every retained version, in order of key and revision (versions.rs)
 //! kind 3, order:              the keys of revisions whose events are not in key order (order.rs)
 //! kind 4, leases:             which leases there are, for how long (leases.rs)
+//! kind 5, ledger:             a part of the bytes of the ledger over the journal (../ledger/state.rs)
 //! kind 255, footer, the last: frames u32 | versions u64 | listed events u64 | bytes u64
 //! ```
 //!
@@ -26,7 +27,7 @@ mod log;
 mod order;
 mod versions;
 
-pub(crate) use decode::{Assembly, Part, decode};
+pub(crate) use decode::{Assembly, Part, Restored, decode};
 pub(crate) use encode::{Encoder, Step};
 pub(crate) use frame::{Checked, FrameOrder, HEAD_LEN, Head, Resealer, Splitter};
 pub(crate) use header::Header;
@@ -37,6 +38,7 @@ const HEADER: u8 = 1;
 const VERSIONS: u8 = 2;
 const ORDER: u8 = 3;
 const LEASES: u8 = 4;
+const LEDGER: u8 = 5;
 const FOOTER: u8 = 255;
 
 fn damaged(what: &str) -> Error {
@@ -60,7 +62,7 @@ pub fn fuzz_checkpoint(bytes: &[u8]) {
         }
     }
     if let Some(assembly) = assembly {
-        let _state = assembly.finish(1);
+        let _restored = assembly.finish(1);
     }
     let header = Header { revision: 1 << 20, compact_revision: 3, next_seq: 1 };
     let mut assembly = Assembly::new(header);
@@ -73,7 +75,7 @@ pub fn fuzz_checkpoint(bytes: &[u8]) {
     if let Ok(granted) = leases::decode(&bytes) {
         assembly.add(3, Part::Leases(granted));
     }
-    let _state = assembly.finish(1);
+    let _restored = assembly.finish(1);
 }
 
 #[cfg(test)]
@@ -147,7 +149,7 @@ mod tests {
         for frame in &checked {
             assembly.add(frame.index(), decode(frame).unwrap());
         }
-        let again = assembly.finish(2).unwrap();
+        let again = assembly.finish(2).unwrap().state;
         let mut expected = state();
         expected.sweep(usize::MAX);
         assert_eq!(again.bytes(), expected.bytes());

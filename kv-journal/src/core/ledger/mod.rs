@@ -12,7 +12,6 @@
 
 mod hash;
 mod proof;
-#[cfg_attr(not(test), expect(dead_code, reason = "for a checkpoint to store"))]
 mod state;
 #[cfg(test)]
 mod tests;

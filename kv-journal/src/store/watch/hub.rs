@@ -14,6 +14,7 @@ use super::inbox::{Inbox, Wake};
 use super::mark::Mark;
 use crate::core::Interest;
 use crate::error::{Error, ErrorKind, Result};
+use crate::store::metrics;
 
 /// The groups of watchers, found by the keys that concern them, and the streams that they are in.
 ///
@@ -38,6 +39,8 @@ pub(super) struct Index {
     streams: Slab<Arc<Inbox>>,
     /// The streams to be told when the store has come further, by their number.
     advancing: HashMap<usize, Arc<Inbox>>,
+    /// How many are in groups.
+    watchers: u64,
     closed: bool,
 }
 
@@ -59,6 +62,7 @@ impl Hub {
             posted: revision,
             streams: Slab::new(),
             advancing: HashMap::new(),
+            watchers: 0,
             closed: false,
         };
         Self {
@@ -101,13 +105,16 @@ impl Hub {
     pub(super) fn add_stream(&self, inbox: &Arc<Inbox>) -> Result<usize> {
         let mut index = self.index.lock();
         index.check_open()?;
-        Ok(index.streams.insert(Arc::clone(inbox)))
+        let number = index.streams.insert(Arc::clone(inbox));
+        metrics::watch_streams(index.streams.len());
+        Ok(number)
     }
 
     pub(super) fn remove_stream(&self, number: usize) {
         let mut index = self.index.lock();
         index.streams.try_remove(number);
         index.advancing.remove(&number);
+        metrics::watch_streams(index.streams.len());
     }
 
     /// Tells the stream once when the store has come further than `seen`. True if it has.
@@ -135,6 +142,8 @@ impl Hub {
         index.check_open()?;
         let (id, group) = index.group(predicate);
         let (seat, parked) = group.feed.join(Arc::clone(inbox), place, next);
+        index.watchers += 1;
+        metrics::watchers(index.watchers);
         Ok(Joined { group, id, seat, parked })
     }
 
@@ -143,6 +152,14 @@ impl Hub {
         if group.feed.leave(seat) {
             index.groups.remove(id);
         }
+        index.watchers -= 1;
+        metrics::watchers(index.watchers);
+    }
+
+    /// How many streams there are, and watchers in them.
+    pub(in crate::store) fn counts(&self) -> (u64, u64) {
+        let index = self.index.lock();
+        (index.streams.len() as u64, index.watchers)
     }
 
     /// Nothing is matched any more: watchers find the rest in the log, and then they end.
