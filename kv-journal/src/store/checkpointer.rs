@@ -163,9 +163,10 @@ impl Checkpointer {
         if self.newest == Some(made) && self.damaged.is_empty() {
             return Ok(made);
         }
-        let encoder = Encoder::new(Arc::clone(&state), self.config.checkpoint_frame_bytes);
         #[cfg(feature = "ledger")]
-        let ledger = self.shared.ledger_at(state.next_seq() - 1)?;
+        let ledger = self.shared.ledger_at(made.id - 1)?;
+        // The state is let go of by the thread that encodes it, as soon as that is done.
+        let encoder = Encoder::new(state, self.config.checkpoint_frame_bytes);
         let work = move |steps| {
             #[cfg_attr(not(feature = "ledger"), expect(unused_mut, reason = "the ledger is added"))]
             let mut encoder = encoder;
@@ -175,7 +176,7 @@ impl Checkpointer {
             }
             encode(encoder, &steps);
         };
-        write(&*self.checkpoints, state.next_seq(), work, &self.config).await?;
+        write(&*self.checkpoints, made.id, work, &self.config).await?;
         self.newest = Some(made);
         self.damaged.retain(|id| *id != made.id);
         let tidied = self.tidy(made.id).await;
