@@ -213,3 +213,58 @@ fn trees_and_iterators_are_send_and_sync() {
     check(&tree.iter());
     check(&tree.diff(&tree));
 }
+
+/// A key that counts how often it is touched, and how often it is cloned.
+#[derive(Debug)]
+struct Counting {
+    key: u32,
+    counts: Arc<[AtomicUsize; 2]>,
+}
+
+impl Clone for Counting {
+    fn clone(&self) -> Self {
+        self.counts[1].fetch_add(1, Ordering::Relaxed);
+        Self { key: self.key, counts: Arc::clone(&self.counts) }
+    }
+}
+
+impl PartialEq for Counting {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl Eq for Counting {}
+
+impl PartialOrd for Counting {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Counting {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key.cmp(&other.key)
+    }
+}
+
+impl cow_tree::Key for Counting {
+    fn touch(&self) {
+        self.counts[0].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_leaf_that_is_copied_touches_each_of_its_keys_once() {
+    let counts: Arc<[AtomicUsize; 2]> = Arc::default();
+    let key = |key| Counting { key, counts: Arc::clone(&counts) };
+    let mut tree: Tree<Counting, u32> = (0..10).map(|number| (key(number), number)).collect();
+    let read = || [0, 1].map(|at| counts[at].swap(0, Ordering::Relaxed));
+    read();
+    tree.update(&key(3), |value| *value += 1);
+    assert_eq!(read(), [0, 0], "a leaf of its own is changed in place");
+    let snapshot = tree.clone();
+    tree.update(&key(3), |value| *value += 1);
+    assert_eq!(read(), [10, 10]);
+    assert_eq!((snapshot.get(&key(3)), tree.get(&key(3))), (Some(&4), Some(&5)));
+}

@@ -49,7 +49,7 @@ pub(crate) struct State {
     pub(super) deleted: Keys,
     pub(super) log: Log,
     leases: LeaseSet,
-    pub(super) pins: Arc<Pins>,
+    pins: Arc<Pins>,
     /// Set in a state that may be read while another copy is swept.
     _pin: Option<Pin>,
 }
@@ -396,6 +396,11 @@ impl State {
     /// How many revisions were compacted and are still to be freed.
     pub(crate) fn unswept(&self) -> u64 {
         self.compact_revision.saturating_sub(self.swept_revision)
+    }
+
+    /// How many changes were compacted and swept, and still keep what was before them for readers.
+    pub(crate) fn held(&self) -> usize {
+        self.pins.held()
     }
 
     /// Whether nothing that was compacted is still held.

@@ -27,7 +27,7 @@ pub(super) struct Pins {
 struct Pinned {
     pins: BTreeMap<u64, Keeps>,
     next: u64,
-    /// What pins kept that are gone, the versions of each pin in the order of their revisions.
+    /// What pins kept that are gone.
     released: VecDeque<VecDeque<KeyValue>>,
 }
 
@@ -81,6 +81,13 @@ impl Pins {
             }
         }
         pinned.released.is_empty()
+    }
+
+    /// How many versions have a past that was compacted and is kept, or still to be cut.
+    pub(super) fn held(&self) -> usize {
+        let pinned = self.pinned.lock();
+        let kept = pinned.pins.values().map(|keeps| keeps.kept.len());
+        kept.chain(pinned.released.iter().map(VecDeque::len)).sum()
     }
 
     /// Told when there is something for [`sweep_released`](Self::sweep_released).
@@ -256,9 +263,7 @@ mod tests {
             state.apply(&Record::Compaction { revision }).unwrap();
             assert!(state.sweep(1000));
         }
-        let kept: usize =
-            state.pins.pinned.lock().pins.values().map(|keeps| keeps.kept.len()).sum();
-        assert_eq!(kept, 9);
+        assert_eq!(state.held(), 9);
         let range = KeyRange::all();
         let seen = |state: &State| {
             chain(state.iter(&range).next().unwrap().clone()).map(|kv| kv.mod_revision()).collect()
@@ -268,7 +273,7 @@ mod tests {
         let newest = pinned.iter(&range).next().unwrap().clone();
         drop(pinned);
         assert!(state.sweep(1000));
-        assert_eq!(chain(newest).count(), 1);
+        assert_eq!((chain(newest).count(), state.held()), (1, 0));
     }
 
     #[test]

@@ -32,6 +32,9 @@ pub struct Stats {
     pub quota_alarm: bool,
     /// Revisions that were compacted and whose memory is still to be freed.
     pub unswept_revisions: u64,
+    /// Changes that were compacted and keep what was before them in memory, since somebody holds a
+    /// snapshot, a fork or a stream that can read it.
+    pub held_changes: u64,
     /// Requests that wait for the sequencer.
     pub queued: u64,
     /// What they hold: keys, values and a fixed overhead for each.
@@ -74,6 +77,7 @@ impl Stats {
             quota_bytes: inner.shared.quota.bytes(),
             quota_alarm: inner.shared.quota.is_raised(),
             unswept_revisions: state.unswept(),
+            held_changes: state.held() as u64,
             queued: (inner.commands.max_capacity() - inner.commands.capacity()) as u64,
             queued_bytes: inner.queue_bytes.saturating_sub(inner.shared.room.available_permits())
                 as u64,

@@ -1,5 +1,7 @@
 //! Compaction.
 
+use std::time::Duration;
+
 use kv_journal::{ErrorKind, KeyRange, Op, RangeRequest, Txn};
 
 use crate::harness::{open_memory, put};
@@ -52,4 +54,27 @@ async fn large_transactions_do_not_outrun_the_freeing_of_what_is_compacted() {
     });
     let most = watched.await.unwrap();
     assert!(most <= 4 * WRITERS * KEYS, "{most} versions were held");
+}
+
+#[tokio::test]
+async fn what_a_snapshot_kept_is_freed_when_it_is_gone() {
+    let (store, _) = open_memory().await;
+    for number in 0..100 {
+        put(&store, "a", &number.to_string()).await; // 2 to 101
+    }
+    let snapshot = store.snapshot();
+    store.compact(101).await.unwrap();
+    while store.stats().unswept_revisions > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(store.stats().held_changes, 100);
+    assert_eq!(snapshot.at(50).unwrap().get(b"a").unwrap().value(), b"48");
+    drop(snapshot);
+    let freed = async {
+        // Nobody asks the store for anything: it has to notice by itself.
+        while store.stats().held_changes > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), freed).await.unwrap();
 }
