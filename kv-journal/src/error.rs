@@ -27,6 +27,8 @@ pub enum ErrorKind {
         /// The oldest record that can still be read.
         first_seq: u64,
     },
+    /// The key whose value or lease is to be kept does not exist: write it whole.
+    KeyNotFound,
     /// The lease does not exist, or no more: grant one and attach to it.
     LeaseNotFound,
     /// A lease with this id exists: choose another id.

@@ -32,7 +32,12 @@ mod config;
 pub mod conformance;
 mod core;
 mod error;
+#[cfg(feature = "etcd-api")]
+pub mod etcd_api;
+#[cfg(feature = "etcd-server")]
+pub mod etcd_server;
 mod journal;
+mod kv_store;
 #[cfg(feature = "conformance")]
 pub mod linearizability;
 #[cfg(feature = "conformance")]
@@ -62,6 +67,10 @@ pub use journal::{
 };
 #[doc(hidden)]
 pub use journal::{fuzz_frames, fuzz_segment};
+pub use kv_store::{
+    Consistency, KvHash, KvStatus, KvStore, RangeChunks, SnapshotBytes, WatchDesk, WatchMessages,
+    Watching,
+};
 pub use store::{
     Ack, Checkpoint, Components, DamagedCheckpoint, Driver, Export, Fork, RangeStream, Recovery,
     Snapshot, Stats, Store, WatchBatch, WatchDriver, WatchHandle, WatchMessage, WatchRequest,

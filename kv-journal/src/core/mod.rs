@@ -44,6 +44,8 @@ pub use value::{Event, EventKind, KeyValue, Meta};
 pub(crate) use chunks::Chunks;
 pub(crate) use classes::Classes;
 pub(crate) use interest::{Interest, Ranged, Span};
+#[cfg(feature = "etcd-server")]
+pub(crate) use lease::MAX_TTL_SECS;
 pub(crate) use lease::{Deadlines, Fired, Wheel, grant, lease_id, revoke};
 #[cfg(feature = "ledger")]
 pub(crate) use ledger::{Ledger, leaf_hash};
@@ -54,3 +56,5 @@ pub(crate) use txn::evaluate;
 pub(crate) use txn_check::{
     RequestLimits, check_delete, check_put, check_range, check_txn, txn_bytes,
 };
+#[cfg(feature = "etcd-server")]
+pub(crate) use txn_overlap::check_overlap;

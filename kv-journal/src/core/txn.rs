@@ -191,7 +191,7 @@ impl<'a> Run<'a> {
 
 fn key_missing(put: &PutRequest) -> Error {
     Error::new(
-        ErrorKind::Invalid,
+        ErrorKind::KeyNotFound,
         format!("key {:?} does not exist: ignore_value and ignore_lease need it", put.key),
     )
 }

@@ -17,7 +17,7 @@ use super::request::{Op, Txn};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Fails if a branch of `txn`, at any depth, could change a key twice.
-pub(super) fn check_overlap(txn: &Txn) -> Result<()> {
+pub(crate) fn check_overlap(txn: &Txn) -> Result<()> {
     Changes::of_branch(&txn.success)?;
     Changes::of_branch(&txn.failure).map(drop)
 }

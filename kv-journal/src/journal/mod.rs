@@ -8,6 +8,7 @@ mod memory;
 mod throttle;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -87,6 +88,8 @@ impl Default for ReadLimits {
 ///     all, and the journal goes on working.
 /// 11. **Fresh tail.** `tail()` includes every append and every fence that was acknowledged before
 ///     the call, even while an answer to an older call is under way.
+/// 12. **Local epoch.** `local_epoch()` is `None` unless nobody but this value can fence or append.
+///     Then it has the current epoch, that of every fence before the fence returns.
 #[async_trait]
 pub trait Journal: Send + Sync + 'static {
     /// Makes `epoch` current, which locks older writers out, and returns the tail.
@@ -120,6 +123,12 @@ pub trait Journal: Send + Sync + 'static {
     /// # Errors
     /// If the journal cannot be reached.
     async fn trim(&self, before: u64) -> Result<()>;
+
+    /// The current epoch, where it is known without asking, as item 12 of the contract says: its
+    /// owner then reads linearizably without a question to the journal.
+    fn local_epoch(&self) -> Option<Arc<AtomicU64>> {
+        None
+    }
 }
 
 #[async_trait]
@@ -142,5 +151,9 @@ impl<J: Journal + ?Sized> Journal for Arc<J> {
 
     async fn trim(&self, before: u64) -> Result<()> {
         (**self).trim(before).await
+    }
+
+    fn local_epoch(&self) -> Option<Arc<AtomicU64>> {
+        (**self).local_epoch()
     }
 }

@@ -27,6 +27,7 @@ mod watch;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -93,6 +94,8 @@ pub struct Store {
 struct Inner {
     commands: mpsc::Sender<Command>,
     barrier: mpsc::Sender<Waiter>,
+    /// The journal's epoch, if nobody else can have taken it over unseen.
+    local_epoch: Option<Arc<AtomicU64>>,
     shared: Arc<Shared>,
     moved: channel::Receiver<Watermark>,
     leases: Arc<Leases>,
@@ -199,6 +202,7 @@ impl Store {
         let inner = Inner {
             commands,
             barrier: waiters,
+            local_epoch: components.journal.local_epoch(),
             shared,
             moved,
             leases,
@@ -469,7 +473,9 @@ impl Store {
     /// Waits until this store has applied everything that was in the journal when it was asked,
     /// by whomever, and returns the published revision: a read after it is linearizable.
     ///
-    /// Calls share a question to the journal, but none is served by one that was sent before it
+    /// Where only this process can write to the journal, as to a directory that it has locked,
+    /// nobody needs to be asked: what is published holds everything that was acknowledged.
+    /// Otherwise calls share a question to the journal, but none is served by one that was sent before it
     /// came. While answers are awaited, at most one question goes out each millisecond.
     ///
     /// # Errors
@@ -480,19 +486,28 @@ impl Store {
     /// Dropping the future has no effect.
     pub async fn read_barrier(&self) -> Result<u64> {
         self.inner.shared.check_open()?;
+        if let Some(epoch) = &self.inner.local_epoch {
+            self.check_epoch(epoch.load(Ordering::Acquire))?;
+            return Ok(self.revision());
+        }
         let (waiter, answer) = oneshot::channel();
         let asked = self.inner.barrier.send(waiter).await;
         asked.map_err(|_| self.inner.shared.closed_error())?;
         let tail = answer.await.unwrap_or_else(|_| Err(self.inner.shared.closed_error()))?;
-        if tail.epoch > self.inner.shared.epoch() {
-            return Err(Error::new(
-                ErrorKind::Fenced,
-                format!("another store took the journal over at epoch {}: open again", tail.epoch),
-            ));
-        }
+        self.check_epoch(tail.epoch)?;
         let mut moved = self.inner.moved.clone();
         let reached = moved.wait_for(|at| at.next_seq >= tail.next_seq).await;
         reached.map(|at| at.revision).map_err(|_| self.inner.shared.closed_error())
+    }
+
+    fn check_epoch(&self, current: u64) -> Result<()> {
+        if current <= self.inner.shared.epoch() {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Fenced,
+            format!("another store took the journal over at epoch {current}: open again"),
+        ))
     }
 
     /// Events of a range, in order and without gaps, from any retained revision.

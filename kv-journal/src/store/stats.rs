@@ -58,6 +58,8 @@ pub struct Stats {
     pub failed_checkpoints: u64,
     /// The epoch under which the store writes.
     pub epoch: u64,
+    /// The journal's number of the newest record that is published; 0 if there is none.
+    pub applied_seq: u64,
 }
 
 impl Stats {
@@ -90,6 +92,7 @@ impl Stats {
             checkpoints: counters.checkpoints.load(Ordering::Relaxed),
             failed_checkpoints: counters.failed_checkpoints.load(Ordering::Relaxed),
             epoch: inner.shared.epoch(),
+            applied_seq: inner.moved.borrow().next_seq.saturating_sub(1),
         })
     }
 }

@@ -15,6 +15,8 @@ pub use request::{
 };
 
 pub(crate) use deadlines::{Deadlines, Fired};
+#[cfg(feature = "etcd-server")]
+pub(crate) use request::MAX_TTL_SECS;
 pub(crate) use request::lease_id;
 pub(crate) use set::LeaseSet;
 pub(crate) use wheel::Wheel;

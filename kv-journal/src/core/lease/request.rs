@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::error::{Error, ErrorKind, Result};
 
 /// etcd's `MaxLeaseTTL`, in seconds: about 285 years.
-const MAX_TTL_SECS: i64 = 9_000_000_000;
+pub(crate) const MAX_TTL_SECS: i64 = 9_000_000_000;
 
 /// A wish for a lease.
 ///

@@ -77,6 +77,7 @@ mod tests;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
@@ -205,6 +206,7 @@ pub struct TornTail {
 pub struct FileJournal {
     directory: PathBuf,
     report: OpenReport,
+    epoch: Arc<AtomicU64>,
     /// `None` only while being dropped.
     commands: Option<mpsc::Sender<Command>>,
     thread: Option<JoinHandle<()>>,
@@ -246,6 +248,8 @@ impl FileJournal {
     ) -> Result<Self> {
         let (commands, queue) = mpsc::channel(QUEUE_LEN);
         let (opened, report) = oneshot::channel();
+        let epoch = Arc::new(AtomicU64::new(0));
+        let current = Arc::clone(&epoch);
         let builder = std::thread::Builder::new().name(config.thread_name.clone());
         let thread = builder
             .spawn(move || {
@@ -253,8 +257,9 @@ impl FileJournal {
                     Ok(opened) => opened,
                     Err(error) => return drop(opened.send(Err(error))),
                 };
+                set_epoch(&current, log.tail());
                 if opened.send(Ok(report)).is_ok() {
-                    serve(log, queue);
+                    serve(log, queue, &current);
                 }
             })
             .map_err(|cause| {
@@ -262,7 +267,7 @@ impl FileJournal {
                     .with_source(cause)
             })?;
         let report = report.await.unwrap_or_else(|_| Err(thread_gone(&directory)))?;
-        Ok(Self { directory, report, commands: Some(commands), thread: Some(thread) })
+        Ok(Self { directory, report, epoch, commands: Some(commands), thread: Some(thread) })
     }
 
     /// What was found when it was opened.
@@ -300,14 +305,25 @@ fn thread_gone(directory: &Path) -> Error {
     )
 }
 
+/// A tail that cannot be told is that of a journal that has ended.
+fn set_epoch(current: &AtomicU64, tail: Result<Tail>) {
+    if let Ok(tail) = tail {
+        current.store(tail.epoch, Ordering::Release);
+    }
+}
+
 /// The journal's thread: one command after the other until the handle is dropped.
-fn serve(mut log: Log, mut queue: mpsc::Receiver<Command>) {
+fn serve(mut log: Log, mut queue: mpsc::Receiver<Command>, epoch: &AtomicU64) {
     let mut ahead = Ahead::default();
     while let Some(command) = queue.blocking_recv() {
         ahead.hand_over(&mut log);
         // A caller that has gone away does not want its answer.
         match command {
-            Command::Fence(epoch, reply) => drop(reply.send(log.fence(epoch))),
+            Command::Fence(wanted, reply) => {
+                let fenced = log.fence(wanted);
+                set_epoch(epoch, log.tail());
+                drop(reply.send(fenced));
+            }
             Command::Append { epoch, seq, batch, reply } => {
                 drop(reply.send(log.append(epoch, seq, &batch)));
             }
@@ -342,6 +358,10 @@ impl Journal for FileJournal {
 
     async fn trim(&self, before: u64) -> Result<()> {
         self.ask(|reply| Command::Trim(before, reply)).await
+    }
+
+    fn local_epoch(&self) -> Option<Arc<AtomicU64>> {
+        Some(Arc::clone(&self.epoch))
     }
 }
 

@@ -133,6 +133,12 @@ impl WatchHandle {
         canceled
     }
 
+    /// The newest published revision.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.desk.shared.with_state(crate::core::State::revision)
+    }
+
     /// Asks for a progress notice of the whole stream. It comes once everything that is published
     /// now was told to every watcher. There is none if a watcher's start lies in the future then;
     /// several requests may get one answer.

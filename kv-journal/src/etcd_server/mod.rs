@@ -1,0 +1,111 @@
+//! The etcd v3 API over any [`KvStore`]: etcd's own clients cannot tell it from etcd (feature
+//! `etcd-server`).
+
+mod api;
+mod cluster;
+mod config;
+mod kv;
+mod lease;
+mod maintenance;
+mod metrics;
+mod plain;
+mod router;
+mod serve;
+mod snapshot;
+mod status;
+mod watch;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+
+pub use config::ServerConfig;
+pub use snapshot::{SnapshotFile, open_snapshot};
+
+use crate::error::Result;
+use crate::kv_store::KvStore;
+use api::Api;
+use router::Router;
+use serve::Connections;
+
+/// Runs a future of the server: a connection, or a call on one.
+///
+/// The library spawns nothing by itself. `|task| drop(tokio::spawn(task))` will do.
+pub trait Spawn: Send + Sync + 'static {
+    /// Sees to it that `task` is polled until it ends.
+    fn spawn(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>);
+}
+
+impl<F: Fn(Pin<Box<dyn Future<Output = ()> + Send>>) + Send + Sync + 'static> Spawn for F {
+    fn spawn(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>) {
+        self(task);
+    }
+}
+
+/// A server of the etcd v3 API. Clones are handles of the same one.
+///
+/// ```no_run
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::sync::Arc;
+/// use kv_journal::etcd_server::{EtcdServer, ServerConfig};
+/// use kv_journal::{Config, MemoryJournal, Store};
+///
+/// let (store, driver) = Store::open(Arc::new(MemoryJournal::new()), Config::default()).await?;
+/// tokio::spawn(driver);
+/// let server = EtcdServer::open(Arc::new(store), ServerConfig::default(), |task| {
+///     tokio::spawn(task);
+/// })
+/// .await?;
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:2379").await?;
+/// server.serve(listener).await; // until `server.shut_down()` is called
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct EtcdServer {
+    router: Router,
+    api: Arc<Api>,
+    connections: Arc<Connections>,
+}
+
+impl EtcdServer {
+    /// A server of `store` whose connections and calls are run by `spawn`.
+    ///
+    /// # Errors
+    /// `Invalid` if a setting is out of its range, and what the store fails with when it is asked
+    /// how it is.
+    pub async fn open(
+        store: Arc<dyn KvStore>,
+        config: ServerConfig,
+        spawn: impl Spawn,
+    ) -> Result<Self> {
+        config.check()?;
+        let status = store.status().await?;
+        let connections = Arc::new(Connections::new(&config, Arc::new(spawn)));
+        let api = Arc::new(Api::new(store, config, &status));
+        Ok(Self { router: Router::new(&api), api, connections })
+    }
+
+    /// Takes connections until the server is shut down; then waits until they have ended, or their
+    /// time is over. Several listeners may be served at a time.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops taking connections. Those that there are go on.
+    pub async fn serve(&self, listener: TcpListener) {
+        self.connections.serve(&listener, &self.router, &self.api).await;
+    }
+
+    /// Stops taking connections and calls, lets the calls that run end, and after
+    /// [`ServerConfig::shutdown_grace`] ends them. [`serve`](Self::serve) returns then.
+    pub fn shut_down(&self) {
+        self.connections.shut_down();
+    }
+}
+
+impl fmt::Debug for EtcdServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EtcdServer").field("store", &self.api.store).finish_non_exhaustive()
+    }
+}

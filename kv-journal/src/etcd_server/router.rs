@@ -1,0 +1,90 @@
+//! Which service a request is for.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::Service;
+use tonic::body::Body;
+use tonic::codegen::Service as _;
+
+use super::api::Api;
+use super::cluster::ClusterService;
+use super::config::ServerConfig;
+use super::kv::KvService;
+use super::lease::LeaseService;
+use super::maintenance::MaintenanceService;
+use super::plain;
+use super::watch::WatchService;
+use crate::etcd_api::etcdserverpb::cluster_server::ClusterServer;
+use crate::etcd_api::etcdserverpb::kv_server::KvServer;
+use crate::etcd_api::etcdserverpb::lease_server::LeaseServer;
+use crate::etcd_api::etcdserverpb::maintenance_server::MaintenanceServer;
+use crate::etcd_api::etcdserverpb::watch_server::WatchServer;
+
+type Answered = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+/// Every service of a server. Cloning counts references.
+#[derive(Clone)]
+pub(super) struct Router {
+    api: Arc<Api>,
+    kv: KvServer<KvService>,
+    watch: WatchServer<WatchService>,
+    lease: LeaseServer<LeaseService>,
+    cluster: ClusterServer<ClusterService>,
+    maintenance: MaintenanceServer<MaintenanceService>,
+}
+
+impl Router {
+    pub(super) fn new(api: &Arc<Api>) -> Self {
+        let most = api.config.max_request_bytes + ServerConfig::REQUEST_OVERHEAD;
+        let api = Arc::clone(api);
+        Self {
+            kv: KvServer::new(KvService(Arc::clone(&api))).max_decoding_message_size(most),
+            watch: WatchServer::new(WatchService(Arc::clone(&api))).max_decoding_message_size(most),
+            lease: LeaseServer::new(LeaseService(Arc::clone(&api))).max_decoding_message_size(most),
+            cluster: ClusterServer::new(ClusterService(Arc::clone(&api))),
+            maintenance: MaintenanceServer::new(MaintenanceService(Arc::clone(&api))),
+            api,
+        }
+    }
+
+    fn grpc(&self, request: Request<Incoming>) -> Answered {
+        let service = request.uri().path().split('/').nth(1).unwrap_or_default();
+        match service {
+            "etcdserverpb.KV" => self.kv.clone().call(request),
+            "etcdserverpb.Watch" => self.watch.clone().call(request),
+            "etcdserverpb.Lease" => self.lease.clone().call(request),
+            "etcdserverpb.Cluster" => self.cluster.clone().call(request),
+            "etcdserverpb.Maintenance" => self.maintenance.clone().call(request),
+            unknown => {
+                let status = tonic::Status::unimplemented(format!("unknown service {unknown}"));
+                Box::pin(std::future::ready(Ok(status.into_http())))
+            }
+        }
+    }
+}
+
+fn is_grpc(request: &Request<Incoming>) -> bool {
+    let content_type = request.headers().get(http::header::CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+impl Service<Request<Incoming>> for Router {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Answered;
+
+    fn call(&self, request: Request<Incoming>) -> Answered {
+        if is_grpc(&request) {
+            self.api.metrics.grpc_started.add(1);
+            self.grpc(request)
+        } else {
+            let api = Arc::clone(&self.api);
+            Box::pin(async move { Ok(plain::answer(&api, &request).await) })
+        }
+    }
+}
