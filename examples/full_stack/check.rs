@@ -13,8 +13,8 @@ use trestle_examples::cluster_view::ClusterView;
 use trestle_examples::objects::{NodeObject, PODS, decode, node_key, node_name};
 use watch_cache::{At, Cache, ListRequest};
 
-use crate::fail::{Context, Fail, Result};
 use crate::fleet::Fleet;
+use trestle_examples::fail::{Context, Fail, Result};
 
 /// The prefix that everything is kept under.
 pub(crate) const REGISTRY: &str = "/registry/";

@@ -17,10 +17,10 @@ use trestle_examples::latency::Latency;
 use trestle_examples::objects::{NODES, PODS, Phase, PodObject, decode, encode};
 use watch_cache::{Cache, ErrorKind, Object, Start, WatchEvent, WatchRequest, Watcher};
 
-use crate::fail::{Context, Fail, Result};
 use crate::image::{StartupFile, sha256};
 use crate::names;
 use crate::progress::Progress;
+use trestle_examples::fail::{Context, Fail, Result};
 
 /// Pods that start at the same moment on this one machine. It bounds open connections and sockets
 /// to far below the 1,024 files that a process may usually have.

@@ -9,7 +9,7 @@ use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use ring::digest::{Context as Digest, SHA256};
 
-use crate::fail::{Context, Fail, Result};
+use trestle_examples::fail::{Context, Fail, Result};
 
 /// Bytes of files that the built-in image is made from.
 const BUILT_BYTES: u64 = 64 << 20;

@@ -10,7 +10,7 @@ use binpack::{NodePool, Offering, Pod, Resources, key, workload};
 use trestle_examples::objects::{NodeObject, PRICE};
 
 use crate::args::Args;
-use crate::fail::{Context, Fail, Result};
+use trestle_examples::fail::{Context, Fail, Result};
 
 /// The one pool that nodes are launched from, and that the registered nodes belong to.
 const POOL: &str = "default";

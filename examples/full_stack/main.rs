@@ -8,7 +8,6 @@
 
 mod args;
 mod check;
-mod fail;
 mod fleet;
 mod image;
 mod inputs;
@@ -26,8 +25,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use args::{Args, ArgsEnd};
-use fail::{Context, Fail, Result};
 use report::Report;
+use trestle_examples::fail::{Context, Fail, Result};
 
 /// The exit code of a command line that is wrong, as clap has it.
 const MISTAKE: u8 = 2;

@@ -15,8 +15,8 @@ use trestle_examples::glue::CacheRecords;
 use trestle_examples::objects::{Metadata, NAMESPACE, ServiceObject};
 use watch_cache::Cache;
 
-use crate::fail::{Context, Fail, Result};
 use crate::tasks::Tasks;
+use trestle_examples::fail::{Context, Fail, Result};
 
 /// Services in the cluster.
 pub(crate) const SERVICES: usize = 200;

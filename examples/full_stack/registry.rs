@@ -22,7 +22,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
-use crate::fail::{Context, Result};
+use trestle_examples::fail::{Context, Result};
 
 /// The path that the layer is served at, in the form of the OCI distribution specification.
 const BLOB_PATH: &str = "/v2/trestle/blobs/layer";

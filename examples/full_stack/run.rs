@@ -27,7 +27,6 @@ use watch_cache::{Cache, ListRequest};
 
 use crate::args::Args;
 use crate::check::{Checks, REGISTRY};
-use crate::fail::{Context, Fail, Result};
 use crate::fleet::{Fleet, STARTING, Seen};
 use crate::image::Image;
 use crate::inputs::Inputs;
@@ -39,6 +38,7 @@ use crate::scheduler::{Scheduler, settled};
 use crate::summary::{Measured, summarize};
 use crate::tasks::Tasks;
 use crate::timed::TimedJournal;
+use trestle_examples::fail::{Context, Fail, Result};
 
 /// A page of a paged list, as Kubernetes' clients ask for.
 const PAGE: usize = 500;

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use tokio::task::JoinHandle;
 
-use crate::fail::Fail;
+use trestle_examples::fail::Fail;
 
 /// Drivers by name, so that one that fails can be named, and all can be waited for at the end.
 #[derive(Debug, Default)]

@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod cluster_view;
+pub mod fail;
 pub mod glue;
 pub mod latency;
 pub mod objects;

@@ -3,6 +3,7 @@
 
 mod api;
 mod cluster;
+mod compactor;
 mod config;
 mod kv;
 mod lease;
@@ -13,6 +14,7 @@ mod router;
 mod serve;
 mod snapshot;
 mod status;
+mod tls;
 mod watch;
 
 use std::fmt;
@@ -21,15 +23,19 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 
+pub use compactor::AutoCompaction;
 pub use config::ServerConfig;
 pub use snapshot::{SnapshotFile, open_snapshot};
+pub use tls::Tls;
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::kv_store::KvStore;
 use api::Api;
+use compactor::Compactor;
 use router::Router;
-use serve::Connections;
+use serve::{Connections, stopped};
 
 /// Runs a future of the server: a connection, or a call on one.
 ///
@@ -94,7 +100,40 @@ impl EtcdServer {
     /// # Cancel safety
     /// Dropping the future stops taking connections. Those that there are go on.
     pub async fn serve(&self, listener: TcpListener) {
-        self.connections.serve(&listener, &self.router, &self.api).await;
+        self.connections.serve(&listener, None, &self.router, &self.api).await;
+    }
+
+    /// As [`serve`](Self::serve), over TLS. A client that shows a certificate is known by its
+    /// common name.
+    ///
+    /// # Cancel safety
+    /// The same.
+    pub async fn serve_tls(&self, listener: TcpListener, tls: &Tls) {
+        self.connections.serve(&listener, Some(tls), &self.router, &self.api).await;
+    }
+
+    /// Compacts by `policy` until the server is shut down. What fails is tried again.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves a compaction undone or done whole.
+    pub async fn auto_compact(&self, policy: AutoCompaction) {
+        let began = Instant::now();
+        let Ok(status) = self.api.store.status().await else { return };
+        let mut compactor = Compactor::new(policy, status.revision);
+        let Some(interval) = compactor.interval() else { return };
+        let mut stop = self.connections.stop();
+        loop {
+            tokio::select! {
+                () = stopped(&mut stop) => return,
+                () = tokio::time::sleep(interval) => {}
+            }
+            let Ok(status) = self.api.store.status().await else { continue };
+            let Some(due) = compactor.look(began.elapsed(), status.revision) else { continue };
+            match self.api.store.compact(due).await.map_err(|error| error.kind()) {
+                Ok(_) | Err(ErrorKind::Compacted { .. }) => compactor.done(began.elapsed(), due),
+                Err(_) => {}
+            }
+        }
     }
 
     /// Stops taking connections and calls, lets the calls that run end, and after

@@ -31,6 +31,8 @@ type Answered = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> 
 #[derive(Clone)]
 pub(super) struct Router {
     api: Arc<Api>,
+    /// The common name of the certificate that the connection's client has shown.
+    pub(super) client: Option<Arc<str>>,
     kv: KvServer<KvService>,
     watch: WatchServer<WatchService>,
     lease: LeaseServer<LeaseService>,
@@ -49,6 +51,7 @@ impl Router {
             cluster: ClusterServer::new(ClusterService(Arc::clone(&api))),
             maintenance: MaintenanceServer::new(MaintenanceService(Arc::clone(&api))),
             api,
+            client: None,
         }
     }
 

@@ -2,22 +2,28 @@
 
 use std::future::Future;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
 
 use super::Spawn;
 use super::api::Api;
 use super::config::ServerConfig;
 use super::router::Router;
+use super::tls::{Tls, common_name};
 
 /// After an accept that failed for want of something, such as open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a client may take for its TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// As much as a client may send ahead of what was read, for a call and for a connection: enough
 /// for the largest request of default size.
@@ -72,13 +78,24 @@ impl Connections {
         self.stop.send_replace(true);
     }
 
-    pub(super) async fn serve(&self, listener: &TcpListener, router: &Router, api: &Api) {
+    /// Whether the server is shut down, now and later: see [`stopped`].
+    pub(super) fn stop(&self) -> watch::Receiver<bool> {
+        self.stop.subscribe()
+    }
+
+    pub(super) async fn serve(
+        &self,
+        listener: &TcpListener,
+        tls: Option<&Tls>,
+        router: &Router,
+        api: &Api,
+    ) {
         let mut stop = self.stop.subscribe();
         loop {
             tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => break,
+                () = stopped(&mut stop) => break,
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => self.accepted(stream, router, api),
+                    Ok((stream, _)) => self.accepted(stream, tls, router, api),
                     Err(error) => pause_after(&error).await,
                 },
             }
@@ -88,7 +105,7 @@ impl Connections {
         let _overdue = tokio::time::timeout(self.grace + ACCEPT_PAUSE, all).await;
     }
 
-    fn accepted(&self, stream: TcpStream, router: &Router, api: &Api) {
+    fn accepted(&self, stream: TcpStream, tls: Option<&Tls>, router: &Router, api: &Api) {
         // Answers are written whole; waiting for more to send only delays them.
         let _unsupported = stream.set_nodelay(true);
         let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else {
@@ -96,28 +113,52 @@ impl Connections {
             return;
         };
         api.metrics.connections.add(1);
-        self.spawn.spawn(self.connection(stream, router.clone(), place));
+        let connection = Connection {
+            builder: self.builder.clone(),
+            router: router.clone(),
+            stop: self.stop.subscribe(),
+            grace: self.grace,
+            _place: place,
+        };
+        self.spawn.spawn(match tls {
+            None => Box::pin(connection.run(stream)),
+            Some(tls) => Box::pin(connection.run_tls(stream, tls.acceptor())),
+        });
+    }
+}
+
+/// Waits until the server is shut down, or gone.
+pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _stopped_or_gone = stop.wait_for(|stop| *stop).await;
+}
+
+struct Connection {
+    builder: Builder<Calls>,
+    router: Router,
+    stop: watch::Receiver<bool>,
+    grace: Duration,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    /// A client that does not finish its handshake in time, or fails it, is gone.
+    async fn run_tls(mut self, stream: TcpStream, acceptor: TlsAcceptor) {
+        let handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream));
+        let Ok(Ok(stream)) = handshake.await else { return };
+        let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        self.router.client = shown.and_then(|shown| common_name(shown)).map(Into::into);
+        self.run(stream).await;
     }
 
-    fn connection(
-        &self,
-        stream: TcpStream,
-        router: Router,
-        place: OwnedSemaphorePermit,
-    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let builder = self.builder.clone();
-        let mut stop = self.stop.subscribe();
-        let grace = self.grace;
-        Box::pin(async move {
-            let _place = place;
-            let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), router));
-            tokio::select! {
-                // How a connection ends is the client's affair.
-                _ended = connection.as_mut() => return,
-                _ = stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
-            }
-            let _overdue = tokio::time::timeout(grace, connection).await;
-        })
+    async fn run(mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let io = TokioIo::new(stream);
+        let mut connection = pin!(self.builder.serve_connection(io, self.router.clone()));
+        tokio::select! {
+            // How a connection ends is the client's affair.
+            _ended = connection.as_mut() => return,
+            () = stopped(&mut self.stop) => connection.as_mut().graceful_shutdown(),
+        }
+        let _overdue = tokio::time::timeout(self.grace, connection).await;
     }
 }
 

@@ -5,17 +5,21 @@ use std::fmt;
 
 /// The run's error: what was being done and why it failed.
 #[derive(Debug)]
-pub(crate) struct Fail(String);
+pub struct Fail(String);
 
-pub(crate) type Result<T, E = Fail> = std::result::Result<T, E>;
+/// The result of a step of a run.
+pub type Result<T, E = Fail> = std::result::Result<T, E>;
 
 impl Fail {
-    pub(crate) fn new(what: impl Into<String>) -> Self {
+    /// A failure that is `what`.
+    #[must_use]
+    pub fn new(what: impl Into<String>) -> Self {
         Self(what.into())
     }
 
     /// An error and its causes on one line.
-    pub(crate) fn chain(error: &dyn Error) -> String {
+    #[must_use]
+    pub fn chain(error: &dyn Error) -> String {
         let mut line = error.to_string();
         let mut cause = error.source();
         while let Some(error) = cause {
@@ -34,7 +38,11 @@ impl fmt::Display for Fail {
 }
 
 /// Puts what was being done before an error and its chain of causes.
-pub(crate) trait Context<T> {
+pub trait Context<T> {
+    /// The same result, whose error begins with `what`.
+    ///
+    /// # Errors
+    /// The same.
     fn context(self, what: impl FnOnce() -> String) -> Result<T>;
 }
 
