@@ -68,8 +68,7 @@ pub use journal::{
 #[doc(hidden)]
 pub use journal::{fuzz_frames, fuzz_segment};
 pub use kv_store::{
-    Consistency, KvHash, KvStatus, KvStore, RangeChunks, SnapshotBytes, WatchDesk, WatchMessages,
-    Watching,
+    Consistency, KvStatus, KvStore, RangeChunks, SnapshotBytes, WatchDesk, WatchMessages, Watching,
 };
 pub use store::{
     Ack, Checkpoint, Components, DamagedCheckpoint, Driver, Export, Fork, RangeStream, Recovery,

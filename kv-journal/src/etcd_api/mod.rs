@@ -4,13 +4,24 @@
 //! The stubs are generated without protoc and committed; a test generates them again and compares.
 //! Where an answer carries keys, the stubs write them from the store's own memory: see [`stored`].
 
+#[cfg(feature = "etcd-store")]
+mod channel;
+#[cfg(feature = "etcd-server")]
 mod requests;
+#[cfg(feature = "etcd-server")]
 mod responses;
+mod spawn;
 pub mod stored;
 
+#[cfg(feature = "etcd-store")]
+pub use channel::{Channel, ChannelConfig};
+pub use spawn::Spawn;
+
+#[cfg(feature = "etcd-server")]
 pub(crate) use requests::{
     RequestError, delete_request, key_range, put_request, range_request, txn_request,
 };
+#[cfg(feature = "etcd-server")]
 pub(crate) use responses::{delete_response, header, put_response, range_response, txn_response};
 
 /// Permissions, roles and users.

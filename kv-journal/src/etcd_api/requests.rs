@@ -142,7 +142,10 @@ fn request_op(from: pb::RequestOp, max_ops: usize) -> Checked<Op> {
 /// an unknown kind compares as equal, as in etcd.
 fn compare(from: pb::Compare) -> Checked<Compare> {
     let range = checked_range(from.key, from.range_end)?;
-    let Ok(relation) = Relation::try_from(from.result) else { return Ok(always(range, true)) };
+    let Ok(relation) = Relation::try_from(from.result) else {
+        let of_value = from.target == i32::from(Target::Value);
+        return Ok(if of_value { exists(range) } else { always(range, true) });
+    };
     let Ok(target) = Target::try_from(from.target) else {
         return Ok(always(range, relation == Relation::Equal));
     };
@@ -180,6 +183,11 @@ fn compare_result(relation: Relation) -> CompareResult {
         Relation::Less => CompareResult::Less,
         Relation::NotEqual => CompareResult::NotEqual,
     }
+}
+
+/// A comparison with a value never holds for a key that is not there.
+fn exists(range: KeyRange) -> Compare {
+    Compare::new(range, CompareResult::NotEqual, CompareTarget::Version(0))
 }
 
 /// A comparison that holds whatever the store has, or never does: no version reaches the number.

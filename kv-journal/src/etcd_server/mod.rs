@@ -18,8 +18,6 @@ mod tls;
 mod watch;
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -31,25 +29,12 @@ pub use snapshot::{SnapshotFile, open_snapshot};
 pub use tls::Tls;
 
 use crate::error::{ErrorKind, Result};
+use crate::etcd_api::Spawn;
 use crate::kv_store::KvStore;
 use api::Api;
 use compactor::Compactor;
 use router::Router;
 use serve::{Connections, stopped};
-
-/// Runs a future of the server: a connection, or a call on one.
-///
-/// The library spawns nothing by itself. `|task| drop(tokio::spawn(task))` will do.
-pub trait Spawn: Send + Sync + 'static {
-    /// Sees to it that `task` is polled until it ends.
-    fn spawn(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>);
-}
-
-impl<F: Fn(Pin<Box<dyn Future<Output = ()> + Send>>) + Send + Sync + 'static> Spawn for F {
-    fn spawn(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>) {
-        self(task);
-    }
-}
 
 /// A server of the etcd v3 API. Clones are handles of the same one.
 ///

@@ -13,11 +13,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
-use super::Spawn;
 use super::api::Api;
 use super::config::ServerConfig;
 use super::router::Router;
 use super::tls::{Tls, common_name};
+use crate::etcd_api::Spawn;
 
 /// After an accept that failed for want of something, such as open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

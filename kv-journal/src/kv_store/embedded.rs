@@ -3,12 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures_util::StreamExt;
 
-use super::{
-    Consistency, KvHash, KvStatus, KvStore, RangeChunks, SnapshotBytes, WatchDesk, Watching,
-};
+use super::{Consistency, KvStatus, KvStore, RangeChunks, SnapshotBytes, WatchDesk, Watching};
 use crate::config::ChunkLimits;
 use crate::core::{
     DeleteRequest, DeleteResponse, LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse,
@@ -113,23 +110,8 @@ impl KvStore for Store {
         })
     }
 
-    async fn hash_kv(&self, revision: u64) -> Result<KvHash> {
-        let _ = revision;
-        todo!()
-    }
-
     async fn disarm(&self) -> Result<bool> {
         Ok(Self::disarm(self))
-    }
-
-    async fn annotation(&self, name: &[u8]) -> Result<Option<Bytes>> {
-        let _ = name;
-        todo!()
-    }
-
-    async fn annotate(&self, name: Bytes, value: Option<Bytes>) -> Result<()> {
-        let _ = (name, value);
-        todo!()
     }
 
     async fn snapshot(&self) -> Result<SnapshotBytes> {

@@ -92,19 +92,8 @@ pub trait KvStore: fmt::Debug + Send + Sync + 'static {
     /// How the store is.
     async fn status(&self) -> Result<KvStatus>;
 
-    /// etcd's HashKV: a checksum of every version that can be read up to `revision`; 0 is the
-    /// newest.
-    async fn hash_kv(&self, revision: u64) -> Result<KvHash>;
-
     /// Takes the quota's alarm back and says whether there was one.
     async fn disarm(&self) -> Result<bool>;
-
-    /// The side record of this name, which no client sees: see
-    /// [`Store::annotation`](crate::Store::annotation).
-    async fn annotation(&self, name: &[u8]) -> Result<Option<Bytes>>;
-
-    /// Sets or removes the side record of this name, durably.
-    async fn annotate(&self, name: Bytes, value: Option<Bytes>) -> Result<()>;
 
     /// Everything in the store as bytes from which it can be restored.
     async fn snapshot(&self) -> Result<SnapshotBytes>;
@@ -178,18 +167,4 @@ pub struct KvStatus {
     pub watch_streams: u64,
     /// Watchers in them.
     pub watchers: u64,
-}
-
-/// etcd's HashKV.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct KvHash {
-    /// The newest revision.
-    pub revision: u64,
-    /// CRC-32C over every version that can be read up to `hash_revision`, as etcd stores them.
-    pub hash: u32,
-    /// The oldest revision that can be read; 0 if nothing was ever compacted.
-    pub compact_revision: u64,
-    /// Up to which revision.
-    pub hash_revision: u64,
 }

@@ -1,4 +1,5 @@
 //! An etcd of its own for one test, asked over its JSON gateway.
+#![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -11,6 +12,7 @@ use tempfile::TempDir;
 /// A server process on a free loopback port, ended and forgotten when dropped.
 pub(crate) struct Etcd {
     child: Child,
+    port: u16,
     connection: BufReader<TcpStream>,
     _data: TempDir,
 }
@@ -62,10 +64,15 @@ impl Etcd {
             if let Ok(connection) = TcpStream::connect(("127.0.0.1", port)) {
                 connection.set_nodelay(true)?;
                 let connection = BufReader::new(connection);
-                return Ok(Some(Self { child, connection, _data: data }));
+                return Ok(Some(Self { child, port, connection, _data: data }));
             }
         }
         Ok(None)
+    }
+
+    /// Where it serves clients, on loopback.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     /// Posts `request` to `/v3/<path>`.

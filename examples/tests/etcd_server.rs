@@ -1,0 +1,212 @@
+//! The example as a user runs it: started with etcd's flags, driven by etcd's own `etcdctl`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The example's binary, which `cargo test` builds beside the tests.
+fn binary() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let binary = test.parent().and_then(Path::parent).unwrap().join("examples/etcd-server");
+    assert!(binary.exists(), "{} is missing: run `cargo build --examples`", binary.display());
+    binary
+}
+
+struct Server {
+    child: Child,
+    url: String,
+}
+
+impl Server {
+    /// Runs until dropped, and is ready when this returns.
+    fn start(data_dir: &Path, flags: &[&str]) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let url = format!("http://127.0.0.1:{port}");
+        let mut child = Command::new(binary())
+            .arg("--data-dir")
+            .arg(data_dir)
+            .args(["--listen-client-urls", &url, "--advertise-client-urls", &url])
+            .args(flags)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let ready =
+            lines.by_ref().map(Result::unwrap).find(|l| l.contains("ready to serve client"));
+        assert!(ready.is_some(), "the server ended before it was ready");
+        // What it says later must find a reader.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, url }
+    }
+
+    fn etcdctl(&self, args: &[&str]) -> Output {
+        Command::new("etcdctl")
+            .env("ETCDCTL_API", "3")
+            .args(["--endpoints", &self.url])
+            .args(args)
+            .output()
+            .expect("etcdctl runs")
+    }
+
+    /// What a command prints when it succeeds.
+    fn ok(&self, args: &[&str]) -> String {
+        let output = self.etcdctl(args);
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        serde_json::from_str(&self.ok(&[args, &["-w", "json"]].concat())).unwrap()
+    }
+
+    /// Ends it as an operator does, and waits for the end.
+    fn terminate(mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ended_already = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+/// Whether `etcdctl` is there; said loudly if not, and a failure where servers are required.
+fn etcdctl_is_there() -> bool {
+    let there = Command::new("etcdctl").arg("version").output().is_ok();
+    assert!(
+        there || std::env::var_os("TRESTLE_REQUIRE_SERVERS").is_none(),
+        "etcdctl is required and not installed"
+    );
+    if !there {
+        eprintln!("SKIPPED: etcdctl is not installed");
+    }
+    there
+}
+
+#[test]
+fn etcdctl_drives_the_server() {
+    if !etcdctl_is_there() {
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    let server = Server::start(folder.path(), &["--name", "one", "--max-txn-ops=64"]);
+    assert_eq!(server.ok(&["put", "a", "1"]), "OK\n");
+    assert_eq!(server.ok(&["put", "b", "2"]), "OK\n");
+    assert_eq!(server.ok(&["get", "a", "--print-value-only"]), "1\n");
+    assert_eq!(server.ok(&["put", "a", "3", "--prev-kv"]), "OK\na\n1\n");
+    assert_eq!(server.json(&["get", "", "--prefix"])["count"], 2);
+    assert_eq!(server.ok(&["get", "a", "--rev=2", "--print-value-only"]), "1\n");
+    assert_eq!(server.ok(&["get", "a", "z", "--order=DESCEND", "--keys-only"]), "b\n\na\n\n");
+
+    let lease = server.json(&["lease", "grant", "600"]);
+    let id = format!("{:x}", lease["ID"].as_i64().unwrap());
+    server.ok(&["put", "leased", "x", "--lease", &id]);
+    assert!(server.ok(&["lease", "keep-alive", "--once", &id]).contains("TTL(600)"));
+    assert!(server.ok(&["lease", "timetolive", "--keys", &id]).contains("attached keys([leased])"));
+    assert!(server.ok(&["lease", "list"]).contains(&id));
+    assert!(server.ok(&["lease", "revoke", &id]).contains("revoked"));
+    assert_eq!(server.ok(&["get", "leased"]), "");
+
+    assert!(server.ok(&["endpoint", "health"]).is_empty());
+    let status = server.json(&["endpoint", "status"]);
+    assert_eq!(status[0]["Status"]["version"], "3.7.0");
+    assert_eq!(server.json(&["member", "list"])["members"][0]["name"], "one");
+    assert!(server.ok(&["alarm", "list"]).is_empty());
+    assert!(server.ok(&["defrag"]).contains("Finished"));
+    assert_eq!(server.ok(&["compaction", "3"]), "compacted revision 3\n");
+    let again = server.etcdctl(&["compaction", "3"]);
+    assert!(!again.status.success());
+    let said = String::from_utf8(again.stderr).unwrap();
+    assert!(said.contains("etcdserver: mvcc: required revision has been compacted"), "{said}");
+    assert_eq!(server.ok(&["del", "", "--prefix"]), "2\n");
+    server.terminate();
+}
+
+#[test]
+fn a_restart_keeps_everything_and_a_snapshot_restores_it_elsewhere() {
+    if !etcdctl_is_there() {
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    for (key, value) in [("a", "1"), ("b", "2"), ("a", "3")] {
+        server.ok(&["put", key, value]);
+    }
+    let before = server.json(&["get", "", "--prefix"])["kvs"].clone();
+    let snapshot = folder.path().join("saved.db");
+    server.ok(&["snapshot", "save", snapshot.to_str().unwrap()]);
+    server.terminate();
+
+    let server = Server::start(folder.path(), &[]);
+    assert_eq!(server.json(&["get", "", "--prefix"])["kvs"], before);
+    server.terminate();
+
+    let elsewhere = TempDir::new().unwrap();
+    let restore = ["--restore", snapshot.to_str().unwrap()];
+    let server = Server::start(elsewhere.path(), &restore);
+    assert_eq!(server.json(&["get", "", "--prefix"])["kvs"], before);
+    assert_eq!(server.ok(&["get", "a", "--rev=2", "--print-value-only"]), "1\n");
+}
+
+/// How a start ends that cannot succeed.
+fn refused(args: &[&str]) -> String {
+    let output = Command::new(binary()).args(args).output().unwrap();
+    assert!(!output.status.success(), "{args:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn a_start_that_cannot_succeed_says_why() {
+    let folder = TempDir::new().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let data_dir = folder.path().to_str().unwrap();
+    let listen = ["--data-dir", data_dir, "--listen-client-urls"];
+    let second = refused(&[&listen[..], &["http://127.0.0.1:0"]].concat());
+    assert!(second.contains("data folder") && second.contains("another process"), "{second}");
+    let busy = refused(&[&listen[..], &[&server.url]].concat());
+    assert!(busy.contains("listen on"), "{busy}");
+    drop(server);
+
+    let damaged = folder.path().join("damaged.db");
+    std::fs::write(&damaged, [0; 544]).unwrap();
+    let elsewhere = TempDir::new().unwrap();
+    let new = elsewhere.path().to_str().unwrap();
+    let start = ["--data-dir", new, "--listen-client-urls", "http://127.0.0.1:0"];
+    let restored = refused(&[&start[..], &["--restore", damaged.to_str().unwrap()]].concat());
+    assert!(restored.contains("SHA-256"), "{restored}");
+    for (flags, why) in [
+        (&["--listen-client-urls", "https://127.0.0.1:0"][..], "--cert-file"),
+        (&["--listen-client-urls", "127.0.0.1:2379"], "scheme"),
+        (&["--auto-compaction-retention", "soon"], "no duration"),
+        (&["--no-such-flag"], "--no-such-flag"),
+        (&["--client-cert-auth"], "--trusted-ca-file"),
+    ] {
+        let said = refused(flags);
+        assert!(said.contains(why), "{flags:?}: {said}");
+    }
+}
+
+#[test]
+fn flags_about_peers_are_taken_and_said_to_be_ignored() {
+    let folder = TempDir::new().unwrap();
+    let flags = ["--listen-peer-urls", "http://127.0.0.1:1", "--initial-cluster=a=http://b:1"];
+    let switches = ["--pre-vote", "--experimental-initial-corrupt-check=true"];
+    let server = Server::start(folder.path(), &[&flags[..], &switches].concat());
+    drop(server);
+    let output = Command::new(binary())
+        .args(flags)
+        .args(["--auto-compaction-retention", "soon"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("ignored") && said.contains("--listen-peer-urls"), "{said}");
+}

@@ -1,0 +1,12 @@
+//! The server as its clients meet it: over the wire, beside a real etcd, with etcd's own tools.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests spawn and unwrap")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test panics where something differs")]
+#![allow(clippy::future_not_send, reason = "a test's futures stay on its thread")]
+
+mod differential;
+#[path = "../etcd/server.rs"]
+mod etcd;
+mod kubernetes;
+mod messages;
+mod peer;
+mod refusals;

@@ -1,0 +1,47 @@
+//! The two sides of a comparison: a server of this crate and a real etcd, asked in the same way.
+
+use kv_journal::etcd_api::etcdserverpb::kv_client::KvClient;
+use kv_journal::etcd_api::etcdserverpb::lease_client::LeaseClient;
+use kv_journal::etcd_api::etcdserverpb::maintenance_client::MaintenanceClient;
+use kv_journal::etcd_api::etcdserverpb::watch_client::WatchClient;
+use kv_journal::etcd_api::{Channel, ChannelConfig};
+use kv_journal::etcd_server::{EtcdServer, ServerConfig};
+use kv_journal::{Config, MemoryJournal, Store};
+use std::sync::Arc;
+use tokio::net::TcpListener;
+
+/// One side, and a client of each of its services.
+pub(crate) struct Peer {
+    pub(crate) kv: KvClient<Channel>,
+    pub(crate) watch: WatchClient<Channel>,
+    pub(crate) lease: LeaseClient<Channel>,
+    pub(crate) maintenance: MaintenanceClient<Channel>,
+}
+
+impl Peer {
+    /// Whoever listens on this port of loopback.
+    pub(crate) fn at(port: u16) -> Self {
+        let config = ChannelConfig::new([format!("http://127.0.0.1:{port}")]);
+        let channel = Channel::new(config, |task| drop(tokio::spawn(task))).unwrap();
+        let large = 64 << 20;
+        Self {
+            kv: KvClient::new(channel.clone()).max_decoding_message_size(large),
+            watch: WatchClient::new(channel.clone()),
+            lease: LeaseClient::new(channel.clone()),
+            maintenance: MaintenanceClient::new(channel),
+        }
+    }
+
+    /// A server of this crate with a journal in memory, which ends with the runtime.
+    pub(crate) async fn own(config: Config, server_config: ServerConfig) -> (Self, Store) {
+        let opened = Store::open(Arc::new(MemoryJournal::new()), config).await;
+        let (store, driver) = opened.unwrap();
+        tokio::spawn(driver);
+        let spawn = |task| drop(tokio::spawn(task));
+        let server = EtcdServer::open(Arc::new(store.clone()), server_config, spawn).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move { server.serve(listener).await });
+        (Self::at(port), store)
+    }
+}
