@@ -5,8 +5,12 @@ pub mod binpack;
 pub mod cow_tree;
 pub mod dns_cache;
 pub mod etcd;
+pub mod http2;
 pub mod kv_journal;
 pub mod lazy_blob;
+pub mod load;
+pub mod process;
+pub mod report;
 pub mod watch_cache;
 
 /// The seed of every workload.

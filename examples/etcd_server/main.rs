@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     for flag in &args.ignored {
         log.warn("ignored a flag that means nothing here", &[("flag", flag)]);
     }
-    match run::run(&args, &log) {
+    match run::run(&args, log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fail) => {
             log.fatal("the server ended", &[("error", &fail.to_string())]);

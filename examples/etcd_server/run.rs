@@ -24,7 +24,7 @@ const CERTIFICATE_CHECK: Duration = Duration::from_secs(10);
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Runs the server until SIGTERM or SIGINT.
-pub(crate) fn run(args: &Args, log: &Log) -> Result<()> {
+pub(crate) fn run(args: &Args, log: Log) -> Result<()> {
     let compaction = auto_compaction(args)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context(|| "runtime".to_owned())?;
@@ -34,7 +34,7 @@ pub(crate) fn run(args: &Args, log: &Log) -> Result<()> {
     served
 }
 
-async fn serve(args: &Args, compaction: AutoCompaction, log: &Log) -> Result<()> {
+async fn serve(args: &Args, compaction: AutoCompaction, log: Log) -> Result<()> {
     let mut ends = Ends::new()?;
     let listeners = bind(args).await?;
     let tls = args.cert_file.is_some().then(|| Certificates::load(args)).transpose()?;
@@ -60,8 +60,7 @@ async fn serve(args: &Args, compaction: AutoCompaction, log: &Log) -> Result<()>
     let compacting = server.clone();
     running.spawn(async move { compacting.auto_compact(compaction).await });
     if let Some(files) = tls {
-        let log = *log;
-        tokio::spawn(async move { files.follow(&log).await });
+        tokio::spawn(async move { files.follow(log).await });
     }
 
     let why = tokio::select! {
@@ -87,7 +86,7 @@ async fn bind(args: &Args) -> Result<Vec<(TcpListener, super::url::ListenUrl)>> 
     Ok(listeners)
 }
 
-async fn open(args: &Args, log: &Log) -> Result<(Store, Driver)> {
+async fn open(args: &Args, log: Log) -> Result<(Store, Driver)> {
     let data_dir = data_dir(args);
     let said = || format!("data folder {}", data_dir.display());
     let journal = FileJournal::open(data_dir.join("journal"), FileConfig::default()).await;
@@ -244,7 +243,7 @@ impl Certificates {
     }
 
     /// Takes what the files hold now, whenever that has changed and is good.
-    async fn follow(mut self, log: &Log) {
+    async fn follow(mut self, log: Log) {
         loop {
             tokio::time::sleep(CERTIFICATE_CHECK).await;
             let Ok(now) = Self::read(&self.chain, &self.key, self.client_ca.as_deref()) else {

@@ -1,8 +1,9 @@
 //! The rival: an etcd of this machine, started by the bench on free loopback ports and stopped by
 //! its process, and a client that costs the load generator as little as gRPC can.
 
+pub mod answer;
 mod client;
-mod message;
+pub mod message;
 mod server;
 
 pub use client::Client;

@@ -25,11 +25,23 @@ impl Etcd {
     /// # Errors
     /// If it does not start, or if it is missing and `TRESTLE_REQUIRE_SERVERS` is 1.
     pub async fn start(directory: &Path, options: &[&str]) -> Outcome<Option<Self>> {
+        Self::start_program(Path::new("etcd"), directory, options).await
+    }
+
+    /// The same with any `program` that takes etcd's flags.
+    ///
+    /// # Errors
+    /// As those of [`start`](Self::start).
+    pub async fn start_program(
+        program: &Path,
+        directory: &Path,
+        options: &[&str],
+    ) -> Outcome<Option<Self>> {
         let (client, peer) = (free_port()?, free_port()?);
         let peer = format!("http://{peer}");
         let url = format!("http://{client}");
         let log = File::create(directory.join("etcd.log"))?;
-        let spawned = Command::new("etcd")
+        let spawned = Command::new(program)
             .arg("--data-dir")
             .arg(directory.join("etcd"))
             .args(["--listen-client-urls", &url, "--advertise-client-urls", &url])
@@ -43,7 +55,7 @@ impl Etcd {
             .spawn();
         let child = match spawned {
             Ok(child) => child,
-            Err(error) if error.kind() == ErrorKind::NotFound => return missing(),
+            Err(error) if error.kind() == ErrorKind::NotFound => return missing(program),
             Err(error) => return Err(error.into()),
         };
         let mut etcd = Self { child, address: client };
@@ -89,11 +101,12 @@ impl Drop for Etcd {
     }
 }
 
-fn missing() -> Outcome<Option<Etcd>> {
+fn missing(program: &Path) -> Outcome<Option<Etcd>> {
+    let program = program.display();
     if std::env::var_os("TRESTLE_REQUIRE_SERVERS").is_some_and(|value| value == "1") {
-        return Err("etcd is not installed, and TRESTLE_REQUIRE_SERVERS is 1".into());
+        return Err(format!("no `{program}`, and TRESTLE_REQUIRE_SERVERS is 1").into());
     }
-    eprintln!("SKIPPED: no `etcd` in PATH: nothing to compare with");
+    eprintln!("SKIPPED: no `{program}`: nothing to compare with");
     Ok(None)
 }
 

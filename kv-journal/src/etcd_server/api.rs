@@ -45,6 +45,7 @@ impl Api {
         self.identity
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "so the messages have it")]
     pub(super) fn header(&self, revision: u64) -> Option<ResponseHeader> {
         Some(header(self.identity, revision))
     }

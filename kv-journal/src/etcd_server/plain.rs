@@ -1,16 +1,16 @@
 //! What is asked without gRPC: version, health and metrics.
 
-use http::{Method, Request, Response, StatusCode, header};
+use http::{Method, Response, StatusCode, header};
 use tonic::body::Body;
 
 use super::api::Api;
 
 /// Answers `/version`, `/health`, `/livez`, `/readyz` and `/metrics`.
-pub(super) async fn answer<B>(api: &Api, request: &Request<B>) -> Response<Body> {
-    if request.method() != Method::GET && request.method() != Method::HEAD {
+pub(super) async fn answer(api: &Api, method: &Method, path: &str) -> Response<Body> {
+    if method != Method::GET && method != Method::HEAD {
         return text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
     }
-    match request.uri().path() {
+    match path {
         "/version" => json(StatusCode::OK, version(api)),
         "/health" => health(api).await,
         "/livez" => text(StatusCode::OK, "ok\n"),

@@ -87,7 +87,8 @@ impl Service<Request<Incoming>> for Router {
             self.grpc(request)
         } else {
             let api = Arc::clone(&self.api);
-            Box::pin(async move { Ok(plain::answer(&api, &request).await) })
+            let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+            Box::pin(async move { Ok(plain::answer(&api, &method, &path).await) })
         }
     }
 }

@@ -13,9 +13,7 @@ mod get;
 mod leases;
 mod memory;
 mod open;
-mod process;
 mod recovery;
-mod report;
 mod scan;
 mod settings;
 mod watch;
@@ -25,6 +23,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use benches::kv_journal::{Durability, Outcome};
+use benches::{process, report};
 use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;
 use settings::Settings;

@@ -257,7 +257,7 @@ impl FileJournal {
                     Ok(opened) => opened,
                     Err(error) => return drop(opened.send(Err(error))),
                 };
-                set_epoch(&current, log.tail());
+                set_epoch(&current, &log.tail());
                 if opened.send(Ok(report)).is_ok() {
                     serve(log, queue, &current);
                 }
@@ -306,7 +306,7 @@ fn thread_gone(directory: &Path) -> Error {
 }
 
 /// A tail that cannot be told is that of a journal that has ended.
-fn set_epoch(current: &AtomicU64, tail: Result<Tail>) {
+fn set_epoch(current: &AtomicU64, tail: &Result<Tail>) {
     if let Ok(tail) = tail {
         current.store(tail.epoch, Ordering::Release);
     }
@@ -321,7 +321,7 @@ fn serve(mut log: Log, mut queue: mpsc::Receiver<Command>, epoch: &AtomicU64) {
         match command {
             Command::Fence(wanted, reply) => {
                 let fenced = log.fence(wanted);
-                set_epoch(epoch, log.tail());
+                set_epoch(epoch, &log.tail());
                 drop(reply.send(fenced));
             }
             Command::Append { epoch, seq, batch, reply } => {

@@ -1,19 +1,19 @@
 //! What the system says of a process.
 
-use benches::kv_journal::Outcome;
+use crate::kv_journal::Outcome;
 
 /// A process's resident memory in MiB, from `/proc`.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Resident {
+pub struct Resident {
     /// `VmRSS`.
-    pub(crate) total: f64,
+    pub total: f64,
     /// `RssAnon`: without mapped files, which the system may drop and read again.
-    pub(crate) anonymous: f64,
+    pub anonymous: f64,
 }
 
 impl Resident {
     /// Of a process that runs.
-    pub(crate) fn of(pid: u32) -> Outcome<Self> {
+    pub fn of(pid: u32) -> Outcome<Self> {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
         let field = |name: &str| -> Outcome<f64> {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -27,7 +27,7 @@ impl Resident {
 /// The processor time that a process has taken, in seconds.
 ///
 /// On a machine that is shared this says more of a load than its rate.
-pub(crate) fn cpu_secs(pid: u32) -> Outcome<f64> {
+pub fn cpu_secs(pid: u32) -> Outcome<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name, in brackets, may hold anything; after it come the fields from the third on.
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
