@@ -35,10 +35,15 @@ impl Method {
 #[derive(Debug)]
 pub(super) struct Requests {
     authority: String,
-    /// The block of each method whose path is indexed.
-    ready: [Option<Vec<u8>>; METHODS],
-    /// How many fields are indexed; none ever if the peer's table is smaller than usual.
-    indexed: Option<usize>,
+    /// When each field was indexed, counted from 0; `None` if it was not yet.
+    authority_at: Option<usize>,
+    paths_at: [Option<usize>; METHODS],
+    content_type_at: Option<usize>,
+    te_at: Option<usize>,
+    /// How many fields are indexed.
+    indexed: usize,
+    /// Not if the peer's table is smaller than usual.
+    indexing: bool,
     resized: bool,
 }
 
@@ -52,66 +57,66 @@ const CONTENT_TYPE: u8 = 31;
 impl Requests {
     /// For a peer whose table has at least so many bytes by default.
     pub(super) fn new(authority: String, indexing: bool) -> Self {
-        let ready = [const { None }; METHODS];
-        Self { authority, ready, indexed: indexing.then_some(0), resized: indexing }
+        Self {
+            authority,
+            authority_at: None,
+            paths_at: [None; METHODS],
+            content_type_at: None,
+            te_at: None,
+            indexed: 0,
+            indexing,
+            resized: indexing,
+        }
     }
 
-    /// Appends the block of a request.
+    /// Appends the block of a request. Fields that begin with a colon come first (RFC 9113,
+    /// section 8.3).
     pub(super) fn append(&mut self, method: Method, out: &mut Vec<u8>) {
-        match &self.ready[method as usize] {
-            Some(block) => out.extend_from_slice(block),
-            None => self.append_first(method, out),
+        if !self.resized {
+            out.push(0x20);
+            self.resized = true;
         }
-    }
-
-    /// The first three fields that are indexed are the same in all requests: the authority, the
-    /// type of the content, and `te`. Paths follow as they come.
-    fn append_first(&mut self, method: Method, out: &mut Vec<u8>) {
-        out.extend_from_slice(if self.resized { &[] } else { &[0x20] });
-        self.resized = true;
         out.extend_from_slice(&POST_HTTP);
-        let known = self.indexed.unwrap_or_default();
-        if known > 0 {
-            out.extend((0..3).map(|place| by_index(known - place)));
-        } else {
-            self.literal(AUTHORITY, &self.authority, out);
-            self.literal(CONTENT_TYPE, "application/grpc", out);
-            self.literal(0, "te", out);
-            string("trailers", out);
-        }
-        self.literal(PATH, method.path(), out);
-        if let Some(indexed) = &mut self.indexed {
-            *indexed = (*indexed).max(3) + 1;
-            self.make_ready(method);
-        }
+        self.authority_at = self.field(self.authority_at, AUTHORITY, &[&self.authority], out);
+        self.indexed = self.count(self.authority_at);
+        let path_at = self.paths_at[method as usize];
+        let path_at = self.field(path_at, PATH, &[method.path()], out);
+        self.paths_at[method as usize] = path_at;
+        self.indexed = self.count(path_at);
+        let grpc = ["application/grpc"];
+        self.content_type_at = self.field(self.content_type_at, CONTENT_TYPE, &grpc, out);
+        self.indexed = self.count(self.content_type_at);
+        self.te_at = self.field(self.te_at, 0, &["te", "trailers"], out);
+        self.indexed = self.count(self.te_at);
     }
 
-    /// Every field that is indexed after another moves that one's index by one.
-    fn make_ready(&mut self, method: Method) {
-        let Some(indexed) = self.indexed else { return };
-        for block in self.ready.iter_mut().flatten() {
-            block[2..].iter_mut().for_each(|index| *index += 1);
-        }
-        let common = (0..3).map(|place| by_index(indexed - place));
-        let block = POST_HTTP.into_iter().chain(common).chain([by_index(1)]);
-        self.ready[method as usize] = Some(block.collect());
+    /// How many fields are indexed when the last of them may have been indexed at `at`.
+    fn count(&self, at: Option<usize>) -> usize {
+        self.indexed.max(at.map_or(0, |at| at + 1))
     }
 
-    /// A literal with a name of the static table, or with 0 as the name and the value to follow.
-    fn literal(&self, name: u8, text: &str, out: &mut Vec<u8>) {
-        match (self.indexed, name) {
-            (Some(_), _) => out.push(0x40 | name),
-            (None, ..15) => out.push(name),
-            (None, _) => out.extend_from_slice(&[15, name - 15]),
+    /// Appends a field by its index or, the first time, as a literal with a name of the static
+    /// table, or with 0 and its name; says when it was indexed.
+    fn field(
+        &self,
+        at: Option<usize>,
+        name: u8,
+        texts: &[&str],
+        out: &mut Vec<u8>,
+    ) -> Option<usize> {
+        if let Some(at) = at {
+            // Counted back from the newest, which is 1; eleven fields at most.
+            out.push(0x80 | u8::try_from(STATIC + self.indexed - at).unwrap_or_default());
+            return Some(at);
         }
-        string(text, out);
+        match name {
+            _ if self.indexing => out.push(0x40 | name),
+            ..15 => out.push(name),
+            _ => out.extend_from_slice(&[15, name - 15]),
+        }
+        texts.iter().for_each(|text| string(text, out));
+        self.indexing.then_some(self.indexed)
     }
-}
-
-/// The indexed field that was the `place`th to be indexed, counted back from the newest, which is 1.
-fn by_index(place: usize) -> u8 {
-    // Eleven fields at most.
-    0x80 | u8::try_from(STATIC + place).unwrap_or_default()
 }
 
 /// A string that is not coded. Those here are far shorter than the 127 bytes of a one byte length,
@@ -145,20 +150,21 @@ mod tests {
     #[test]
     fn fields_are_literals_once_and_indexes_from_then_on() {
         let mut requests = Requests::new("etcd:2379".to_owned(), true);
-        let first = b"\x83\x86\x41\x09etcd:2379\x5f\x10application/grpc\x40\x02te\x08trailers\x44\x14/etcdserverpb.KV/Put";
+        let first = b"\x83\x86\x41\x09etcd:2379\x44\x14/etcdserverpb.KV/Put\x5f\x10application/grpc\x40\x02te\x08trailers";
         assert_eq!(block(&mut requests, Method::Put), first);
-        // Newest first: the path is 62, te 63, the content's type 64, the authority 65.
+        // Newest first: te is 62, the content's type 63, the path 64, the authority 65.
         assert_eq!(block(&mut requests, Method::Put), b"\x83\x86\xc1\xc0\xbf\xbe");
-        let range = b"\x83\x86\xc1\xc0\xbf\x44\x16/etcdserverpb.KV/Range";
+        // The new path moves what comes after it in the block.
+        let range = b"\x83\x86\xc1\x44\x16/etcdserverpb.KV/Range\xc0\xbf";
         assert_eq!(block(&mut requests, Method::Range), range);
         assert_eq!(block(&mut requests, Method::Put), b"\x83\x86\xc2\xc1\xc0\xbf");
-        assert_eq!(block(&mut requests, Method::Range), b"\x83\x86\xc2\xc1\xc0\xbe");
+        assert_eq!(block(&mut requests, Method::Range), b"\x83\x86\xc2\xbe\xc0\xbf");
     }
 
     #[test]
     fn a_peer_with_a_small_table_gets_literals_each_time() {
         let mut requests = Requests::new("e".to_owned(), false);
-        let fields = b"\x83\x86\x01\x01e\x0f\x10\x10application/grpc\0\x02te\x08trailers\x04\x14/etcdserverpb.KV/Put";
+        let fields = b"\x83\x86\x01\x01e\x04\x14/etcdserverpb.KV/Put\x0f\x10\x10application/grpc\0\x02te\x08trailers";
         assert_eq!(block(&mut requests, Method::Put)[..1], [0x20]);
         assert_eq!(block(&mut requests, Method::Put), fields);
     }

@@ -34,9 +34,9 @@ pub(super) struct Found {
 
 impl Tally {
     pub(super) fn new() -> Self {
-        let latencies = Histogram::new_with_bounds(1, LONGEST_MICROS, 3);
-        // Refused are only bounds in the wrong order and more than five digits.
-        let latencies = latencies.unwrap_or_else(|_| Histogram::from(&Histogram::default()));
+        #[expect(clippy::expect_used, reason = "the bounds are constants")]
+        let latencies = Histogram::new_with_bounds(1, LONGEST_MICROS, 3)
+            .expect("the bounds are in order, and three digits are less than five");
         Self {
             latencies,
             errors: BTreeMap::new(),
