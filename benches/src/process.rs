@@ -13,6 +13,9 @@ pub struct Resident {
 
 impl Resident {
     /// Of a process that runs.
+    ///
+    /// # Errors
+    /// If there is no such process, or not on Linux.
     pub fn of(pid: u32) -> Outcome<Self> {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
         let field = |name: &str| -> Outcome<f64> {
@@ -27,6 +30,9 @@ impl Resident {
 /// The processor time that a process has taken, in seconds.
 ///
 /// On a machine that is shared this says more of a load than its rate.
+///
+/// # Errors
+/// If there is no such process, or not on Linux.
 pub fn cpu_secs(pid: u32) -> Outcome<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name, in brackets, may hold anything; after it come the fields from the third on.

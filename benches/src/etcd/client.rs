@@ -90,8 +90,11 @@ impl Client {
 #[derive(Default)]
 struct Waiting {
     next: usize,
-    calls: HashMap<usize, (oneshot::Sender<Result<Vec<u8>, Failure>>, Vec<u8>)>,
+    calls: HashMap<usize, (Reply, Vec<u8>)>,
 }
+
+/// Who waits for an answer.
+type Reply = oneshot::Sender<Result<Vec<u8>, Failure>>;
 
 impl Sink for Waiting {
     fn data(&mut self, token: usize, bytes: &[u8]) {

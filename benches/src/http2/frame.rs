@@ -83,9 +83,9 @@ impl<'a> Frame<'a> {
 
 /// Appends a frame's head.
 pub(super) fn head(out: &mut Vec<u8>, len: usize, kind: u8, flags: u8, stream: u32) {
-    let [.., a, b, c] = len.to_be_bytes();
-    let [d, e, f, g] = stream.to_be_bytes();
-    out.extend_from_slice(&[a, b, c, kind, flags, d, e, f, g]);
+    let [.., high, middle, low] = len.to_be_bytes();
+    out.extend_from_slice(&[high, middle, low, kind, flags]);
+    out.extend_from_slice(&stream.to_be_bytes());
 }
 
 /// Appends a frame that gives a stream, or with 0 the connection, `more` bytes to send.

@@ -114,7 +114,9 @@ impl Requests {
             ..15 => out.push(name),
             _ => out.extend_from_slice(&[15, name - 15]),
         }
-        texts.iter().for_each(|text| string(text, out));
+        for text in texts {
+            string(text, out);
+        }
         self.indexing.then_some(self.indexed)
     }
 }
@@ -122,17 +124,16 @@ impl Requests {
 /// A string that is not coded. Those here are far shorter than the 127 bytes of a one byte length,
 /// but for an authority, which is any name.
 fn string(text: &str, out: &mut Vec<u8>) {
-    match u8::try_from(text.len()) {
-        Ok(len @ ..127) => out.push(len),
-        _ => {
-            let mut rest = text.len() - 127;
-            out.push(127);
-            while rest >= 128 {
-                out.push(rest.to_le_bytes()[0] | 0x80);
-                rest >>= 7;
-            }
-            out.push(rest.to_le_bytes()[0]);
+    if let Ok(len @ ..127) = u8::try_from(text.len()) {
+        out.push(len);
+    } else {
+        let mut rest = text.len() - 127;
+        out.push(127);
+        while rest >= 128 {
+            out.push(rest.to_le_bytes()[0] | 0x80);
+            rest >>= 7;
         }
+        out.push(rest.to_le_bytes()[0]);
     }
     out.extend_from_slice(text.as_bytes());
 }

@@ -28,7 +28,7 @@ struct Slot {
 pub(super) struct Slots {
     course: Arc<Course>,
     workload: Box<dyn Workload>,
-    slots: Vec<Slot>,
+    all: Vec<Slot>,
     idle: VecDeque<usize>,
     message: Vec<u8>,
     /// The number of the next call that is due here, if calls are due; every `step`th is.
@@ -54,7 +54,7 @@ impl Slots {
             malformed: false,
         };
         Self {
-            slots: (0..clients).map(slot).collect(),
+            all: (0..clients).map(slot).collect(),
             idle: (0..clients).collect(),
             course,
             workload,
@@ -72,13 +72,13 @@ impl Slots {
             self.course.add_done(std::mem::take(&mut self.done));
         }
         while let Some(&client) = self.idle.front() {
-            if !self.slots[client].goes_on {
+            if !self.all[client].goes_on {
                 let start = self.course.due(self.due).unwrap_or(now);
                 if start > now || !self.may_open(client, session) || !self.course.take(start) {
                     break;
                 }
                 self.due += self.step;
-                self.slots[client].since = start;
+                self.all[client].since = start;
             } else if !session.can_open() {
                 break;
             }
@@ -89,12 +89,12 @@ impl Slots {
     }
 
     fn may_open(&self, client: usize, session: &Session) -> bool {
-        self.slots[client].stream.is_some() || session.can_open()
+        self.all[client].stream.is_some() || session.can_open()
     }
 
     fn call(&mut self, client: usize, session: &mut Session) -> Result<(), Broken> {
         self.message.clear();
-        let slot = &mut self.slots[client];
+        let slot = &mut self.all[client];
         slot.goes_on = false;
         match (self.workload.next(client, &mut self.message), slot.stream) {
             (Step::Send, Some(stream)) => session.send(stream, &self.message, false),
@@ -113,7 +113,7 @@ impl Slots {
 
     /// Clients that wait for an answer.
     pub(super) fn busy(&self) -> usize {
-        self.slots.len() - self.idle.len()
+        self.all.len() - self.idle.len()
     }
 
     /// The counts.
@@ -130,7 +130,7 @@ impl Slots {
 
     fn succeeded(&mut self, client: usize) {
         let now = Instant::now();
-        let since = self.slots[client].since;
+        let since = self.all[client].since;
         self.done += 1;
         if self.course.counts(since, now) {
             self.tally.succeeded(now - since, now);
@@ -148,7 +148,7 @@ impl Slots {
 impl Sink for Slots {
     fn data(&mut self, client: usize, bytes: &[u8]) {
         self.tally.bytes += bytes.len() as u64;
-        let slot = &mut self.slots[client];
+        let slot = &mut self.all[client];
         let mut answered = false;
         let scanned = slot.scanner.feed(bytes, |part| answered |= self.workload.part(client, part));
         slot.malformed |= scanned.is_err();
@@ -158,7 +158,7 @@ impl Sink for Slots {
     }
 
     fn end(&mut self, client: usize, how: Result<(), Failure>) {
-        let slot = &mut self.slots[client];
+        let slot = &mut self.all[client];
         let streamed = slot.stream.take().is_some();
         let malformed = std::mem::take(&mut slot.malformed);
         match how {

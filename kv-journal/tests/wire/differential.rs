@@ -183,12 +183,10 @@ impl Pair {
 
     async fn range(&mut self, request: RangeRequest) {
         let (mut own, mut etcd) = both!(self, kv.range(request.clone()));
-        for side in [&mut own, &mut etcd] {
-            if let Ok(answer) = side {
-                self.revision = anonymous(&mut answer.header);
-                if request.keys_only {
-                    without_leases(answer);
-                }
+        for answer in [&mut own, &mut etcd].into_iter().flatten() {
+            self.revision = anonymous(&mut answer.header);
+            if request.keys_only {
+                without_leases(answer);
             }
         }
         assert_eq!(own, etcd, "the server's on the left");
@@ -224,11 +222,9 @@ impl Pair {
     }
 
     fn compare_txn(&mut self, mut own: Answer<TxnResponse>, mut etcd: Answer<TxnResponse>) {
-        for side in [&mut own, &mut etcd] {
-            if let Ok(answer) = side {
-                self.revision = anonymous(&mut answer.header);
-                txn_without_leases_of_keys(answer);
-            }
+        for answer in [&mut own, &mut etcd].into_iter().flatten() {
+            self.revision = anonymous(&mut answer.header);
+            txn_without_leases_of_keys(answer);
         }
         assert_eq!(own, etcd, "the server's on the left");
         if own.is_ok() { self.seen.answered += 1 } else { self.seen.refused += 1 }
@@ -391,8 +387,7 @@ async fn the_server_answers_as_etcd_does() {
         let etcd = pair.etcd_watch.told.get(id);
         assert_eq!(Some(told), etcd, "watcher {id}, the server's on the left");
     }
-    let all = |told: &BTreeMap<i64, Vec<Told>>| told.values().flatten().count();
-    pair.seen.events = all(&pair.own_watch.told);
+    pair.seen.events = pair.own_watch.told.values().flatten().count();
     let canceled = |told: &&Told| matches!(told, Told::Canceled { .. });
     pair.seen.canceled = pair.own_watch.told.values().flatten().filter(canceled).count();
     let seen = pair.seen;
