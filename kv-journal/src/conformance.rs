@@ -20,6 +20,7 @@ pub mod checkpoints;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
 
 use bytes::Bytes;
@@ -78,6 +79,7 @@ pub const CHECKS: &[Check] = &[
     Check { name: "trim", run: |journal| Box::pin(trim(journal)) },
     Check { name: "cancelled_appends", run: |journal| Box::pin(cancelled_appends(journal)) },
     Check { name: "fresh_tail", run: |journal| Box::pin(fresh_tail(journal)) },
+    Check { name: "local_epoch", run: |journal| Box::pin(local_epoch(journal)) },
 ];
 
 /// Makes a module of one test for each check.
@@ -97,6 +99,7 @@ macro_rules! journal_conformance {
             @tests $module, $fresh,
             numbers fence fenced_writers compare_and_append acknowledged whole_batches
             definite_errors bounded_reads trim cancelled_appends fresh_tail
+            local_epoch
         );
     };
     (@tests $module:ident, $fresh:expr, $($check:ident)*) => {
@@ -334,6 +337,23 @@ pub async fn cancelled_appends(journal: &dyn Journal) -> Checked {
         expect_records(item, journal, &kept).await?;
     }
     Ok(())
+}
+
+/// Item 12: an epoch that is known without asking is that of the last fence, when it returns.
+///
+/// # Errors
+/// The violation, if there is one.
+pub async fn local_epoch(journal: &dyn Journal) -> Checked {
+    let item = Item("12");
+    let Some(local) = journal.local_epoch() else { return Ok(()) };
+    for epoch in [1, 2, 7] {
+        item.ok("fence", journal.fence(epoch).await)?;
+        item.eq("the local epoch", local.load(Ordering::Acquire), epoch)?;
+    }
+    item.fails("an old fence", journal.fence(3).await, ErrorKind::Fenced)?;
+    item.eq("the local epoch after a fence that failed", local.load(Ordering::Acquire), 7)?;
+    let again = journal.local_epoch().map(|local| local.load(Ordering::Acquire));
+    item.eq("the local epoch asked for again", again, Some(7))
 }
 
 /// Item 11: a tail is never older than its question, though an older one is still unanswered.

@@ -44,6 +44,21 @@ async fn a_reopened_directory_has_the_same_revisions() {
 }
 
 #[tokio::test]
+async fn a_store_whose_directory_was_taken_over_reads_no_more_linearizably() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = FileJournal::open(directory.path(), FileConfig::default()).await.unwrap();
+    let journal: Arc<dyn Journal> = Arc::new(journal);
+    let (old, driver) = Store::open(Arc::clone(&journal), Config::default()).await.unwrap();
+    tokio::spawn(driver);
+    put(&old, "a", "1").await;
+    assert_eq!(old.read_barrier().await.unwrap(), 2);
+    let (new, driver) = Store::open(journal, Config::default()).await.unwrap();
+    tokio::spawn(driver);
+    assert_eq!(new.read_barrier().await.unwrap(), 2);
+    assert_eq!(old.read_barrier().await.unwrap_err().kind(), ErrorKind::Fenced);
+}
+
+#[tokio::test]
 async fn a_driver_that_ended_lets_go_of_the_directory_whoever_holds_a_handle() {
     let directory = tempfile::tempdir().unwrap();
     let (store, driver) = open(directory.path()).await;

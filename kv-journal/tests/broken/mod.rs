@@ -1,6 +1,7 @@
 //! Journals that break one promise each.
 
-use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -24,10 +25,11 @@ pub(crate) enum Flaw {
     ForgetsTrimmed,
     TornByCancel,
     SharesOldTails,
+    ForgetsItsFence,
 }
 
 impl Flaw {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::CountsFromZero,
         Self::RepeatedFence,
         Self::IgnoresEpoch,
@@ -43,6 +45,7 @@ impl Flaw {
         Self::ForgetsTrimmed,
         Self::TornByCancel,
         Self::SharesOldTails,
+        Self::ForgetsItsFence,
     ];
 
     /// The contract item that it breaks.
@@ -59,6 +62,7 @@ impl Flaw {
             Self::TrimsTooMuch | Self::ForgetsTrimmed => "9",
             Self::TornByCancel => "10",
             Self::SharesOldTails => "11",
+            Self::ForgetsItsFence => "12",
         }
     }
 }
@@ -213,5 +217,9 @@ impl Journal for BrokenJournal {
     async fn trim(&self, before: u64) -> Result<()> {
         let more = u64::from(self.flaw == Flaw::TrimsTooMuch);
         self.inner.trim(before.saturating_add(more)).await
+    }
+
+    fn local_epoch(&self) -> Option<Arc<AtomicU64>> {
+        (self.flaw == Flaw::ForgetsItsFence).then(|| Arc::new(AtomicU64::new(1)))
     }
 }
