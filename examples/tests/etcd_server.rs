@@ -25,8 +25,12 @@ struct Server {
 impl Server {
     /// Runs until dropped, and is ready when this returns.
     fn start(data_dir: &Path, flags: &[&str]) -> Self {
+        Self::start_with("http", data_dir, flags)
+    }
+
+    fn start_with(scheme: &str, data_dir: &Path, flags: &[&str]) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let url = format!("http://127.0.0.1:{port}");
+        let url = format!("{scheme}://127.0.0.1:{port}");
         let mut child = Command::new(binary())
             .arg("--data-dir")
             .arg(data_dir)
@@ -156,6 +160,57 @@ fn a_restart_keeps_everything_and_a_snapshot_restores_it_elsewhere() {
     let server = Server::start(elsewhere.path(), &restore);
     assert_eq!(server.json(&["get", "", "--prefix"])["kvs"], before);
     assert_eq!(server.ok(&["get", "a", "--rev=2", "--print-value-only"]), "1\n");
+}
+
+/// Runs `openssl` in a folder.
+fn openssl(folder: &Path, args: &[&str]) {
+    let output = Command::new("openssl").current_dir(folder).args(args).output().unwrap();
+    assert!(output.status.success(), "{args:?}: {output:?}");
+}
+
+/// An authority, `ca`, and one certificate of it for each name.
+fn certificates(folder: &Path, names: &[&str]) {
+    let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout"];
+    let own = ["req", "-x509", "-days", "2", "-subj", "/CN=ca"];
+    openssl(folder, &[&own[..], &key, &["ca.key", "-out", "ca.pem"]].concat());
+    for name in names {
+        let file = |end: &str| format!("{name}.{end}");
+        let (key_file, request, signed) = (file("key"), file("csr"), file("pem"));
+        let subject = format!("/CN={name}");
+        let ask = ["req", "-subj", &subject];
+        openssl(folder, &[&ask[..], &key, &[&key_file, "-out", &request]].concat());
+        let uses = "subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n";
+        std::fs::write(folder.join("ext"), uses).unwrap();
+        let sign = ["x509", "-req", "-days", "2", "-CA", "ca.pem", "-CAkey", "ca.key"];
+        let files = ["-CAcreateserial", "-extfile", "ext", "-in", &request, "-out", &signed];
+        openssl(folder, &[&sign[..], &files].concat());
+    }
+}
+
+#[test]
+fn clients_must_show_a_certificate_of_the_trusted_authority() {
+    if !etcdctl_is_there() {
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    certificates(folder.path(), &["server", "client"]);
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (chain, key, authority) = (path("server.pem"), path("server.key"), path("ca.pem"));
+    let flags = ["--cert-file", &chain, "--key-file", &key, "--trusted-ca-file", &authority];
+    let data_dir = folder.path().join("data");
+    let server = Server::start_with("https", &data_dir, &flags);
+    let (own, own_key) = (path("client.pem"), path("client.key"));
+    let shown = ["--cacert", &authority, "--cert", &own, "--key", &own_key];
+    assert_eq!(server.ok(&[&shown[..], &["put", "a", "1"]].concat()), "OK\n");
+    let hidden = ["--cacert", &authority, "--command-timeout", "1s", "get", "a"];
+    assert!(!server.etcdctl(&hidden).status.success());
+    drop(server);
+
+    let mixed = ["--cert-file", &chain, "--key-file", &own_key];
+    let listen = ["--listen-client-urls", "https://127.0.0.1:0", "--data-dir"];
+    let data_dir = data_dir.display().to_string();
+    let said = refused(&[&mixed[..], &listen, &[&data_dir]].concat());
+    assert!(said.contains("the server's certificate and key"), "{said}");
 }
 
 /// How a start ends that cannot succeed.
