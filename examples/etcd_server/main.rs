@@ -1,7 +1,7 @@
 //! A server that etcd's own clients cannot tell from etcd, with etcd's own flags.
 //!
 //! ```sh
-//! cargo run --release --example etcd-server -- --data-dir /tmp/trestle.etcd
+//! cargo run --release --example etcd-server -- --data-dir trestle.etcd
 //! ETCDCTL_API=3 etcdctl put greeting hello
 //! ```
 
