@@ -178,7 +178,7 @@ impl Pair {
 
 fn code(error: &Error) -> u64 {
     match error.kind() {
-        ErrorKind::Invalid => 3,
+        ErrorKind::Invalid | ErrorKind::KeyNotFound => 3,
         ErrorKind::Compacted { .. } | ErrorKind::FutureRevision { .. } => 11,
         other => panic!("{other:?}"),
     }

@@ -64,7 +64,7 @@ fn check(model: &Model, txn: &Txn) -> Result<(), ErrorKind> {
     chosen(model, txn).1.iter().try_for_each(|op| match op {
         Op::Range(read) if read.revision > 0 => model.readable(read.revision),
         Op::Put(put) if put.ignore_value && !model.now().contains_key(&put.key) => {
-            Err(ErrorKind::Invalid)
+            Err(ErrorKind::KeyNotFound)
         }
         Op::Put(put) => model.check_lease(put.lease),
         Op::Txn(nested) => check(model, nested),

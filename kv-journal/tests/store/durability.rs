@@ -76,7 +76,7 @@ async fn a_relaxed_write_that_cannot_run_is_refused() {
     let (store, _journal, _driver) = open().await;
     let mut keep = PutRequest::new("events/a", "");
     keep.ignore_value = true;
-    assert_eq!(store.put_by_class(keep).await.unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(store.put_by_class(keep).await.unwrap_err().kind(), ErrorKind::KeyNotFound);
     assert_eq!(store.stats().relaxed_accepted, 0);
 }
 

@@ -46,7 +46,7 @@ async fn put_keeps_value_or_lease_when_asked() {
     let (store, _) = open_memory().await;
     let mut keep = PutRequest::new("a", "");
     keep.ignore_value = true;
-    assert_eq!(store.put(keep.clone()).await.unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(store.put(keep.clone()).await.unwrap_err().kind(), ErrorKind::KeyNotFound);
     for id in [7, 8] {
         store.lease_grant(LeaseGrantRequest::new(60).id(id)).await.unwrap();
     }

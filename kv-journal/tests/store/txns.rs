@@ -91,7 +91,7 @@ async fn a_failing_operation_undoes_the_transaction() {
     let mut keep = PutRequest::new("b", "");
     keep.ignore_value = true;
     let txn = Txn::new().then(Op::put("a", "1")).then(Op::Put(keep));
-    assert_eq!(store.txn(txn).await.unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(store.txn(txn).await.unwrap_err().kind(), ErrorKind::KeyNotFound);
     let txn = Txn::new()
         .then(Op::put("a", "1"))
         .then(Op::Range(RangeRequest::new(KeyRange::all()).at(9)));
