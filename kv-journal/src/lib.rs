@@ -50,7 +50,7 @@ pub mod verify;
 pub use crate::core::fuzz_checkpoint;
 pub use crate::core::{
     Compare, CompareResult, CompareTarget, DeleteRequest, DeleteResponse, Event, EventKind,
-    KeyRange, KeyValue, LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse,
+    KeyRange, KeyValue, KvHash, LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse,
     LeaseListResponse, LeaseTimeToLiveResponse, Meta, Mutation, Op, OpResponse, PutRequest,
     PutResponse, RangeChunk, RangeRequest, RangeResponse, RangeSummary, Record, Sort, SortOrder,
     SortTarget, Txn, TxnResponse,

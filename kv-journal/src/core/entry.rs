@@ -16,9 +16,14 @@ pub(crate) struct Newest(pub(super) KeyValue);
 pub(crate) type Keys = Tree<Newest, ()>;
 
 /// What a delete leaves of a key: when it was, and what was before.
-pub(super) fn tombstone(key: &[u8], mod_revision: u64, prev: Option<KeyValue>) -> KeyValue {
+pub(super) fn tombstone(
+    key: &[u8],
+    mod_revision: u64,
+    sub: u32,
+    prev: Option<KeyValue>,
+) -> KeyValue {
     let meta = Meta { mod_revision, ..Meta::default() };
-    KeyValue::following(prev, key, &[], meta)
+    KeyValue::following(prev, key, &[], meta, sub)
 }
 
 impl Borrow<[u8]> for Newest {
@@ -42,7 +47,7 @@ impl Key for Newest {
 
     /// With memory of its own: the version there may go before it does.
     fn separator(&self) -> Self {
-        Self(tombstone(self.0.key(), 0, None))
+        Self(tombstone(self.0.key(), 0, 0, None))
     }
 }
 

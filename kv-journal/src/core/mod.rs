@@ -5,6 +5,7 @@ pub(crate) mod checkpoint;
 mod chunks;
 mod classes;
 mod entry;
+mod hash_kv;
 mod interest;
 mod key_range;
 mod lease;
@@ -28,6 +29,7 @@ mod value;
 #[doc(hidden)]
 pub use checkpoint::fuzz_checkpoint;
 pub use chunks::{RangeChunk, RangeSummary};
+pub use hash_kv::KvHash;
 pub use key_range::KeyRange;
 pub use lease::{
     LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseListResponse,
@@ -43,6 +45,7 @@ pub use value::{Event, EventKind, KeyValue, Meta};
 
 pub(crate) use chunks::Chunks;
 pub(crate) use classes::Classes;
+pub(crate) use hash_kv::KvHasher;
 pub(crate) use interest::{Interest, Ranged, Span};
 #[cfg(feature = "etcd-server")]
 pub(crate) use lease::MAX_TTL_SECS;

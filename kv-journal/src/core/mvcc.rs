@@ -257,7 +257,8 @@ impl State {
             return Err(self.does_not_follow(&format!("a revoke of lease {id} at {revision}")));
         }
         if deleted > 0 {
-            let changes = doomed.into_iter().map(|prev| self.delete(revision, &prev)).collect();
+            let deletes = (0..).zip(&doomed);
+            let changes = deletes.map(|(sub, prev)| self.delete(revision, sub, prev)).collect();
             self.revision = revision;
             self.log.insert(revision, changes);
         }
@@ -277,7 +278,8 @@ impl State {
                 if *lease != 0 && !self.leases.contains(*lease) {
                     return Err(self.does_not_follow(&format!("a put with lease {lease}")));
                 }
-                changes.push(self.put(revision, key, value, *lease));
+                let sub = sub_revision(changes.len());
+                changes.push(self.put(revision, sub, key, value, *lease));
             }
             Mutation::Delete { range, deleted } => {
                 let doomed: Vec<_> = self.iter(range).cloned().collect();
@@ -287,13 +289,15 @@ impl State {
                         doomed.len()
                     )));
                 }
-                changes.extend(doomed.into_iter().map(|prev| self.delete(revision, &prev)));
+                let subs = sub_revision(changes.len())..;
+                let deletes = subs.zip(&doomed);
+                changes.extend(deletes.map(|(sub, prev)| self.delete(revision, sub, prev)));
             }
         }
         Ok(())
     }
 
-    fn put(&mut self, revision: u64, key: &[u8], value: &[u8], lease: i64) -> Change {
+    fn put(&mut self, revision: u64, sub: u32, key: &[u8], value: &[u8], lease: i64) -> Change {
         let deleted = &mut self.deleted;
         let (replaced, kv) = self.live.replace_with(key, |old| {
             let old = old.map(|(newest, ())| &newest.0);
@@ -305,7 +309,7 @@ impl State {
                 version: old.map_or(1, |old| old.version() + 1),
                 lease,
             };
-            let kv = KeyValue::following(prev, key, value, meta);
+            let kv = KeyValue::following(prev, key, value, meta, sub);
             ((Newest(kv.clone()), ()), kv)
         });
         let prev_kv = replaced.map(|(prev, ())| prev.0);
@@ -315,8 +319,8 @@ impl State {
         Change { kv, replaced_bytes }
     }
 
-    fn delete(&mut self, revision: u64, prev: &KeyValue) -> Change {
-        let kv = tombstone(prev.key(), revision, Some(prev.clone()));
+    fn delete(&mut self, revision: u64, sub: u32, prev: &KeyValue) -> Change {
+        let kv = tombstone(prev.key(), revision, sub, Some(prev.clone()));
         self.add_version(&kv);
         self.live.remove(prev.key());
         self.leases.reattach(kv.key(), prev.lease(), 0);
@@ -425,6 +429,11 @@ impl State {
         self.versions = self.versions.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(bytes);
     }
+}
+
+/// The place of a change after so many of its revision. A revision has fewer than 2^32.
+fn sub_revision(changes: usize) -> u32 {
+    u32::try_from(changes).unwrap_or(u32::MAX)
 }
 
 /// What comes before such a record is in a checkpoint that ends with it.

@@ -126,7 +126,7 @@ mod tests {
     fn extended(prev: Option<KeyValue>, mod_revision: u64) -> KeyValue {
         let version = prev.as_ref().map_or(1, |prev| prev.version() + 1);
         let meta = Meta { mod_revision, version, ..Meta::default() };
-        KeyValue::following(prev, b"k", b"v", meta)
+        KeyValue::following(prev, b"k", b"v", meta, 0)
     }
 
     /// Versions at the even revisions up to `2 * versions`.

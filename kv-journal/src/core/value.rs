@@ -30,10 +30,13 @@ pub struct Meta {
 struct Header {
     meta: Meta,
     past: Past,
-    /// Grows from each version of a key to the next; begins again after 2^32.
-    depth: u32,
+    /// Grows from each version of a key to the next; begins again after 2^31. The lowest bit says
+    /// whether the bytes end with a sub-revision: most versions are the first change of theirs.
+    depth_and_sub: u32,
     key_len: u32,
 }
+
+const SUB_LEN: usize = size_of::<u32>();
 
 impl KeyValue {
     /// A version with these bytes, which are copied, and numbers.
@@ -42,16 +45,25 @@ impl KeyValue {
     /// If the key has 4 GiB or more.
     #[must_use]
     pub fn new(key: &[u8], value: &[u8], meta: Meta) -> Self {
-        Self::following(None, key, value, meta)
+        Self::following(None, key, value, meta, 0)
     }
 
-    /// A version and what was before it.
-    pub(super) fn following(prev: Option<Self>, key: &[u8], value: &[u8], meta: Meta) -> Self {
+    /// A version, what was before it, and how many changes its revision made before it.
+    pub(super) fn following(
+        prev: Option<Self>,
+        key: &[u8],
+        value: &[u8],
+        meta: Meta,
+        sub: u32,
+    ) -> Self {
         #[expect(clippy::expect_used, reason = "a record has 32 bits for a key's length")]
         let key_len = u32::try_from(key.len()).expect("a key is shorter than 4 GiB");
-        let depth = prev.as_ref().map_or(0, |prev| prev.depth().checked_add(1).unwrap_or(0));
-        let header = Header { meta, past: Past::after(prev, depth), depth, key_len };
-        Self(ThinArc::from_header_and_slice(header, &[key, value].concat()))
+        let depth = prev.as_ref().map_or(0, |prev| (prev.depth() + 1) & (u32::MAX >> 1));
+        let depth_and_sub = (depth << 1) | u32::from(sub != 0);
+        let header = Header { meta, past: Past::after(prev, depth), depth_and_sub, key_len };
+        let sub = sub.to_le_bytes();
+        let tail = if sub == [0; SUB_LEN] { &[][..] } else { &sub };
+        Self(ThinArc::from_header_and_slice(header, &[key, value, tail].concat()))
     }
 
     /// The key.
@@ -119,7 +131,19 @@ impl KeyValue {
 
     /// The place in the chain of the key's versions.
     pub(super) fn depth(&self) -> u32 {
-        self.0.header.header.depth
+        self.0.header.header.depth_and_sub >> 1
+    }
+
+    /// How many changes its revision made before it: etcd's sub-revision.
+    pub(super) fn sub_revision(&self) -> u32 {
+        if !self.has_sub() {
+            return 0;
+        }
+        self.0.slice.last_chunk().map_or(0, |sub| u32::from_le_bytes(*sub))
+    }
+
+    fn has_sub(&self) -> bool {
+        self.0.header.header.depth_and_sub & 1 != 0
     }
 
     /// Whether both are the same piece of memory.
@@ -133,8 +157,9 @@ impl KeyValue {
     }
 
     fn halves(&self) -> (&[u8], &[u8]) {
+        let end = if self.has_sub() { self.0.slice.len() - SUB_LEN } else { self.0.slice.len() };
         // The key's length is that of its bytes, which come first.
-        self.0.slice.split_at(self.0.header.header.key_len as usize)
+        self.0.slice.split_at(end).0.split_at(self.0.header.header.key_len as usize)
     }
 }
 
@@ -157,7 +182,7 @@ impl Default for KeyValue {
     }
 }
 
-/// What was before a version is no part of it.
+/// What was before a version is no part of it, nor its place in its revision.
 impl PartialEq for KeyValue {
     fn eq(&self, other: &Self) -> bool {
         self.meta() == other.meta() && self.halves() == other.halves()

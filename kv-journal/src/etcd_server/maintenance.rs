@@ -14,6 +14,7 @@ use super::status::{
     BAD_LEADER_TRANSFEREE, INVALID_DOWNGRADE_VERSION, NO_INFLIGHT_DOWNGRADE,
     WRONG_DOWNGRADE_VERSION,
 };
+use crate::core::KvHash;
 use crate::etcd_api::etcdserverpb::alarm_request::AlarmAction;
 use crate::etcd_api::etcdserverpb::downgrade_request::DowngradeAction;
 use crate::etcd_api::etcdserverpb::maintenance_server::Maintenance;
@@ -38,6 +39,10 @@ impl MaintenanceService {
         raised.sort_unstable();
         let member_id = api.config.member_id;
         raised.into_iter().map(|alarm| AlarmMember { member_id, alarm: alarm.into() }).collect()
+    }
+
+    async fn hashed(&self, revision: u64) -> Result<KvHash, Status> {
+        self.0.store.hash_kv(revision).await.map_err(|error| self.0.refused(&error))
     }
 
     /// The alarms that went off by what was asked.
@@ -106,12 +111,27 @@ impl Maintenance for MaintenanceService {
         Ok(Response::new(DefragmentResponse { header: None }))
     }
 
+    /// etcd's is of all its storage, members and users included: two servers cannot be compared
+    /// by it. This one is of the keys.
     async fn hash(&self, _request: Request<HashRequest>) -> Answer<HashResponse> {
-        Err(no_hash())
+        let taken = self.hashed(0).await?;
+        let header = self.0.header(taken.revision);
+        Ok(Response::new(HashResponse { header, hash: taken.hash }))
     }
 
-    async fn hash_kv(&self, _request: Request<HashKvRequest>) -> Answer<HashKvResponse> {
-        Err(no_hash())
+    async fn hash_kv(&self, request: Request<HashKvRequest>) -> Answer<HashKvResponse> {
+        // As in etcd, what is not above 0 is the newest revision.
+        let revision = u64::try_from(request.into_inner().revision).unwrap_or(0);
+        let taken = self.hashed(revision).await?;
+        Ok(Response::new(HashKvResponse {
+            header: self.0.header(taken.revision),
+            hash: taken.hash,
+            compact_revision: match taken.compact_revision {
+                0 => -1,
+                compacted => compacted.cast_signed(),
+            },
+            hash_revision: taken.hash_revision.cast_signed(),
+        }))
     }
 
     type SnapshotStream = Pin<Box<dyn Stream<Item = Result<SnapshotResponse, Status>> + Send>>;
@@ -153,11 +173,6 @@ impl Maintenance for MaintenanceService {
         };
         Err(known.into())
     }
-}
-
-/// The store does not keep what etcd's hashes are of: the place of each change in its transaction.
-fn no_hash() -> Status {
-    Status::unimplemented("this server has no hashes: compare the keys themselves")
 }
 
 /// An alarm as etcd's status says it.

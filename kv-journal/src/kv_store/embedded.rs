@@ -8,9 +8,9 @@ use futures_util::StreamExt;
 use super::{Consistency, KvStatus, KvStore, RangeChunks, SnapshotBytes, WatchDesk, Watching};
 use crate::config::ChunkLimits;
 use crate::core::{
-    DeleteRequest, DeleteResponse, LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse,
-    LeaseListResponse, LeaseTimeToLiveResponse, PutRequest, PutResponse, RangeRequest,
-    RangeResponse, Txn, TxnResponse,
+    DeleteRequest, DeleteResponse, KvHash, LeaseGrantRequest, LeaseGrantResponse,
+    LeaseKeepAliveResponse, LeaseListResponse, LeaseTimeToLiveResponse, PutRequest, PutResponse,
+    RangeRequest, RangeResponse, Txn, TxnResponse,
 };
 use crate::error::Result;
 use crate::store::{Store, WatchHandle, WatchRequest};
@@ -108,6 +108,11 @@ impl KvStore for Store {
             watch_streams: stats.watch_streams,
             watchers: stats.watchers,
         })
+    }
+
+    async fn hash_kv(&self, revision: u64) -> Result<KvHash> {
+        self.ready_to_read(Consistency::Linearizable).await?;
+        Self::hash_kv(self, revision).await
     }
 
     async fn disarm(&self) -> Result<bool> {

@@ -12,9 +12,9 @@ use futures_core::Stream;
 
 use crate::config::ChunkLimits;
 use crate::core::{
-    DeleteRequest, DeleteResponse, LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse,
-    LeaseListResponse, LeaseTimeToLiveResponse, PutRequest, PutResponse, RangeChunk, RangeRequest,
-    RangeResponse, Txn, TxnResponse,
+    DeleteRequest, DeleteResponse, KvHash, LeaseGrantRequest, LeaseGrantResponse,
+    LeaseKeepAliveResponse, LeaseListResponse, LeaseTimeToLiveResponse, PutRequest, PutResponse,
+    RangeChunk, RangeRequest, RangeResponse, Txn, TxnResponse,
 };
 use crate::error::Result;
 use crate::store::{WatchMessage, WatchRequest};
@@ -91,6 +91,10 @@ pub trait KvStore: fmt::Debug + Send + Sync + 'static {
 
     /// How the store is.
     async fn status(&self) -> Result<KvStatus>;
+
+    /// The hash of everything up to `revision`, 0 for the newest: equal for stores that hold the
+    /// same and were compacted to the same revision.
+    async fn hash_kv(&self, revision: u64) -> Result<KvHash>;
 
     /// Takes the quota's alarm back and says whether there was one.
     async fn disarm(&self) -> Result<bool>;

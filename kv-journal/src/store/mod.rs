@@ -9,6 +9,7 @@ mod driver;
 mod expiry;
 mod export;
 mod fork;
+mod hash_kv;
 mod import;
 mod leases;
 #[cfg(feature = "ledger")]

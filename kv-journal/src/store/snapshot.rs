@@ -7,7 +7,9 @@ use super::export::Export;
 use super::fork::Fork;
 use super::range_stream::RangeStream;
 use crate::config::ChunkLimits;
-use crate::core::{KeyRange, KeyValue, RangeRequest, RangeResponse, State, check_range};
+use crate::core::{
+    KeyRange, KeyValue, KvHash, KvHasher, RangeRequest, RangeResponse, State, check_range,
+};
 use crate::error::Result;
 
 /// The state of a [`Store`](super::Store) as of one moment, with every revision retained then.
@@ -80,6 +82,15 @@ impl Snapshot {
     /// Everything in it as a stream of bytes, for [`Store::import`](super::Store::import).
     pub fn export(&self) -> Export {
         Export::new(Arc::clone(&self.state), self.frame_bytes)
+    }
+
+    /// The hash of everything up to `revision`, 0 for the newest: the same as etcd's `HashKV`.
+    /// Costs the keys and the revisions since the compaction.
+    ///
+    /// # Errors
+    /// `FutureRevision` or `Compacted` if this snapshot does not hold the revision.
+    pub fn hash_kv(&self, revision: u64) -> Result<KvHash> {
+        KvHasher::new(Arc::clone(&self.state), revision).map(KvHasher::finish)
     }
 
     /// How many keys `range` holds at the newest revision, in `O(log n)`.

@@ -8,6 +8,7 @@
 //! - A transaction that changes a key twice is refused by both, but etcd overlooks a delete without
 //!   an end, and a nested delete after a nested put of the same key; the server does not.
 //! - 3.4 takes a negative start of a watch for an old one, later versions refuse it; none is sent.
+//! - 3.4 refuses the hash up to the compact revision itself; later versions give it. None is asked for.
 //! - A first compaction to revision 0 succeeds in etcd and does nothing; here it is refused.
 
 use std::collections::BTreeMap;
@@ -19,10 +20,10 @@ use kv_journal::etcd_api::etcdserverpb::request_op::Request;
 use kv_journal::etcd_api::etcdserverpb::response_op::Response;
 use kv_journal::etcd_api::etcdserverpb::watch_request::RequestUnion;
 use kv_journal::etcd_api::etcdserverpb::{
-    CompactionRequest, Compare, DeleteRangeRequest, LeaseGrantRequest, LeaseKeepAliveRequest,
-    LeaseRevokeRequest, LeaseTimeToLiveRequest, PutRequest, RangeRequest, RangeResponse, RequestOp,
-    ResponseHeader, TxnRequest, TxnResponse, WatchCreateRequest, WatchProgressRequest,
-    WatchRequest,
+    CompactionRequest, Compare, DeleteRangeRequest, HashKvRequest, LeaseGrantRequest,
+    LeaseKeepAliveRequest, LeaseRevokeRequest, LeaseTimeToLiveRequest, PutRequest, RangeRequest,
+    RangeResponse, RequestOp, ResponseHeader, TxnRequest, TxnResponse, WatchCreateRequest,
+    WatchProgressRequest, WatchRequest,
 };
 use kv_journal::etcd_api::stored::{Event, Events, KeyValue, WatchResponse};
 use kv_journal::etcd_server::ServerConfig;
@@ -55,6 +56,10 @@ enum Step {
     KeepAlive(i64),
     TimeToLive(i64),
     Leases,
+    /// Up to so many revisions before the next one; 0 is now.
+    Hash {
+        back: i64,
+    },
     /// From so many revisions before the next one, if the request has a start.
     Watch(WatchCreateRequest, i64),
 }
@@ -77,6 +82,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => lease().prop_map(Step::KeepAlive),
         1 => lease().prop_map(Step::TimeToLive),
         1 => Just(Step::Leases),
+        3 => (-1..12i64).prop_map(|back| Step::Hash { back }),
         1 => (messages::watch(), 0..30i64).prop_map(|(watch, back)| Step::Watch(watch, back)),
     ]
 }
@@ -102,6 +108,7 @@ fn anonymous(header: &mut Option<ResponseHeader>) -> i64 {
 struct Seen {
     answered: usize,
     refused: usize,
+    hashed: usize,
     stricter: usize,
     events: usize,
     canceled: usize,
@@ -166,6 +173,7 @@ impl Pair {
             Step::KeepAlive(id) => self.keep_alive(id).await,
             Step::TimeToLive(id) => self.time_to_live(id).await,
             Step::Leases => self.leases().await,
+            Step::Hash { back } => self.hash(back).await,
             Step::Watch(mut request, back) => {
                 if request.start_revision > 0 {
                     request.start_revision = (self.revision + 1 - back).max(1);
@@ -228,6 +236,22 @@ impl Pair {
         }
         assert_eq!(own, etcd, "the server's on the left");
         if own.is_ok() { self.seen.answered += 1 } else { self.seen.refused += 1 }
+    }
+
+    async fn hash(&mut self, back: i64) {
+        let mut revision = if back == 0 { 0 } else { self.revision + 1 - back };
+        if revision <= self.compacted {
+            revision = 0;
+        }
+        let (mut own, mut etcd) = both!(self, maintenance.hash_kv(HashKvRequest { revision }));
+        for answer in [&mut own, &mut etcd].into_iter().flatten() {
+            self.revision = anonymous(&mut answer.header);
+            // 3.4 does not tell it.
+            answer.hash_revision = 0;
+        }
+        assert_eq!(own, etcd, "the server's on the left");
+        self.seen.hashed += usize::from(own.is_ok());
+        self.seen.answered += usize::from(own.is_ok());
     }
 
     async fn keep_alive(&mut self, id: i64) {
@@ -393,5 +417,6 @@ async fn the_server_answers_as_etcd_does() {
     let seen = pair.seen;
     eprintln!("{seen:?}");
     assert!(seen.answered > STEPS / 2 && seen.refused > STEPS / 20, "{seen:?}");
+    assert!(seen.hashed > STEPS / 50);
     assert!(seen.stricter > 5 && seen.events > 1000 && seen.canceled > 3, "{seen:?}");
 }

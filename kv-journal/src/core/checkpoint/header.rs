@@ -7,7 +7,7 @@ use super::damaged;
 use crate::error::{Error, ErrorKind, Result};
 
 const MAGIC: &[u8; 8] = b"kvckpt\r\n";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Of which moment a checkpoint is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -66,7 +66,7 @@ fn in_order(changes: &[Change], listed: &[Listed], deletes: bool) -> Result<Chan
     let mut used = vec![false; changes.len()];
     let ordered = listed.iter().map(|name| {
         if deletes && name.deleted {
-            let kv = tombstone(&name.key, name.revision, None);
+            let kv = tombstone(&name.key, name.revision, 0, None);
             return Ok(Change { kv, replaced_bytes: 0 });
         }
         let at = changes.binary_search_by(|change| change.key().cmp(&name.key)).ok();

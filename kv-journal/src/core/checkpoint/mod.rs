@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! frame: CRC32C u32 | length u32 | index u32 | kind u8 | payload           (frame.rs)
-//! kind 1, header, the first:  "kvckpt\r\n" | version u32 = 1 | revision u64
+//! kind 1, header, the first:  "kvckpt\r\n" | version u32 = 2 | revision u64
 //!                             | compact revision u64 | next seq u64        (header.rs)
 //! kind 2, versions:           every retained version, in order of key and revision (versions.rs)
 //! kind 3, order:              the keys of revisions whose events are not in key order (order.rs)

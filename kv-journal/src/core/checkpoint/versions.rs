@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! count u32, then for each version, in order of key and revision:
-//!   flags u8 (1 deletes, 2 is live, 4 has the key of the one before) | revision u64
+//!   flags u8 (1 deletes, 2 is live, 4 has the key of the one before, 8 is not its revision's first)
+//!   | revision u64
+//!   | sub-revision u32, not 0                                    if flag 8
 //!   | key length u32 | key                                       unless flag 4
 //!   | created u64 | version u64 | lease i64 | value length u32 | value   unless flag 1
 //! ```
@@ -21,6 +23,7 @@ use crate::error::Result;
 const DELETES: u8 = 1;
 const LIVE: u8 = 2;
 const SAME_KEY: u8 = 4;
+const HAS_SUB: u8 = 8;
 
 /// A frame's keys and values have at most this length together, without its last version: a key
 /// that is written once may be there many times.
@@ -43,8 +46,13 @@ pub(super) fn encode(
         (false, true) => LIVE,
         (false, false) => 0,
     };
-    out.put_u8(flags | if same { SAME_KEY } else { 0 });
+    let sub = kv.sub_revision();
+    let has_sub = if sub == 0 { 0 } else { HAS_SUB };
+    out.put_u8(flags | has_sub | if same { SAME_KEY } else { 0 });
     out.put_u64_le(kv.mod_revision());
+    if sub != 0 {
+        out.put_u32_le(sub);
+    }
     if !same {
         put_bytes(out, kv.key());
     }
@@ -178,13 +186,17 @@ impl Versions {
 fn decode_one(input: &mut &[u8], before: Option<&Edge>) -> Result<Edge> {
     let flags = u8_of(input)?;
     let mod_revision = u64_of(input)?;
+    let sub = if flags & HAS_SUB != 0 { u32_of(input)? } else { 0 };
+    if (sub != 0) != (flags & HAS_SUB != 0) {
+        return Err(damaged("an impossible sub-revision"));
+    }
     let (key, prev) = match (flags & SAME_KEY != 0, before) {
         (false, _) => (slice_of(input)?, None),
         (true, Some(before)) => (before.kv.key(), Some(before.kv.clone())),
         (true, None) => return Err(damaged("a version without a key")),
     };
-    let live = match flags & !SAME_KEY {
-        DELETES => return Ok(Edge { kv: tombstone(key, mod_revision, prev), live: false }),
+    let live = match flags & !(SAME_KEY | HAS_SUB) {
+        DELETES => return Ok(Edge { kv: tombstone(key, mod_revision, sub, prev), live: false }),
         LIVE => true,
         0 => false,
         _ => return Err(damaged("unknown flags")),
@@ -197,5 +209,5 @@ fn decode_one(input: &mut &[u8], before: Option<&Edge>) -> Result<Edge> {
         return Err(damaged("an impossible version"));
     }
     let meta = Meta { create_revision, mod_revision, version, lease };
-    Ok(Edge { kv: KeyValue::following(prev, key, value, meta), live })
+    Ok(Edge { kv: KeyValue::following(prev, key, value, meta, sub), live })
 }
