@@ -4,7 +4,7 @@
 #![no_main]
 
 use bytes::Bytes;
-use kv_journal::{KeyRange, Mutation, Record};
+use kv_journal::{KeyRange, Mutation, PropertyChange, Record};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -48,9 +48,14 @@ impl Source {
             mutations.push(mutation);
         }
         let (id, number) = (damage as i64, damage as u64);
-        let record = match damage % 4 {
+        let record = match damage % 5 {
             _ if !mutations.is_empty() => Record::Transaction { revision, mutations },
             0 => Record::LeaseGrant { revision, id, ttl_secs: number },
+            4 => {
+                let name = revision.to_be_bytes().to_vec().into();
+                let changes = vec![PropertyChange { name, value: None }];
+                Record::Properties { revision, changes }
+            }
             1 => Record::LeaseRevoke { revision, id, deleted: number },
             _ => Record::Compaction { revision },
         };

@@ -15,6 +15,7 @@ mod log;
 mod mvcc;
 mod past;
 mod pins;
+mod property;
 mod query;
 mod quota;
 mod record;
@@ -35,6 +36,7 @@ pub use lease::{
     LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseListResponse,
     LeaseTimeToLiveResponse,
 };
+pub use property::PropertyChange;
 pub use record::{Mutation, Record};
 pub use request::{
     Compare, CompareResult, CompareTarget, DeleteRequest, DeleteResponse, Op, OpResponse,

@@ -19,6 +19,7 @@ use super::key_range::KeyRange;
 use super::lease::LeaseSet;
 use super::log::{Change, Log};
 use super::pins::{Pin, Pins};
+use super::property::Properties;
 use super::record::{Mutation, Record};
 use super::retained::Parts;
 use super::value::{KeyValue, Meta};
@@ -49,6 +50,7 @@ pub(crate) struct State {
     pub(super) deleted: Keys,
     pub(super) log: Log,
     leases: LeaseSet,
+    properties: Properties,
     pins: Arc<Pins>,
     /// Set in a state that may be read while another copy is swept.
     _pin: Option<Pin>,
@@ -69,6 +71,7 @@ impl State {
             deleted: Keys::new(),
             log: Log::new(),
             leases: LeaseSet::default(),
+            properties: Properties::default(),
             pins: Arc::default(),
             _pin: None,
         }
@@ -88,6 +91,7 @@ impl State {
             deleted: self.deleted.clone(),
             log: self.log.clone(),
             leases: self.leases.clone(),
+            properties: self.properties.clone(),
             pins: Arc::clone(&self.pins),
             _pin: None,
             ..*self
@@ -103,7 +107,7 @@ impl State {
     }
 
     pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
+        self.bytes + self.properties.bytes()
     }
 
     /// The journal's number of the first record that is not applied.
@@ -127,6 +131,11 @@ impl State {
     /// The leases that exist, and what is attached to them.
     pub(crate) fn leases(&self) -> &LeaseSet {
         &self.leases
+    }
+
+    /// What is remembered beside the keys.
+    pub(crate) fn properties(&self) -> &Properties {
+        &self.properties
     }
 
     /// Adds a lease that a checkpoint holds, before the keys that are attached to it.
@@ -223,6 +232,13 @@ impl State {
             }
             Record::LeaseRevoke { revision, id, deleted } => {
                 self.apply_revoke(*revision, *id, *deleted)
+            }
+            Record::Properties { revision, changes } => {
+                if *revision != self.revision {
+                    return Err(self.does_not_follow(&format!("properties at {revision}")));
+                }
+                changes.iter().for_each(|change| self.properties.apply(change));
+                Ok(())
             }
             Record::Import { revision } => Err(imported_elsewhere(*revision, self.next_seq)),
         }
@@ -347,6 +363,7 @@ impl State {
         self.deleted = parts.deleted;
         self.log = parts.log;
         self.leases = parts.leases;
+        self.properties = parts.properties;
     }
 
     /// Makes revisions below `revision` unreadable; [`sweep`](Self::sweep) frees their memory.

@@ -11,6 +11,9 @@
 //! kind 2, a compaction:   nothing more; the revision is the one compacted to
 //! kind 3, a lease grant:  id i64 | ttl in seconds u64; the revision is the newest one
 //! kind 4, a lease revoke: id i64 | deleted u64; the revision is the newest one after it
+//! kind 5, properties:     count u32, then for each in its order
+//!   tag u8 = 1 set, 2 removed | name length u32 | value length u32 | name | value
+//!                         the revision is the newest one
 //! kind 16, an import:     nothing more; the revision is that of the imported state
 //! ```
 //!
@@ -22,6 +25,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::key_range::{End, KeyRange};
+use super::property::PropertyChange;
 use crate::error::{Error, ErrorKind, Result};
 
 const VERSION: u8 = 1;
@@ -29,12 +33,16 @@ const TRANSACTION: u8 = 1;
 const COMPACTION: u8 = 2;
 const LEASE_GRANT: u8 = 3;
 const LEASE_REVOKE: u8 = 4;
+const PROPERTIES: u8 = 5;
 const IMPORT: u8 = 16;
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
 const HEADER_LEN: usize = 1 + 1 + 8;
 const LEASE_LEN: usize = HEADER_LEN + 8 + 8;
 const PUT_HEADER_LEN: usize = 1 + 8 + 4 + 4;
+const SET: u8 = 1;
+const REMOVED: u8 = 2;
+const PROPERTY_HEADER_LEN: usize = 1 + 4 + 4;
 const DELETE_HEADER_LEN: usize = 1 + 8 + 1 + 4 + 4;
 
 /// What one journal record says.
@@ -70,6 +78,13 @@ pub enum Record {
         id: i64,
         /// How many keys were attached to it.
         deleted: u64,
+    },
+    /// Properties were set or removed. That makes no revision.
+    Properties {
+        /// The newest revision.
+        revision: u64,
+        /// At least one.
+        changes: Vec<PropertyChange>,
     },
     /// The state before the next record is not in the journal but in a checkpoint.
     Import {
@@ -125,6 +140,12 @@ impl Record {
             Self::LeaseRevoke { revision, id, deleted } => {
                 put_lease(&mut out, LEASE_REVOKE, *revision, *id, *deleted);
             }
+            Self::Properties { revision, changes } => {
+                out.put_u8(PROPERTIES);
+                out.put_u64_le(*revision);
+                out.put_u32_le(length(changes.len())?);
+                changes.iter().try_for_each(|change| put_property(&mut out, change))?;
+            }
             Self::Import { revision } => {
                 out.put_u8(IMPORT);
                 out.put_u64_le(*revision);
@@ -139,6 +160,7 @@ impl Record {
             Self::Transaction { mutations, .. } => {
                 mutations.iter().map(Mutation::content_len).sum()
             }
+            Self::Properties { changes, .. } => changes.iter().map(PropertyChange::byte_len).sum(),
             Self::Compaction { .. }
             | Self::LeaseGrant { .. }
             | Self::LeaseRevoke { .. }
@@ -174,6 +196,7 @@ impl Record {
                 let (id, deleted) = lease_of(&mut payload)?;
                 Self::LeaseRevoke { revision, id, deleted }
             }
+            PROPERTIES => Self::Properties { revision, changes: decode_properties(&mut payload)? },
             IMPORT => Self::Import { revision },
             _ => return Err(malformed("an unknown kind")),
         };
@@ -194,6 +217,9 @@ impl Record {
             }
             Self::Compaction { .. } | Self::Import { .. } => HEADER_LEN,
             Self::LeaseGrant { .. } | Self::LeaseRevoke { .. } => LEASE_LEN,
+            Self::Properties { changes, .. } => {
+                HEADER_LEN + 4 + changes.len() * PROPERTY_HEADER_LEN + self.content_len()
+            }
         }
     }
 }
@@ -266,6 +292,29 @@ fn decode_mutations(input: &mut Bytes) -> Result<Vec<Mutation>> {
         return Err(malformed("an impossible number of mutations"));
     }
     (0..count).map(|_| Mutation::decode(input)).collect()
+}
+
+fn put_property(out: &mut BytesMut, change: &PropertyChange) -> Result<()> {
+    out.put_u8(if change.value.is_some() { SET } else { REMOVED });
+    put_pair(out, &change.name, change.value.as_deref().unwrap_or_default())
+}
+
+fn decode_properties(input: &mut Bytes) -> Result<Vec<PropertyChange>> {
+    let count = input.try_get_u32_le().map_err(|_| malformed("too few bytes"))? as usize;
+    if count == 0 || count > input.len() / PROPERTY_HEADER_LEN {
+        return Err(malformed("an impossible number of properties"));
+    }
+    (0..count).map(|_| decode_property(input)).collect()
+}
+
+fn decode_property(input: &mut Bytes) -> Result<PropertyChange> {
+    let tag = u8_of(input)?;
+    let (name, value) = pair_of(input)?;
+    match (tag, value.is_empty()) {
+        (SET, _) => Ok(PropertyChange { name, value: Some(value) }),
+        (REMOVED, true) => Ok(PropertyChange { name, value: None }),
+        _ => Err(malformed("an unknown change of a property")),
+    }
 }
 
 fn put_lease(out: &mut BytesMut, kind: u8, revision: u64, id: i64, number: u64) {
@@ -344,6 +393,12 @@ mod tests {
         ]
     }
 
+    fn property() -> impl Strategy<Value = PropertyChange> {
+        let bytes = || prop::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from);
+        (bytes(), prop::option::of(bytes()))
+            .prop_map(|(name, value)| PropertyChange { name, value })
+    }
+
     fn record() -> impl Strategy<Value = Record> {
         prop_oneof![
             (any::<u64>(), prop::collection::vec(mutation(), 1..5))
@@ -359,6 +414,8 @@ mod tests {
                 id,
                 deleted
             }),
+            (any::<u64>(), prop::collection::vec(property(), 1..5))
+                .prop_map(|(revision, changes)| Record::Properties { revision, changes }),
             any::<u64>().prop_map(|revision| Record::Import { revision }),
         ]
     }
@@ -385,6 +442,7 @@ mod tests {
                 Just(vec![1, 2]),
                 Just(vec![1, 3]),
                 Just(vec![1, 4]),
+                Just(vec![1, 5]),
                 Just(vec![1, 16]),
                 Just(vec![]),
             ],

@@ -6,6 +6,7 @@ use super::entry::{Keys, Newest};
 use super::lease::LeaseSet;
 use super::log::{Changes, Log};
 use super::mvcc::State;
+use super::property::Properties;
 use super::value::KeyValue;
 
 /// What a state is made of.
@@ -20,6 +21,7 @@ pub(crate) struct Parts {
     pub(crate) deleted: Keys,
     pub(crate) log: Log,
     pub(crate) leases: LeaseSet,
+    pub(crate) properties: Properties,
     /// How many versions and deletes there are, and the bytes of their keys and values.
     pub(crate) versions: u64,
     pub(crate) bytes: u64,

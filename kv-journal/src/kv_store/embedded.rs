@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::StreamExt;
 
 use super::{Consistency, KvStatus, KvStore, RangeChunks, SnapshotBytes, WatchDesk, Watching};
 use crate::config::ChunkLimits;
 use crate::core::{
     DeleteRequest, DeleteResponse, KvHash, LeaseGrantRequest, LeaseGrantResponse,
-    LeaseKeepAliveResponse, LeaseListResponse, LeaseTimeToLiveResponse, PutRequest, PutResponse,
-    RangeRequest, RangeResponse, Txn, TxnResponse,
+    LeaseKeepAliveResponse, LeaseListResponse, LeaseTimeToLiveResponse, PropertyChange, PutRequest,
+    PutResponse, RangeRequest, RangeResponse, Txn, TxnResponse,
 };
 use crate::error::Result;
 use crate::store::{Store, WatchHandle, WatchRequest};
@@ -113,6 +114,15 @@ impl KvStore for Store {
     async fn hash_kv(&self, revision: u64) -> Result<KvHash> {
         self.ready_to_read(Consistency::Linearizable).await?;
         Self::hash_kv(self, revision).await
+    }
+
+    async fn properties(&self, prefix: &[u8]) -> Result<Vec<(Bytes, Bytes)>> {
+        self.ready_to_read(Consistency::Linearizable).await?;
+        Self::properties(self, prefix)
+    }
+
+    async fn set_properties(&self, changes: Vec<PropertyChange>) -> Result<()> {
+        Self::set_properties(self, changes).await
     }
 
     async fn disarm(&self) -> Result<bool> {

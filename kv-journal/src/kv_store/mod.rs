@@ -13,8 +13,8 @@ use futures_core::Stream;
 use crate::config::ChunkLimits;
 use crate::core::{
     DeleteRequest, DeleteResponse, KvHash, LeaseGrantRequest, LeaseGrantResponse,
-    LeaseKeepAliveResponse, LeaseListResponse, LeaseTimeToLiveResponse, PutRequest, PutResponse,
-    RangeChunk, RangeRequest, RangeResponse, Txn, TxnResponse,
+    LeaseKeepAliveResponse, LeaseListResponse, LeaseTimeToLiveResponse, PropertyChange, PutRequest,
+    PutResponse, RangeChunk, RangeRequest, RangeResponse, Txn, TxnResponse,
 };
 use crate::error::Result;
 use crate::store::{WatchMessage, WatchRequest};
@@ -95,6 +95,13 @@ pub trait KvStore: fmt::Debug + Send + Sync + 'static {
     /// The hash of everything up to `revision`, 0 for the newest: equal for stores that hold the
     /// same and were compacted to the same revision.
     async fn hash_kv(&self, revision: u64) -> Result<KvHash>;
+
+    /// The properties whose names begin with `prefix`, by name: what somebody who serves the store
+    /// has to remember about it. A remote store has none that can be seen from here.
+    async fn properties(&self, prefix: &[u8]) -> Result<Vec<(Bytes, Bytes)>>;
+
+    /// Sets and removes properties, all or none.
+    async fn set_properties(&self, changes: Vec<PropertyChange>) -> Result<()>;
 
     /// Takes the quota's alarm back and says whether there was one.
     async fn disarm(&self) -> Result<bool>;

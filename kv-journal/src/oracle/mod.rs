@@ -202,6 +202,10 @@ impl Oracle {
             Record::Import { revision } => Err(does_not_follow(&format!(
                 "an import of revision {revision}, whose beginning is in a checkpoint"
             ))),
+            Record::Properties { revision, .. } if *revision == self.revision => Ok(()),
+            Record::Properties { revision, .. } => {
+                Err(does_not_follow(&format!("properties at {revision}")))
+            }
             Record::LeaseRevoke { revision, id, deleted } => self.revoke(*revision, *id, *deleted),
         }
     }

@@ -16,6 +16,7 @@ mod leases;
 mod ledger;
 mod load;
 mod metrics;
+mod properties;
 mod quota;
 mod range_stream;
 mod recovery;

@@ -25,7 +25,8 @@ use super::recovery::Recovered;
 use super::shared::Publisher;
 use crate::config::Config;
 use crate::core::{
-    LEASE_BYTES, Record, State, Txn, TxnResponse, cost, evaluate, grant, revoke, txn_bytes,
+    LEASE_BYTES, PropertyChange, Record, State, Txn, TxnResponse, cost, evaluate, grant, revoke,
+    txn_bytes,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::Journal;
@@ -44,6 +45,7 @@ pub(super) enum Request {
     Compact(u64),
     LeaseGrant { id: i64, ttl_secs: u64 },
     LeaseRevoke { id: i64 },
+    Properties(Vec<PropertyChange>),
 }
 
 /// What a request counts in the queue beside its keys and values.
@@ -53,6 +55,7 @@ impl Request {
     pub(super) fn bytes(&self) -> usize {
         let content = match self {
             Self::Txn(txn) => txn_bytes(txn),
+            Self::Properties(changes) => changes.iter().map(PropertyChange::byte_len).sum(),
             Self::Compact(_) | Self::LeaseGrant { .. } | Self::LeaseRevoke { .. } => 0,
         };
         content + REQUEST_OVERHEAD
@@ -225,6 +228,7 @@ impl Sequencer {
                 Request::Compact(revision) => self.accept_compaction(revision)?,
                 Request::LeaseGrant { id, ttl_secs } => self.accept_grant(id, ttl_secs)?,
                 Request::LeaseRevoke { id } => self.accept_revoke(id)?,
+                Request::Properties(changes) => self.accept_properties(changes)?,
             };
             let waiting = Waiting { reply: command.reply, answer };
             if command.relaxed {
@@ -268,9 +272,7 @@ impl Sequencer {
         if let Err(error) = self.state.check_compaction(revision) {
             return Ok(Err(error));
         }
-        let record = Record::Compaction { revision };
-        self.apply(record.encode()?, &record)?;
-        Ok(Ok(TxnResponse { revision: self.state.revision(), ..TxnResponse::default() }))
+        self.accept_record(&Record::Compaction { revision })
     }
 
     fn accept_grant(&mut self, id: i64, ttl_secs: u64) -> Result<Answer> {
@@ -309,11 +311,20 @@ impl Sequencer {
     }
 
     fn accept_lease(&mut self, record: Result<Record>) -> Result<Answer> {
-        let record = match record {
-            Ok(record) => record,
-            Err(error) => return Ok(Err(error)),
-        };
-        self.apply(record.encode()?, &record)?;
+        match record {
+            Ok(record) => self.accept_record(&record),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    fn accept_properties(&mut self, changes: Vec<PropertyChange>) -> Result<Answer> {
+        let revision = self.state.revision();
+        self.accept_record(&Record::Properties { revision, changes })
+    }
+
+    /// Of what has nothing to answer but the newest revision.
+    fn accept_record(&mut self, record: &Record) -> Result<Answer> {
+        self.apply(record.encode()?, record)?;
         Ok(Ok(TxnResponse { revision: self.state.revision(), ..TxnResponse::default() }))
     }
 

@@ -11,9 +11,12 @@ use super::header::{Footer, Header};
 use super::leases::{self, Granted};
 use super::order::{self, Listed};
 use super::versions::{self, Edge, Versions};
-use super::{FOOTER, HEADER, LEASES, LEDGER, ORDER, VERSIONS, damaged, log};
+use super::{
+    FOOTER, HEADER, LEASES, LEDGER, ORDER, PROPERTIES, VERSIONS, damaged, log, properties,
+};
 use crate::core::log::Change;
 use crate::core::mvcc::State;
+use crate::core::property::PropertyChange;
 use crate::core::retained::{Parts, keys_of};
 use crate::core::value::KeyValue;
 use crate::error::{Error, ErrorKind, Result};
@@ -25,6 +28,7 @@ pub(crate) enum Part {
     Versions(Versions),
     Order(Vec<Listed>),
     Leases(Vec<Granted>),
+    Properties(Vec<PropertyChange>),
     /// Some of the bytes of a ledger.
     Ledger(Bytes),
     Footer(Footer),
@@ -49,6 +53,7 @@ pub(crate) fn decode(frame: &Checked) -> Result<Part> {
         VERSIONS => versions::decode(payload, &frame.header()).map(Part::Versions),
         ORDER => order::decode(payload).map(Part::Order),
         LEASES => leases::decode(payload).map(Part::Leases),
+        PROPERTIES => properties::decode(payload).map(Part::Properties),
         LEDGER => Ok(Part::Ledger(Bytes::copy_from_slice(payload))),
         FOOTER => Footer::decode(payload).map(Part::Footer),
         kind => Err(Error::new(
@@ -85,6 +90,7 @@ impl Assembly {
         let pieces = Pieces::collect(parts, &header)?;
         let Pieces { live, deleted, changes, listed, leases, attached, ledger, totals, .. } =
             pieces;
+        let properties = properties::build(&pieces.properties)?;
         let keys = || {
             let leases = leases::build(leases, attached)?;
             Ok((keys_of(live.into_iter().flatten()), keys_of(deleted), leases))
@@ -110,6 +116,7 @@ impl Assembly {
             deleted,
             log,
             leases,
+            properties,
             versions,
             bytes,
         });
@@ -125,6 +132,7 @@ struct Pieces {
     changes: Vec<Vec<Change>>,
     listed: Vec<Listed>,
     leases: Vec<Granted>,
+    properties: Vec<PropertyChange>,
     attached: Vec<(i64, Bytes)>,
     ledger: Vec<u8>,
     last: Option<Edge>,
@@ -154,6 +162,7 @@ impl Pieces {
                 self.listed.extend(listed);
             }
             Part::Leases(granted) => self.leases.extend(granted),
+            Part::Properties(properties) => self.properties.extend(properties),
             Part::Ledger(bytes) => self.ledger.extend_from_slice(&bytes),
             Part::Footer(footer) if footer == self.totals => self.ended = true,
             Part::Footer(_) => return Err(damaged("parts missing")),

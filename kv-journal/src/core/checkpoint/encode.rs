@@ -7,7 +7,10 @@ use bytes::{BufMut, Bytes};
 
 use super::frame::{HEAD_LEN, Sealer};
 use super::header::{Footer, Header};
-use super::{FOOTER, HEADER, LEASES, LEDGER, ORDER, VERSIONS, leases, order, versions};
+use super::{
+    FOOTER, HEADER, LEASES, LEDGER, ORDER, PROPERTIES, VERSIONS, leases, order, properties,
+    versions,
+};
 use crate::core::log::Change;
 use crate::core::mvcc::State;
 use crate::core::value::KeyValue;
@@ -47,6 +50,8 @@ enum Phase {
     Order(OrderCursor),
     /// After the lease with this id.
     Leases(Option<i64>),
+    /// After the property with this name.
+    Properties(Option<Bytes>),
     Ledger,
     Footer,
     End,
@@ -96,13 +101,14 @@ impl Encoder {
         self.ledger = ledger.into();
     }
 
-    /// Looks at no more than `budget` versions, events or leases, and stops soon after `bytes`.
+    /// Looks at no more than `budget` versions, events, leases or properties, and stops soon after `bytes`.
     pub(crate) fn step(&mut self, budget: usize, bytes: usize) -> Step {
         match mem::replace(&mut self.phase, Phase::End) {
             Phase::Header => self.header(),
             Phase::Versions(cursor) => self.versions(cursor, budget, bytes),
             Phase::Order(cursor) => self.order(cursor, budget),
             Phase::Leases(after) => self.leases(after, budget),
+            Phase::Properties(after) => self.properties(after, budget),
             Phase::Ledger => self.ledger(),
             Phase::Footer => self.footer(),
             Phase::End => Step::End,
@@ -256,11 +262,35 @@ impl Encoder {
             self.phase = Phase::Leases(after);
             return Step::More;
         }
-        self.phase = if ended { Phase::Ledger } else { Phase::Leases(after) };
+        self.phase = if ended { Phase::Properties(None) } else { Phase::Leases(after) };
         if self.buffer.len() == HEAD_LEN {
             return Step::More;
         }
         self.end_frame(LEASES)
+    }
+
+    fn properties(&mut self, mut after: Option<Bytes>, budget: usize) -> Step {
+        self.begin_frame(0);
+        let state = Arc::clone(&self.state);
+        let mut ended = true;
+        let from = after.clone();
+        for (count, (name, value)) in state.properties().after(from.as_deref()).enumerate() {
+            if count >= budget || self.buffer.len() >= self.frame_bytes {
+                ended = false;
+                break;
+            }
+            properties::encode(&mut self.buffer, name, value);
+            after = Some(name.clone());
+        }
+        if !ended && self.buffer.len() < self.frame_bytes {
+            self.phase = Phase::Properties(after);
+            return Step::More;
+        }
+        self.phase = if ended { Phase::Ledger } else { Phase::Properties(after) };
+        if self.buffer.len() == HEAD_LEN {
+            return Step::More;
+        }
+        self.end_frame(PROPERTIES)
     }
 
     fn ledger(&mut self) -> Step {

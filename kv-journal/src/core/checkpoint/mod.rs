@@ -10,6 +10,7 @@
 //! kind 3, order:              the keys of revisions whose events are not in key order (order.rs)
 //! kind 4, leases:             which leases there are, for how long (leases.rs)
 //! kind 5, ledger:             a part of the bytes of the ledger over the journal (../ledger/state.rs)
+//! kind 6, properties:         what is remembered beside the keys (properties.rs)
 //! kind 255, footer, the last: frames u32 | versions u64 | listed events u64 | bytes u64
 //! ```
 //!
@@ -25,6 +26,7 @@ mod header;
 mod leases;
 mod log;
 mod order;
+mod properties;
 mod versions;
 
 pub(crate) use decode::{Assembly, Part, Restored, decode};
@@ -39,6 +41,7 @@ const VERSIONS: u8 = 2;
 const ORDER: u8 = 3;
 const LEASES: u8 = 4;
 const LEDGER: u8 = 5;
+const PROPERTIES: u8 = 6;
 const FOOTER: u8 = 255;
 
 fn damaged(what: &str) -> Error {
@@ -75,6 +78,9 @@ pub fn fuzz_checkpoint(bytes: &[u8]) {
     if let Ok(granted) = leases::decode(&bytes) {
         assembly.add(3, Part::Leases(granted));
     }
+    if let Ok(properties) = properties::decode(&bytes) {
+        assembly.add(4, Part::Properties(properties));
+    }
     let _restored = assembly.finish(1);
 }
 
@@ -87,7 +93,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::core::{KeyRange, Mutation, Record, State};
+    use crate::core::{KeyRange, Mutation, PropertyChange, Record, State};
     use crate::error::Result;
 
     fn state() -> State {
@@ -112,6 +118,9 @@ mod tests {
             state.apply(&Record::Transaction { revision, mutations }).unwrap();
         }
         state.apply(&Record::Compaction { revision: 11 }).unwrap();
+        let changes =
+            (0..40).map(|at| PropertyChange::set(format!("p{at}"), vec![7; at])).collect();
+        state.apply(&Record::Properties { revision: 39, changes }).unwrap();
         state
     }
 
@@ -159,6 +168,8 @@ mod tests {
         };
         assert_eq!(logged(&again), logged(&expected));
         assert!(again.leases().iter().eq(expected.leases().iter()));
+        assert!(again.properties().after(None).eq(expected.properties().after(None)));
+        assert_eq!(again.properties().after(None).count(), 40);
         for id in 1..4 {
             assert!(again.leases().keys(id).eq(expected.leases().keys(id)));
             assert!(again.leases().attached(id) > 0);
