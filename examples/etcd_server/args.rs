@@ -107,7 +107,21 @@ pub(crate) struct Args {
     #[arg(long, env = "ETCD_TRUSTED_CA_FILE", value_name = "FILE", requires = "cert_file")]
     pub(crate) trusted_ca_file: Option<PathBuf>,
 
-    /// Clients must show a certificate; so they must with a trusted CA in any case.
+    /// What clients show after they have authenticated: `simple`, or
+    /// `jwt,sign-method=RS256,pub-key=FILE,priv-key=FILE,ttl=5m`.
+    #[arg(long, env = "ETCD_AUTH_TOKEN", value_name = "TOKEN", default_value = "simple")]
+    pub(crate) auth_token: String,
+
+    /// How long a simple token lives that is not used, in seconds.
+    #[arg(long, env = "ETCD_AUTH_TOKEN_TTL", value_name = "SECONDS", default_value_t = 300)]
+    pub(crate) auth_token_ttl: u32,
+
+    /// How much work the hash of a password is, as a power of two: 4 to 31.
+    #[arg(long, env = "ETCD_BCRYPT_COST", value_name = "COST", default_value_t = 10)]
+    pub(crate) bcrypt_cost: u32,
+
+    /// Clients must show a certificate, whose common name is their user; so they must with a
+    /// trusted CA in any case.
     #[arg(long, env = "ETCD_CLIENT_CERT_AUTH", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", default_value_t = false, action = ArgAction::Set)]
     pub(crate) client_cert_auth: bool,

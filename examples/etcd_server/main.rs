@@ -6,6 +6,7 @@
 //! ```
 
 mod args;
+mod auth_token;
 mod duration;
 mod foreign;
 mod log;

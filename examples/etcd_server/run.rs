@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use trestle_examples::fail::{Context, Fail, Result};
 
 use super::args::{Args, CompactionMode};
+use super::auth_token;
 use super::duration;
 use super::log::Log;
 
@@ -26,21 +27,26 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// Runs the server until SIGTERM or SIGINT.
 pub(crate) fn run(args: &Args, log: Log) -> Result<()> {
     let compaction = auto_compaction(args)?;
+    let config = server_config(args)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context(|| "runtime".to_owned())?;
-    let served = runtime.block_on(serve(args, compaction, log));
+    let served = runtime.block_on(serve(args, config, compaction, log));
     // Tasks that are still waiting hold nothing that must be written.
     runtime.shutdown_timeout(Duration::from_secs(1));
     served
 }
 
-async fn serve(args: &Args, compaction: AutoCompaction, log: Log) -> Result<()> {
+async fn serve(
+    args: &Args,
+    config: ServerConfig,
+    compaction: AutoCompaction,
+    log: Log,
+) -> Result<()> {
     let mut ends = Ends::new()?;
     let listeners = bind(args).await?;
     let tls = args.cert_file.is_some().then(|| Certificates::load(args)).transpose()?;
     let (store, driver) = open(args, log).await?;
     let driver = tokio::spawn(driver);
-    let config = server_config(args);
     let server = EtcdServer::open(Arc::new(store.clone()), config, |task| {
         tokio::spawn(task);
     });
@@ -144,7 +150,7 @@ fn store_config(args: &Args) -> Config {
     config
 }
 
-fn server_config(args: &Args) -> ServerConfig {
+fn server_config(args: &Args) -> Result<ServerConfig> {
     let mut config = ServerConfig::default();
     config.name.clone_from(&args.name);
     config.client_urls = if args.advertise_client_urls.is_empty() {
@@ -157,7 +163,12 @@ fn server_config(args: &Args) -> ServerConfig {
     config.max_concurrent_streams = args.max_concurrent_streams;
     config.keep_alive_interval = args.grpc_keepalive_interval;
     config.keep_alive_timeout = args.grpc_keepalive_timeout;
-    config
+    let ttl = Duration::from_secs(args.auth_token_ttl.into());
+    config.auth_token = auth_token::parse(&args.auth_token, ttl)
+        .map_err(|why| Fail::new(format!("--auth-token: {why}")))?;
+    config.bcrypt_cost = args.bcrypt_cost;
+    config.common_name_is_user = args.client_cert_auth;
+    Ok(config)
 }
 
 fn auto_compaction(args: &Args) -> Result<AutoCompaction> {

@@ -162,6 +162,46 @@ fn a_restart_keeps_everything_and_a_snapshot_restores_it_elsewhere() {
     assert_eq!(server.ok(&["get", "a", "--rev=2", "--print-value-only"]), "1\n");
 }
 
+#[test]
+fn etcdctl_manages_users_and_the_server_enforces_what_they_may() {
+    if !etcdctl_is_there() {
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    let flags = ["--bcrypt-cost=4", "--auth-token=simple", "--auth-token-ttl=60"];
+    let server = Server::start(folder.path(), &flags);
+    server.ok(&["user", "add", "root:secret"]);
+    server.ok(&["user", "add", "alice:hers"]);
+    server.ok(&["role", "add", "reader"]);
+    server.ok(&["role", "grant-permission", "reader", "read", "shared/", "--prefix"]);
+    server.ok(&["user", "grant-role", "alice", "reader"]);
+    server.ok(&["put", "shared/a", "1"]);
+    // etcdctl gives root its role first.
+    assert_eq!(server.ok(&["auth", "enable"]), "Authentication Enabled\n");
+    let root = |args: &[&'static str]| [&["--user", "root:secret"], args].concat();
+    let alice = |args: &[&'static str]| [&["--user", "alice:hers"], args].concat();
+    let said = |args: &[&str]| {
+        let output = server.etcdctl(args);
+        assert!(!output.status.success(), "{args:?}: {output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(said(&["get", "shared/a"]).contains("user name is empty"));
+    assert_eq!(server.ok(&alice(&["get", "shared/a", "--print-value-only"])), "1\n");
+    assert!(said(&alice(&["put", "shared/a", "2"])).contains("permission denied"));
+    assert!(said(&["--user", "alice:wrong", "get", "a"]).contains("invalid user ID or password"));
+    assert_eq!(server.ok(&root(&["user", "list"])), "alice\nroot\n");
+    assert_eq!(server.ok(&root(&["role", "list"])), "reader\nroot\n");
+    assert!(server.ok(&root(&["role", "get", "reader"])).contains("shared/"));
+    server.ok(&root(&["role", "revoke-permission", "reader", "shared/", "--prefix"]));
+    assert!(said(&alice(&["get", "shared/a"])).contains("permission denied"));
+    server.ok(&root(&["user", "revoke-role", "alice", "reader"]));
+    server.ok(&root(&["user", "delete", "alice"]));
+    server.ok(&root(&["role", "delete", "reader"]));
+    server.ok(&root(&["auth", "disable"]));
+    assert_eq!(server.ok(&["get", "shared/a", "--print-value-only"]), "1\n");
+    server.terminate();
+}
+
 /// Runs `openssl` in a folder.
 fn openssl(folder: &Path, args: &[&str]) {
     let output = Command::new("openssl").current_dir(folder).args(args).output().unwrap();
@@ -196,12 +236,28 @@ fn clients_must_show_a_certificate_of_the_trusted_authority() {
     certificates(folder.path(), &["server", "client"]);
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (chain, key, authority) = (path("server.pem"), path("server.key"), path("ca.pem"));
-    let flags = ["--cert-file", &chain, "--key-file", &key, "--trusted-ca-file", &authority];
+    let files = ["--cert-file", &chain, "--key-file", &key, "--trusted-ca-file", &authority];
+    let flags = [&files[..], &["--client-cert-auth", "--bcrypt-cost=4"]].concat();
     let data_dir = folder.path().join("data");
     let server = Server::start_with("https", &data_dir, &flags);
     let (own, own_key) = (path("client.pem"), path("client.key"));
     let shown = ["--cacert", &authority, "--cert", &own, "--key", &own_key];
     assert_eq!(server.ok(&[&shown[..], &["put", "a", "1"]].concat()), "OK\n");
+    // The name in the certificate is a user's.
+    for args in [
+        &["user", "add", "root:secret"][..],
+        &["user", "add", "client", "--no-password"],
+        &["role", "add", "r"],
+        &["role", "grant-permission", "r", "read", "a"],
+        &["user", "grant-role", "client", "r"],
+        &["auth", "enable"],
+    ] {
+        server.ok(&[&shown[..], args].concat());
+    }
+    assert_eq!(server.ok(&[&shown[..], &["get", "a", "--print-value-only"]].concat()), "1\n");
+    let denied = server.etcdctl(&[&shown[..], &["put", "a", "2"]].concat());
+    let denied = String::from_utf8(denied.stderr).unwrap();
+    assert!(denied.contains("permission denied"), "{denied}");
     let hidden = ["--cacert", &authority, "--command-timeout", "1s", "get", "a"];
     assert!(!server.etcdctl(&hidden).status.success());
     drop(server);

@@ -31,6 +31,8 @@ mod value;
 pub use checkpoint::fuzz_checkpoint;
 pub use chunks::{RangeChunk, RangeSummary};
 pub use hash_kv::KvHash;
+#[cfg(feature = "etcd-server")]
+pub(crate) use key_range::End;
 pub use key_range::KeyRange;
 pub use lease::{
     LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseListResponse,

@@ -237,7 +237,9 @@ impl State {
                 if *revision != self.revision {
                     return Err(self.does_not_follow(&format!("properties at {revision}")));
                 }
-                changes.iter().for_each(|change| self.properties.apply(change));
+                for change in changes {
+                    self.properties.apply(change);
+                }
                 Ok(())
             }
             Record::Import { revision } => Err(imported_elsewhere(*revision, self.next_seq)),
@@ -273,8 +275,8 @@ impl State {
             return Err(self.does_not_follow(&format!("a revoke of lease {id} at {revision}")));
         }
         if deleted > 0 {
-            let deletes = (0..).zip(&doomed);
-            let changes = deletes.map(|(sub, prev)| self.delete(revision, sub, prev)).collect();
+            let numbered = (0..).zip(&doomed);
+            let changes = numbered.map(|(sub, prev)| self.delete(revision, sub, prev)).collect();
             self.revision = revision;
             self.log.insert(revision, changes);
         }

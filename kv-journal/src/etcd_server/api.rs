@@ -5,8 +5,9 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use prost::Message;
 use prost::encoding::encoded_len_varint;
-use tonic::Status;
+use tonic::{Request, Status};
 
+use super::auth::{Access, Auth, Caller, ClientName};
 use super::config::ServerConfig;
 use super::metrics::Metrics;
 use super::status::{self, CORRUPT, NO_SPACE, REQUEST_TOO_LARGE};
@@ -23,13 +24,19 @@ pub(super) struct Api {
     pub(super) store: Arc<dyn KvStore>,
     pub(super) config: ServerConfig,
     pub(super) metrics: Metrics,
+    pub(super) auth: Auth,
     /// The header of every answer, but for the revision.
     identity: ResponseHeader,
     raised: RwLock<Vec<AlarmType>>,
 }
 
 impl Api {
-    pub(super) fn new(store: Arc<dyn KvStore>, config: ServerConfig, status: &KvStatus) -> Self {
+    pub(super) fn new(
+        store: Arc<dyn KvStore>,
+        auth: Auth,
+        config: ServerConfig,
+        status: &KvStatus,
+    ) -> Self {
         let identity = ResponseHeader {
             cluster_id: config.cluster_id,
             member_id: config.member_id,
@@ -37,7 +44,7 @@ impl Api {
             raft_term: status.term,
         };
         let metrics = Metrics::default();
-        Self { store, config, metrics, identity, raised: RwLock::default() }
+        Self { store, auth, config, metrics, identity, raised: RwLock::default() }
     }
 
     /// The ids, without a revision.
@@ -57,6 +64,39 @@ impl Api {
 
     pub(super) async fn status(&self) -> Result<KvStatus, Status> {
         self.store.status().await.map_err(|error| self.refused(&error))
+    }
+
+    /// Who asks.
+    pub(super) fn caller<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
+        Ok(self.auth.caller(request.metadata(), request.extensions().get::<ClientName>())?)
+    }
+
+    /// Refuses who is nobody, where anything is enforced.
+    pub(super) fn check_known<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        Ok(self.auth.check_known(&self.caller(request)?)?)
+    }
+
+    /// Refuses who may not do everything, where anything is enforced.
+    pub(super) fn check_admin<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        Ok(self.auth.check_admin(&self.caller(request)?)?)
+    }
+
+    /// Refuses a request that touches leases if somebody may not write, or read, all their keys.
+    pub(super) async fn check_leases(
+        &self,
+        caller: &Caller,
+        leases: &[i64],
+        access: Access,
+    ) -> Result<(), Status> {
+        if leases.is_empty() || !self.auth.is_restricted(caller)? {
+            return Ok(());
+        }
+        for lease in leases {
+            let known = self.store.lease_time_to_live(*lease, true).await;
+            let keys = known.map_err(|error| self.refused(&error))?.keys;
+            self.auth.check_keys(caller, &keys, access)?;
+        }
+        Ok(())
     }
 
     /// What a client is told of `error`.

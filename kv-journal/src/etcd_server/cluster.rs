@@ -19,7 +19,8 @@ pub(super) struct ClusterService(pub(super) Arc<Api>);
 
 impl ClusterService {
     /// What is told of a change of members that this cluster of one does not make.
-    fn one_member<T>(&self, id: u64) -> Answer<T> {
+    fn one_member<R, T>(&self, request: &Request<R>, id: u64) -> Answer<T> {
+        self.0.check_admin(request)?;
         if id == self.0.config.member_id { Err(one_member()) } else { Err(MEMBER_NOT_FOUND.into()) }
     }
 }
@@ -32,11 +33,9 @@ fn one_member() -> Status {
 
 #[async_trait]
 impl Cluster for ClusterService {
-    async fn member_list(
-        &self,
-        _request: Request<MemberListRequest>,
-    ) -> Answer<MemberListResponse> {
+    async fn member_list(&self, request: Request<MemberListRequest>) -> Answer<MemberListResponse> {
         let api = &*self.0;
+        api.check_known(&request)?;
         let member = Member {
             id: api.config.member_id,
             name: api.config.name.clone(),
@@ -51,28 +50,28 @@ impl Cluster for ClusterService {
         }))
     }
 
-    async fn member_add(&self, _request: Request<MemberAddRequest>) -> Answer<MemberAddResponse> {
-        Err(one_member())
+    async fn member_add(&self, request: Request<MemberAddRequest>) -> Answer<MemberAddResponse> {
+        self.one_member(&request, self.0.config.member_id)
     }
 
     async fn member_remove(
         &self,
         request: Request<MemberRemoveRequest>,
     ) -> Answer<MemberRemoveResponse> {
-        self.one_member(request.into_inner().id)
+        self.one_member(&request, request.get_ref().id)
     }
 
     async fn member_update(
         &self,
         request: Request<MemberUpdateRequest>,
     ) -> Answer<MemberUpdateResponse> {
-        self.one_member(request.into_inner().id)
+        self.one_member(&request, request.get_ref().id)
     }
 
     async fn member_promote(
         &self,
         request: Request<MemberPromoteRequest>,
     ) -> Answer<MemberPromoteResponse> {
-        self.one_member(request.into_inner().id)
+        self.one_member(&request, request.get_ref().id)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::auth::AuthToken;
 use crate::config::Limit;
 use crate::error::Result;
 
@@ -33,6 +34,16 @@ pub struct ServerConfig {
     pub max_txn_ops: usize,
     /// The largest write: [`Config::REQUEST_BYTES`](crate::Config::REQUEST_BYTES).
     pub max_request_bytes: usize,
+    /// What clients show after they have authenticated: etcd's `--auth-token`.
+    pub auth_token: AuthToken,
+    /// Whether the common name of a client's certificate is its user, unless it shows a token. As in
+    /// etcd, that goes with `--client-cert-auth`.
+    pub common_name_is_user: bool,
+    /// How much work a password's hash is, as a power of two: [`ServerConfig::BCRYPT_COST`].
+    pub bcrypt_cost: u32,
+    /// Threads of the server's own that hash and compare passwords:
+    /// [`ServerConfig::PASSWORD_THREADS`].
+    pub password_threads: usize,
     /// How many calls of one connection run at a time: [`ServerConfig::STREAMS`].
     pub max_concurrent_streams: u32,
     /// How many connections are open at a time: [`ServerConfig::CONNECTIONS`].
@@ -49,6 +60,10 @@ impl ServerConfig {
     /// etcd's `--max-concurrent-streams` has no bound by default; this one is out of reach for a
     /// client that does not mean harm.
     pub const STREAMS: Limit<u32> = Limit { default: 1 << 20, min: 1, max: u32::MAX };
+    /// etcd's `--bcrypt-cost`: some 60 ms. The bounds are those of the algorithm.
+    pub const BCRYPT_COST: Limit<u32> = Limit { default: 10, min: 4, max: 31 };
+    /// As many can authenticate side by side.
+    pub const PASSWORD_THREADS: Limit<usize> = Limit { default: 2, min: 1, max: 1024 };
     /// Below the usual limit on open files.
     pub const CONNECTIONS: Limit<usize> = Limit { default: 10_000, min: 1, max: 1 << 20 };
 
@@ -58,6 +73,8 @@ impl ServerConfig {
     pub(super) fn check(&self) -> Result<()> {
         crate::Config::TXN_OPS.check("max_txn_ops", self.max_txn_ops)?;
         crate::Config::REQUEST_BYTES.check("max_request_bytes", self.max_request_bytes)?;
+        Self::BCRYPT_COST.check("bcrypt_cost", self.bcrypt_cost)?;
+        Self::PASSWORD_THREADS.check("password_threads", self.password_threads)?;
         Self::STREAMS.check("max_concurrent_streams", self.max_concurrent_streams)?;
         Self::CONNECTIONS.check("max_connections", self.max_connections)
     }
@@ -74,6 +91,10 @@ impl Default for ServerConfig {
             version: "3.7.0".to_owned(),
             max_txn_ops: crate::Config::TXN_OPS.default,
             max_request_bytes: crate::Config::REQUEST_BYTES.default,
+            auth_token: AuthToken::default(),
+            common_name_is_user: true,
+            bcrypt_cost: Self::BCRYPT_COST.default,
+            password_threads: Self::PASSWORD_THREADS.default,
             max_concurrent_streams: Self::STREAMS.default,
             max_connections: Self::CONNECTIONS.default,
             // etcd's `--grpc-keepalive-interval` and `--grpc-keepalive-timeout`.

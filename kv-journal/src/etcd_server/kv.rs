@@ -9,6 +9,7 @@ use tonic::codegen::async_trait;
 use tonic::{Request, Response, Status};
 
 use super::api::{Answer, Api};
+use super::auth::Access;
 use super::status::{COMPACTED, DUPLICATE_KEY};
 use crate::config::ChunkLimits;
 use crate::core::{Op, RangeChunk, SortOrder, SortTarget, Txn, check_overlap};
@@ -31,13 +32,17 @@ pub(super) struct KvService(pub(super) Arc<Api>);
 impl Kv for KvService {
     async fn range(&self, request: Request<RangeRequest>) -> Answer<RangeResponse> {
         let api = &*self.0;
+        let caller = api.caller(&request);
         let request = request.into_inner();
         let consistency = consistency(request.serializable);
         let request = range_request(request)?;
         api.check_read()?;
+        let caller = caller?;
+        api.auth.check_range(&caller, &request)?;
         api.metrics.ranges.add(1);
         let answer = api.store.range(request, consistency).await;
         let answer = answer.map_err(|error| api.refused(&error))?;
+        api.auth.check_still(&caller)?;
         Ok(Response::new(range_response(api.identity(), answer)))
     }
 
@@ -49,6 +54,7 @@ impl Kv for KvService {
         request: Request<RangeRequest>,
     ) -> Answer<Self::RangeStreamStream> {
         let api = Arc::clone(&self.0);
+        let caller = api.caller(&request);
         let request = request.into_inner();
         let consistency = consistency(request.serializable);
         let request = range_request(request)?;
@@ -59,6 +65,7 @@ impl Kv for KvService {
             return Err(Status::unimplemented("RangeStream does not support revision filters"));
         }
         api.check_read()?;
+        api.auth.check_range(&caller?, &request)?;
         api.metrics.ranges.add(1);
         let chunks = api.store.range_stream(request, consistency, ChunkLimits::default()).await;
         let chunks = chunks.map_err(|error| api.refused(&error))?;
@@ -71,10 +78,15 @@ impl Kv for KvService {
 
     async fn put(&self, request: Request<PutRequest>) -> Answer<PutResponse> {
         let api = &*self.0;
+        let caller = api.caller(&request);
         let request = request.into_inner();
         api.check_write(&request)?;
         let request = put_request(request)?;
         api.check_space()?;
+        let caller = caller?;
+        let _steady = api.auth.steady().await;
+        let leases = api.auth.check_put(&caller, &request)?;
+        api.check_leases(&caller, &leases, Access::Write).await?;
         let answer = api.store.put(request).await.map_err(|error| api.refused(&error))?;
         api.metrics.puts.add(1);
         Ok(Response::new(put_response(api.identity(), answer)))
@@ -85,9 +97,12 @@ impl Kv for KvService {
         request: Request<DeleteRangeRequest>,
     ) -> Answer<DeleteRangeResponse> {
         let api = &*self.0;
+        let caller = api.caller(&request);
         let request = request.into_inner();
         api.check_write(&request)?;
         let request = delete_request(request)?;
+        let _steady = api.auth.steady().await;
+        api.auth.check_delete(&caller?, &request)?;
         let answer = api.store.delete_range(request).await.map_err(|error| api.refused(&error))?;
         api.metrics.deletes.add(1);
         Ok(Response::new(delete_response(api.identity(), answer)))
@@ -95,6 +110,7 @@ impl Kv for KvService {
 
     async fn txn(&self, request: Request<TxnRequest>) -> Answer<TxnResponse> {
         let api = &*self.0;
+        let caller = api.caller(&request);
         let request = request.into_inner();
         let too_large = api.check_write(&request);
         let txn = txn_request(request, api.config.max_txn_ops)?;
@@ -105,6 +121,10 @@ impl Kv for KvService {
         if puts(&txn) {
             api.check_space()?;
         }
+        let caller = caller?;
+        let _steady = api.auth.steady().await;
+        let leases = api.auth.check_txn(&caller, &txn)?;
+        api.check_leases(&caller, &leases, Access::Write).await?;
         let answer = api.store.txn(txn).await.map_err(|error| api.refused(&error))?;
         api.metrics.txns.add(1);
         Ok(Response::new(txn_response(api.identity(), answer)))
@@ -112,6 +132,8 @@ impl Kv for KvService {
 
     async fn compact(&self, request: Request<CompactionRequest>) -> Answer<CompactionResponse> {
         let api = &*self.0;
+        // As in etcd, whoever is known may, and who shows nothing.
+        api.caller(&request)?;
         let request = request.into_inner();
         api.check_write(&request)?;
         let revision = u64::try_from(request.revision).map_err(|_| COMPACTED)?;

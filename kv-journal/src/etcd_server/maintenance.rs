@@ -62,6 +62,10 @@ impl MaintenanceService {
 impl Maintenance for MaintenanceService {
     async fn alarm(&self, request: Request<AlarmRequest>) -> Answer<AlarmResponse> {
         let api = &*self.0;
+        match request.get_ref().action() {
+            AlarmAction::Get => api.check_known(&request)?,
+            AlarmAction::Activate | AlarmAction::Deactivate => api.check_admin(&request)?,
+        }
         let request = request.into_inner();
         let (alarm, action) = (request.alarm(), request.action());
         let of_this_member = [0, api.config.member_id].contains(&request.member_id);
@@ -83,8 +87,9 @@ impl Maintenance for MaintenanceService {
         Ok(Response::new(AlarmResponse { header: api.header_now().await?, alarms }))
     }
 
-    async fn status(&self, _request: Request<StatusRequest>) -> Answer<StatusResponse> {
+    async fn status(&self, request: Request<StatusRequest>) -> Answer<StatusResponse> {
         let api = &*self.0;
+        api.check_known(&request)?;
         let status = api.status().await?;
         let size = i64::try_from(status.bytes).unwrap_or(i64::MAX);
         let errors = self.alarms(&status).iter().map(said).collect();
@@ -107,19 +112,22 @@ impl Maintenance for MaintenanceService {
     }
 
     /// There is nothing to defragment: memory that is freed is free.
-    async fn defragment(&self, _request: Request<DefragmentRequest>) -> Answer<DefragmentResponse> {
+    async fn defragment(&self, request: Request<DefragmentRequest>) -> Answer<DefragmentResponse> {
+        self.0.check_admin(&request)?;
         Ok(Response::new(DefragmentResponse { header: None }))
     }
 
     /// etcd's is of all its storage, members and users included: two servers cannot be compared
     /// by it. This one is of the keys.
-    async fn hash(&self, _request: Request<HashRequest>) -> Answer<HashResponse> {
+    async fn hash(&self, request: Request<HashRequest>) -> Answer<HashResponse> {
+        self.0.check_admin(&request)?;
         let taken = self.hashed(0).await?;
         let header = self.0.header(taken.revision);
         Ok(Response::new(HashResponse { header, hash: taken.hash }))
     }
 
     async fn hash_kv(&self, request: Request<HashKvRequest>) -> Answer<HashKvResponse> {
+        self.0.check_admin(&request)?;
         // As in etcd, what is not above 0 is the newest revision.
         let revision = u64::try_from(request.into_inner().revision).unwrap_or(0);
         let taken = self.hashed(revision).await?;
@@ -136,8 +144,9 @@ impl Maintenance for MaintenanceService {
 
     type SnapshotStream = Pin<Box<dyn Stream<Item = Result<SnapshotResponse, Status>> + Send>>;
 
-    async fn snapshot(&self, _request: Request<SnapshotRequest>) -> Answer<Self::SnapshotStream> {
+    async fn snapshot(&self, request: Request<SnapshotRequest>) -> Answer<Self::SnapshotStream> {
         let api = Arc::clone(&self.0);
+        api.check_admin(&request)?;
         let export = api.store.snapshot().await.map_err(|error| api.refused(&error))?;
         let version = storage_version(&api.config.version);
         let blobs = Framed::new(export).map(move |blob| match blob {
@@ -153,14 +162,13 @@ impl Maintenance for MaintenanceService {
         Ok(Response::new(Box::pin(blobs)))
     }
 
-    async fn move_leader(
-        &self,
-        _request: Request<MoveLeaderRequest>,
-    ) -> Answer<MoveLeaderResponse> {
+    async fn move_leader(&self, request: Request<MoveLeaderRequest>) -> Answer<MoveLeaderResponse> {
+        self.0.check_admin(&request)?;
         Err(BAD_LEADER_TRANSFEREE.into())
     }
 
     async fn downgrade(&self, request: Request<DowngradeRequest>) -> Answer<DowngradeResponse> {
+        self.0.check_admin(&request)?;
         let request = request.into_inner();
         if request.action() == DowngradeAction::Cancel {
             return Err(NO_INFLIGHT_DOWNGRADE.into());

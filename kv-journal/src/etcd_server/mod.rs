@@ -2,6 +2,7 @@
 //! `etcd-server`).
 
 mod api;
+mod auth;
 mod cluster;
 mod compactor;
 mod config;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
+pub use auth::{AuthToken, JwtConfig};
 pub use compactor::AutoCompaction;
 pub use config::ServerConfig;
 pub use snapshot::{SnapshotFile, open_snapshot};
@@ -32,6 +34,7 @@ use crate::error::{ErrorKind, Result};
 use crate::etcd_api::Spawn;
 use crate::kv_store::KvStore;
 use api::Api;
+use auth::Auth;
 use compactor::Compactor;
 use router::Router;
 use serve::{Connections, stopped};
@@ -65,7 +68,8 @@ impl EtcdServer {
     /// A server of `store` whose connections and calls are run by `spawn`.
     ///
     /// # Errors
-    /// `Invalid` if a setting is out of its range, and what the store fails with when it is asked
+    /// `Invalid` if a setting is out of its range, `Corrupt` if the store's users and roles cannot be
+    /// read, and what the store fails with when it is asked
     /// how it is.
     pub async fn open(
         store: Arc<dyn KvStore>,
@@ -75,7 +79,8 @@ impl EtcdServer {
         config.check()?;
         let status = store.status().await?;
         let connections = Arc::new(Connections::new(&config, Arc::new(spawn)));
-        let api = Arc::new(Api::new(store, config, &status));
+        let auth = Auth::open(&*store, &config).await?;
+        let api = Arc::new(Api::new(store, auth, config, &status));
         Ok(Self { router: Router::new(&api), api, connections })
     }
 

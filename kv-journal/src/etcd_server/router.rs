@@ -12,6 +12,7 @@ use tonic::body::Body;
 use tonic::codegen::Service as _;
 
 use super::api::Api;
+use super::auth::{AuthService, ClientName};
 use super::cluster::ClusterService;
 use super::config::ServerConfig;
 use super::kv::KvService;
@@ -19,6 +20,7 @@ use super::lease::LeaseService;
 use super::maintenance::MaintenanceService;
 use super::plain;
 use super::watch::WatchService;
+use crate::etcd_api::etcdserverpb::auth_server::AuthServer;
 use crate::etcd_api::etcdserverpb::cluster_server::ClusterServer;
 use crate::etcd_api::etcdserverpb::kv_server::KvServer;
 use crate::etcd_api::etcdserverpb::lease_server::LeaseServer;
@@ -32,12 +34,13 @@ type Answered = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> 
 pub(super) struct Router {
     api: Arc<Api>,
     /// The common name of the certificate that the connection's client has shown.
-    pub(super) client: Option<Arc<str>>,
+    pub(super) client: Option<ClientName>,
     kv: KvServer<KvService>,
     watch: WatchServer<WatchService>,
     lease: LeaseServer<LeaseService>,
     cluster: ClusterServer<ClusterService>,
     maintenance: MaintenanceServer<MaintenanceService>,
+    auth: AuthServer<AuthService>,
 }
 
 impl Router {
@@ -50,6 +53,7 @@ impl Router {
             lease: LeaseServer::new(LeaseService(Arc::clone(&api))).max_decoding_message_size(most),
             cluster: ClusterServer::new(ClusterService(Arc::clone(&api))),
             maintenance: MaintenanceServer::new(MaintenanceService(Arc::clone(&api))),
+            auth: AuthServer::new(AuthService(Arc::clone(&api))),
             api,
             client: None,
         }
@@ -63,6 +67,7 @@ impl Router {
             "etcdserverpb.Lease" => self.lease.clone().call(request),
             "etcdserverpb.Cluster" => self.cluster.clone().call(request),
             "etcdserverpb.Maintenance" => self.maintenance.clone().call(request),
+            "etcdserverpb.Auth" => self.auth.clone().call(request),
             unknown => {
                 let status = tonic::Status::unimplemented(format!("unknown service {unknown}"));
                 Box::pin(std::future::ready(Ok(status.into_http())))
@@ -81,8 +86,13 @@ impl Service<Request<Incoming>> for Router {
     type Error = Infallible;
     type Future = Answered;
 
-    fn call(&self, request: Request<Incoming>) -> Answered {
+    fn call(&self, mut request: Request<Incoming>) -> Answered {
         if is_grpc(&request) {
+            if let Some(client) = &self.client
+                && self.api.config.common_name_is_user
+            {
+                request.extensions_mut().insert(client.clone());
+            }
             self.api.metrics.grpc_started.add(1);
             self.grpc(request)
         } else {

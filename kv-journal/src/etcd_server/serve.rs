@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
 use super::api::Api;
+use super::auth::ClientName;
 use super::config::ServerConfig;
 use super::router::Router;
 use super::tls::{Tls, common_name};
@@ -146,7 +147,8 @@ impl Connection {
         let handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream));
         let Ok(Ok(stream)) = handshake.await else { return };
         let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-        self.router.client = shown.and_then(|shown| common_name(shown)).map(Into::into);
+        let name = shown.and_then(|shown| common_name(shown));
+        self.router.client = name.map(|name| ClientName::new(name.into()));
         self.run(stream).await;
     }
 

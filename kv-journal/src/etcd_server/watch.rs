@@ -38,9 +38,11 @@ impl Watch for WatchService {
     async fn watch(&self, request: Request<Streaming<WatchRequest>>) -> Answer<Self::WatchStream> {
         let api = Arc::clone(&self.0);
         let watching = api.store.watch_stream().await.map_err(|error| api.refused(&error))?;
+        let (metadata, extensions, requests) = request.into_parts();
         let session = Session {
             api,
-            requests: Some(request.into_inner()),
+            shown: Request::from_parts(metadata, extensions, ()),
+            requests: Some(requests),
             watching,
             replies: VecDeque::new(),
         };
@@ -52,6 +54,8 @@ impl Watch for WatchService {
 /// just asked: a client that does not read is not read from, either.
 struct Session {
     api: Arc<Api>,
+    /// What the client has shown of itself.
+    shown: Request<()>,
     /// `None` once the client has nothing more to ask.
     requests: Option<Streaming<WatchRequest>>,
     watching: Watching,
@@ -87,6 +91,10 @@ impl Session {
 
     fn create(&mut self, request: WatchCreateRequest) {
         let created = wanted(request).and_then(|wanted| {
+            self.permitted(&wanted).map_err(|status| denied(&status))?;
+            if wanted.range.is_empty() {
+                return Err("mvcc: watcher range is empty".to_owned());
+            }
             self.watching.desk.create(wanted).map_err(|error| not_created(&error))
         });
         if let Err(reason) = created {
@@ -99,6 +107,11 @@ impl Session {
                 ..WatchResponse::default()
             });
         }
+    }
+
+    /// A watcher is checked when it is created, and not again.
+    fn permitted(&self, wanted: &Wanted) -> Result<(), Status> {
+        Ok(self.api.auth.check_read(&self.api.caller(&self.shown)?, &wanted.range)?)
     }
 
     fn respond(&self, message: WatchMessage) -> WatchResponse {
@@ -160,9 +173,6 @@ fn wanted(from: WatchCreateRequest) -> Result<Wanted, String> {
     // The smallest key stands for no key.
     let key = if from.key.is_empty() { Bytes::from_static(b"\0") } else { from.key };
     let range = key_range(key, from.range_end);
-    if range.is_empty() {
-        return Err("mvcc: watcher range is empty".to_owned());
-    }
     let mut wanted = Wanted::new(range).from_revision(start).watch_id(from.watch_id);
     wanted.no_put = from.filters.contains(&(FilterType::Noput as i32));
     wanted.no_delete = from.filters.contains(&(FilterType::Nodelete as i32));
@@ -170,6 +180,11 @@ fn wanted(from: WatchCreateRequest) -> Result<Wanted, String> {
     wanted.fragment = from.fragment;
     wanted.progress_notify = from.progress_notify;
     Ok(wanted)
+}
+
+/// etcd tells this one as its own client would print it.
+fn denied(status: &Status) -> String {
+    format!("rpc error: code = {:?} desc = {}", status.code(), status.message())
 }
 
 /// The range was checked before, so what is wrong about a watcher is its number.

@@ -19,12 +19,12 @@ impl Store {
     pub async fn hash_kv(&self, revision: u64) -> Result<KvHash> {
         self.inner.shared.check_open()?;
         let mut hasher = KvHasher::new(self.inner.shared.state(), revision)?;
-        let hash = poll_fn(|cx| match hasher.step() {
-            Some(hash) => Poll::Ready(hash),
-            None => {
+        let hash = poll_fn(|cx| {
+            let ended = hasher.step();
+            if ended.is_none() {
                 cx.waker().wake_by_ref();
-                Poll::Pending
             }
+            ended.map_or(Poll::Pending, Poll::Ready)
         });
         Ok(hash.await)
     }

@@ -52,6 +52,7 @@ impl Etcd {
         let mut child = Command::new("etcd")
             .arg("--data-dir")
             .arg(data.path())
+            .args(["--bcrypt-cost", "4"])
             .args(["--name", "one", "--initial-cluster", &format!("one={peer}")])
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])

@@ -3,10 +3,12 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a test panics where something differs")]
 #![allow(clippy::future_not_send, reason = "a test's futures stay on its thread")]
 
+mod auth;
 mod differential;
 #[path = "../etcd/server.rs"]
 mod etcd;
 mod kubernetes;
 mod messages;
 mod peer;
+mod permissions;
 mod refusals;

@@ -1,5 +1,7 @@
 //! The two sides of a comparison: a server of this crate and a real etcd, asked in the same way.
 
+use kv_journal::etcd_api::etcdserverpb::auth_client::AuthClient;
+use kv_journal::etcd_api::etcdserverpb::cluster_client::ClusterClient;
 use kv_journal::etcd_api::etcdserverpb::kv_client::KvClient;
 use kv_journal::etcd_api::etcdserverpb::lease_client::LeaseClient;
 use kv_journal::etcd_api::etcdserverpb::maintenance_client::MaintenanceClient;
@@ -16,6 +18,8 @@ pub(crate) struct Peer {
     pub(crate) watch: WatchClient<Channel>,
     pub(crate) lease: LeaseClient<Channel>,
     pub(crate) maintenance: MaintenanceClient<Channel>,
+    pub(crate) auth: AuthClient<Channel>,
+    pub(crate) cluster: ClusterClient<Channel>,
 }
 
 impl Peer {
@@ -28,20 +32,35 @@ impl Peer {
             kv: KvClient::new(channel.clone()).max_decoding_message_size(large),
             watch: WatchClient::new(channel.clone()),
             lease: LeaseClient::new(channel.clone()),
-            maintenance: MaintenanceClient::new(channel),
+            maintenance: MaintenanceClient::new(channel.clone()),
+            auth: AuthClient::new(channel.clone()),
+            cluster: ClusterClient::new(channel),
         }
     }
 
     /// A server of this crate with a journal in memory, which ends with the runtime.
     pub(crate) async fn own(config: Config, server_config: ServerConfig) -> (Self, Store) {
-        let opened = Store::open(Arc::new(MemoryJournal::new()), config).await;
-        let (store, driver) = opened.unwrap();
+        Self::own_on(MemoryJournal::new(), config, server_config).await
+    }
+
+    /// The same on this journal.
+    pub(crate) async fn own_on(
+        journal: MemoryJournal,
+        config: Config,
+        server_config: ServerConfig,
+    ) -> (Self, Store) {
+        let (store, driver) = Store::open(Arc::new(journal), config).await.unwrap();
         tokio::spawn(driver);
+        (Self::serving(store.clone(), server_config).await, store)
+    }
+
+    /// A server of this crate on this store.
+    pub(crate) async fn serving(store: Store, config: ServerConfig) -> Self {
         let spawn = |task| drop(tokio::spawn(task));
-        let server = EtcdServer::open(Arc::new(store.clone()), server_config, spawn).await.unwrap();
+        let server = EtcdServer::open(Arc::new(store), config, spawn).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         tokio::spawn(async move { server.serve(listener).await });
-        (Self::at(port), store)
+        Self::at(port)
     }
 }

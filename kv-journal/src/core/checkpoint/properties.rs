@@ -34,6 +34,8 @@ pub(super) fn build(properties: &[PropertyChange]) -> Result<Properties> {
         return Err(damaged("properties out of order"));
     }
     let mut built = Properties::default();
-    properties.iter().for_each(|property| built.apply(property));
+    for property in properties {
+        built.apply(property);
+    }
     Ok(built)
 }
