@@ -22,9 +22,9 @@ pub struct ServerConfig {
     pub client_urls: Vec<String>,
     /// Where other members would find it, for the list of members.
     pub peer_urls: Vec<String>,
-    /// The cluster's id in every header.
+    /// The cluster's id in every header; 0 is one that is drawn once and kept with the store.
     pub cluster_id: u64,
-    /// The member's id in every header.
+    /// The member's id in every header; 0 likewise.
     pub member_id: u64,
     /// The etcd version that is told: clients derive from it what they may ask for. Kubernetes
     /// wants 3.5.13 or newer for consistent reads from its cache.
@@ -86,8 +86,8 @@ impl Default for ServerConfig {
             name: "default".to_owned(),
             client_urls: Vec::new(),
             peer_urls: Vec::new(),
-            cluster_id: 1,
-            member_id: 1,
+            cluster_id: 0,
+            member_id: 0,
             version: "3.7.0".to_owned(),
             max_txn_ops: crate::Config::TXN_OPS.default,
             max_request_bytes: crate::Config::REQUEST_BYTES.default,

@@ -6,6 +6,7 @@ mod auth;
 mod cluster;
 mod compactor;
 mod config;
+mod identity;
 mod kv;
 mod lease;
 mod maintenance;
@@ -73,10 +74,11 @@ impl EtcdServer {
     /// how it is.
     pub async fn open(
         store: Arc<dyn KvStore>,
-        config: ServerConfig,
+        mut config: ServerConfig,
         spawn: impl Spawn,
     ) -> Result<Self> {
         config.check()?;
+        identity::fill_in(&*store, &mut config).await?;
         let status = store.status().await?;
         let connections = Arc::new(Connections::new(&config, Arc::new(spawn)));
         let auth = Auth::open(&*store, &config).await?;

@@ -13,7 +13,7 @@ use kv_journal::etcd_api::etcdserverpb::{
     AuthUserListRequest, AuthUserRevokeRoleRequest, AuthenticateRequest, Compare,
     DeleteRangeRequest, LeaseGrantRequest, LeaseKeepAliveRequest, LeaseLeasesRequest,
     LeaseRevokeRequest, LeaseTimeToLiveRequest, MemberListRequest, PutRequest, RangeRequest,
-    RequestOp, SnapshotRequest, StatusRequest, TxnRequest,
+    RequestOp, ResponseHeader, SnapshotRequest, StatusRequest, TxnRequest,
 };
 use kv_journal::etcd_server::{AuthToken, EtcdServer, JwtConfig, ServerConfig};
 use kv_journal::{Config, MemoryJournal, Store};
@@ -234,12 +234,15 @@ async fn users_and_what_is_enforced_outlive_the_server_and_its_tokens_do_not() {
     let a = login(&mut peer, "a").await.unwrap();
     let status = peer.auth.auth_status(AuthStatusRequest {}).await.unwrap().into_inner();
     assert!(status.enabled);
+    let ids = |header: Option<ResponseHeader>| header.map(|it| (it.cluster_id, it.member_id));
+    assert!(ids(status.header).is_some_and(|(cluster, member)| cluster != 0 && member != 0));
     drop((peer, old));
 
     let config = config(AuthToken::default());
     let (mut peer, _store) = Peer::own_on(journal, Config::default(), config).await;
     let again = peer.auth.auth_status(AuthStatusRequest {}).await.unwrap().into_inner();
     assert_eq!((again.enabled, again.auth_revision), (true, status.auth_revision));
+    assert_eq!(ids(again.header), ids(status.header));
     let stale = refused(peer.kv.range(by(&a, get("a"))).await);
     assert_eq!(stale.1, "etcdserver: invalid auth token");
     let a = login(&mut peer, "a").await.unwrap();
