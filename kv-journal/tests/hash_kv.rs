@@ -24,7 +24,8 @@ async fn write(store: &Store) {
         store.txn(txn).await.unwrap();
         match round {
             10 => {
-                drop(store.delete_range(DeleteRequest::new(KeyRange::prefix("a"))).await.unwrap())
+                let delete = DeleteRequest::new(KeyRange::prefix("a"));
+                store.delete_range(delete).await.unwrap();
             }
             20 => drop(store.compact(store.revision() - 3).await.unwrap()),
             30 => drop(store.lease_revoke(7).await.unwrap()),

@@ -68,7 +68,12 @@ impl ServerConfig {
     pub const CONNECTIONS: Limit<usize> = Limit { default: 10_000, min: 1, max: 1 << 20 };
 
     /// What gRPC and the message take beside keys and values, as etcd allows for.
-    pub(super) const REQUEST_OVERHEAD: usize = 512 << 10;
+    const REQUEST_OVERHEAD: usize = 512 << 10;
+
+    /// The most bytes that are taken of a request.
+    pub(super) fn most_bytes(&self) -> usize {
+        self.max_request_bytes + Self::REQUEST_OVERHEAD
+    }
 
     pub(super) fn check(&self) -> Result<()> {
         crate::Config::TXN_OPS.check("max_txn_ops", self.max_txn_ops)?;

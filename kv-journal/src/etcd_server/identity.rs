@@ -20,13 +20,12 @@ pub(super) async fn fill_in(store: &dyn KvStore, config: &mut ServerConfig) -> R
         return Ok(());
     }
     let found = store.properties(IDS.as_bytes()).await?;
-    let (cluster, member) = match found.into_iter().next() {
-        Some((_, ids)) => read(ids).ok_or_else(unreadable)?,
-        None => {
-            let ids = (draw()?, draw()?);
-            store.set_properties(vec![PropertyChange::set(IDS, written(ids))]).await?;
-            ids
-        }
+    let (cluster, member) = if let Some((_, ids)) = found.into_iter().next() {
+        read(ids).ok_or_else(unreadable)?
+    } else {
+        let ids = (draw()?, draw()?);
+        store.set_properties(vec![PropertyChange::set(IDS, written(ids))]).await?;
+        ids
     };
     let or = |given, kept| if given == 0 { kept } else { given };
     config.cluster_id = or(config.cluster_id, cluster);

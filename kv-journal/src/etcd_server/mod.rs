@@ -6,6 +6,7 @@ mod auth;
 mod cluster;
 mod compactor;
 mod config;
+mod gateway;
 mod identity;
 mod kv;
 mod lease;
@@ -28,6 +29,8 @@ use tokio::time::Instant;
 pub use auth::{AuthToken, JwtConfig};
 pub use compactor::AutoCompaction;
 pub use config::ServerConfig;
+#[doc(hidden)]
+pub use gateway::fuzz_gateway;
 pub use snapshot::{SnapshotFile, open_snapshot};
 pub use tls::Tls;
 

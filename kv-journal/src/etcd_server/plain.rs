@@ -1,9 +1,12 @@
 //! What is asked without gRPC: version, health and metrics.
 
 use http::{Method, Response, StatusCode, header};
+use http_body_util::Full;
 use tonic::body::Body;
 
 use super::api::Api;
+
+pub(super) const JSON: &str = "application/json";
 
 /// Answers `/version`, `/health`, `/livez`, `/readyz` and `/metrics`.
 pub(super) async fn answer(api: &Api, method: &Method, path: &str) -> Response<Body> {
@@ -63,6 +66,7 @@ async fn metrics(api: &Api) -> Response<Body> {
     match api.store.status().await {
         Ok(status) => {
             let body = api.metrics.exposition(&status, &api.config);
+            let body = Body::new(Full::from(body));
             respond(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body)
         }
         Err(error) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
@@ -70,15 +74,20 @@ async fn metrics(api: &Api) -> Response<Body> {
 }
 
 pub(super) fn json(status: StatusCode, body: String) -> Response<Body> {
-    respond(status, "application/json", body)
+    respond(status, JSON, Body::new(Full::from(body)))
 }
 
 pub(super) fn text(status: StatusCode, body: impl Into<String>) -> Response<Body> {
-    respond(status, "text/plain; charset=utf-8", body.into())
+    respond(status, "text/plain; charset=utf-8", Body::new(Full::from(body.into())))
 }
 
-fn respond(status: StatusCode, content_type: &'static str, body: String) -> Response<Body> {
-    let mut response = Response::new(Body::new(http_body_util::Full::from(body)));
+/// A response with a body of this type.
+pub(super) fn respond(
+    status: StatusCode,
+    content_type: &'static str,
+    body: Body,
+) -> Response<Body> {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     let content_type = http::HeaderValue::from_static(content_type);
     response.headers_mut().insert(header::CONTENT_TYPE, content_type);

@@ -9,12 +9,12 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use tonic::body::Body;
-use tonic::codegen::Service as _;
+use tonic::codegen::{Service as _, StdError};
 
 use super::api::Api;
 use super::auth::{AuthService, ClientName};
 use super::cluster::ClusterService;
-use super::config::ServerConfig;
+use super::gateway;
 use super::kv::KvService;
 use super::lease::LeaseService;
 use super::maintenance::MaintenanceService;
@@ -45,7 +45,7 @@ pub(super) struct Router {
 
 impl Router {
     pub(super) fn new(api: &Arc<Api>) -> Self {
-        let most = api.config.max_request_bytes + ServerConfig::REQUEST_OVERHEAD;
+        let most = api.config.most_bytes();
         let api = Arc::clone(api);
         Self {
             kv: KvServer::new(KvService(Arc::clone(&api))).max_decoding_message_size(most),
@@ -59,7 +59,12 @@ impl Router {
         }
     }
 
-    fn grpc(&self, request: Request<Incoming>) -> Answered {
+    /// Hands a call to its service.
+    pub(super) fn grpc<B>(&self, request: Request<B>) -> Answered
+    where
+        B: hyper::body::Body + Send + 'static,
+        B::Error: Into<StdError> + Send + 'static,
+    {
         let service = request.uri().path().split('/').nth(1).unwrap_or_default();
         match service {
             "etcdserverpb.KV" => self.kv.clone().call(request),
@@ -95,6 +100,9 @@ impl Service<Request<Incoming>> for Router {
             }
             self.api.metrics.grpc_started.add(1);
             self.grpc(request)
+        } else if gateway::owns(request.uri().path()) {
+            let (router, most) = (self.clone(), self.api.config.most_bytes());
+            Box::pin(async move { Ok(gateway::answer(&router, request, most).await) })
         } else {
             let api = Arc::clone(&self.api);
             let (method, path) = (request.method().clone(), request.uri().path().to_owned());

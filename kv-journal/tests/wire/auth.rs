@@ -131,10 +131,7 @@ fn txn() -> impl Strategy<Value = TxnRequest> {
             success: success.into_iter().collect(),
             failure: failure.into_iter().collect(),
         });
-    (flat, any::<bool>()).prop_map(|(txn, nests)| match nests {
-        true => nested_in(&txn),
-        false => txn,
-    })
+    (flat, any::<bool>()).prop_map(|(txn, nests)| if nests { nested_in(&txn) } else { txn })
 }
 
 fn nested_in(txn: &TxnRequest) -> TxnRequest {

@@ -7,6 +7,7 @@ mod auth;
 mod differential;
 #[path = "../etcd/server.rs"]
 mod etcd;
+mod gateway;
 mod kubernetes;
 mod messages;
 mod peer;

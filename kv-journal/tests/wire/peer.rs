@@ -56,11 +56,23 @@ impl Peer {
 
     /// A server of this crate on this store.
     pub(crate) async fn serving(store: Store, config: ServerConfig) -> Self {
-        let spawn = |task| drop(tokio::spawn(task));
-        let server = EtcdServer::open(Arc::new(store), config, spawn).await.unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        tokio::spawn(async move { server.serve(listener).await });
-        Self::at(port)
+        Self::at(serve(store, config).await)
     }
+}
+
+/// The port of a server of this crate with a journal in memory.
+pub(crate) async fn port_of(config: ServerConfig) -> u16 {
+    let journal = Arc::new(MemoryJournal::new());
+    let (store, driver) = Store::open(journal, Config::default()).await.unwrap();
+    tokio::spawn(driver);
+    serve(store, config).await
+}
+
+async fn serve(store: Store, config: ServerConfig) -> u16 {
+    let spawn = |task| drop(tokio::spawn(task));
+    let server = EtcdServer::open(Arc::new(store), config, spawn).await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move { server.serve(listener).await });
+    port
 }
