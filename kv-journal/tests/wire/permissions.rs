@@ -82,7 +82,7 @@ fn denied() -> (Code, String) {
     (Code::PermissionDenied, "etcdserver: permission denied".to_owned())
 }
 
-fn nested(levels: usize, op: Op) -> TxnRequest {
+fn nested(levels: usize, op: &Op) -> TxnRequest {
     (0..levels).fold(TxnRequest::default(), |txn, level| {
         let op = match level {
             0 => op.clone(),
@@ -112,9 +112,9 @@ async fn nothing_that_is_hidden_in_a_request_goes_unchecked() {
     // At any depth, in the branch that does not run.
     for levels in 1..6 {
         for op in [Op::RequestRange(get("secret")), Op::RequestPut(put("secret"))] {
-            assert_eq!(refused(peer.kv.txn(by(&w, nested(levels, op))).await), denied());
+            assert_eq!(refused(peer.kv.txn(by(&w, nested(levels, &op))).await), denied());
         }
-        peer.kv.txn(by(&w, nested(levels, Op::RequestPut(put("b"))))).await.unwrap();
+        peer.kv.txn(by(&w, nested(levels, &Op::RequestPut(put("b"))))).await.unwrap();
     }
     let chunks = peer.kv.range_stream(by(&w, get("secret"))).await;
     assert_eq!(refused(chunks.map(|_| ())), denied());
@@ -132,7 +132,7 @@ async fn a_lease_is_for_those_who_may_write_all_its_keys() {
     let leased = |lease| PutRequest { lease, ..put("a") };
     assert_eq!(refused(peer.kv.put(by(&a, leased(1))).await), denied());
     let op = Op::RequestPut(leased(1));
-    assert_eq!(refused(peer.kv.txn(by(&a, nested(2, op))).await), denied());
+    assert_eq!(refused(peer.kv.txn(by(&a, nested(2, &op))).await), denied());
     peer.kv.put(by(&a, leased(2))).await.unwrap();
 
     assert_eq!(
