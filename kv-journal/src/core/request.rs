@@ -388,6 +388,18 @@ pub struct Txn {
     pub failure: Vec<Op>,
 }
 
+#[cfg(feature = "etcd-server")]
+impl Txn {
+    /// Whether either branch puts anything, however deep.
+    pub(crate) fn puts(&self) -> bool {
+        self.success.iter().chain(&self.failure).any(|op| match op {
+            Op::Put(_) => true,
+            Op::Txn(nested) => nested.puts(),
+            Op::Range(_) | Op::Delete(_) => false,
+        })
+    }
+}
+
 impl Txn {
     /// A transaction without conditions and operations.
     #[must_use]

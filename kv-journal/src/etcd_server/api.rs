@@ -1,5 +1,6 @@
 //! What every service of the server works with.
 
+use std::fmt;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -13,27 +14,34 @@ use super::metrics::Metrics;
 use super::status::{self, CORRUPT, NO_SPACE, REQUEST_TOO_LARGE};
 use crate::error::Error;
 use crate::etcd_api::etcdserverpb::{AlarmType, ResponseHeader};
-use crate::etcd_api::header;
+use crate::etcd_api::{Spawn, header};
 use crate::kv_store::{KvStatus, KvStore};
 
 pub(super) type Answer<T> = Result<tonic::Response<T>, Status>;
 
 /// The store and what is said of it.
-#[derive(Debug)]
 pub(super) struct Api {
     pub(super) store: Arc<dyn KvStore>,
     pub(super) config: ServerConfig,
     pub(super) metrics: Metrics,
     pub(super) auth: Auth,
+    pub(super) spawn: Arc<dyn Spawn>,
     /// The header of every answer, but for the revision.
     identity: ResponseHeader,
     raised: RwLock<Vec<AlarmType>>,
+}
+
+impl fmt::Debug for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Api").field("store", &self.store).finish_non_exhaustive()
+    }
 }
 
 impl Api {
     pub(super) fn new(
         store: Arc<dyn KvStore>,
         auth: Auth,
+        spawn: Arc<dyn Spawn>,
         config: ServerConfig,
         status: &KvStatus,
     ) -> Self {
@@ -44,7 +52,7 @@ impl Api {
             raft_term: status.term,
         };
         let metrics = Metrics::default();
-        Self { store, auth, config, metrics, identity, raised: RwLock::default() }
+        Self { store, auth, spawn, config, metrics, identity, raised: RwLock::default() }
     }
 
     /// The ids, without a revision.

@@ -9,7 +9,6 @@ use tonic::codegen::async_trait;
 use tonic::{Request, Response, Status};
 
 use super::api::{Answer, Api};
-use super::auth::Access;
 use super::status::{COMPACTED, DUPLICATE_KEY};
 use crate::config::ChunkLimits;
 use crate::core::{Op, RangeChunk, SortOrder, SortTarget, Txn, check_overlap};
@@ -36,13 +35,7 @@ impl Kv for KvService {
         let request = request.into_inner();
         let consistency = consistency(request.serializable);
         let request = range_request(request)?;
-        api.check_read()?;
-        let caller = caller?;
-        api.auth.check_range(&caller, &request)?;
-        api.metrics.ranges.add(1);
-        let answer = api.store.range(request, consistency).await;
-        let answer = answer.map_err(|error| api.refused(&error))?;
-        api.auth.check_still(&caller)?;
+        let answer = api.range(&caller?, request, consistency).await?;
         Ok(Response::new(range_response(api.identity(), answer)))
     }
 
@@ -65,7 +58,7 @@ impl Kv for KvService {
             return Err(Status::unimplemented("RangeStream does not support revision filters"));
         }
         api.check_read()?;
-        api.auth.check_range(&caller?, &request)?;
+        api.auth.check_read(&caller?, &request.range)?;
         api.metrics.ranges.add(1);
         let chunks = api.store.range_stream(request, consistency, ChunkLimits::default()).await;
         let chunks = chunks.map_err(|error| api.refused(&error))?;
@@ -82,13 +75,7 @@ impl Kv for KvService {
         let request = request.into_inner();
         api.check_write(&request)?;
         let request = put_request(request)?;
-        api.check_space()?;
-        let caller = caller?;
-        let _steady = api.auth.steady().await;
-        let leases = api.auth.check_put(&caller, &request)?;
-        api.check_leases(&caller, &leases, Access::Write).await?;
-        let answer = api.store.put(request).await.map_err(|error| api.refused(&error))?;
-        api.metrics.puts.add(1);
+        let answer = api.put(&caller?, request).await?;
         Ok(Response::new(put_response(api.identity(), answer)))
     }
 
@@ -101,10 +88,7 @@ impl Kv for KvService {
         let request = request.into_inner();
         api.check_write(&request)?;
         let request = delete_request(request)?;
-        let _steady = api.auth.steady().await;
-        api.auth.check_delete(&caller?, &request)?;
-        let answer = api.store.delete_range(request).await.map_err(|error| api.refused(&error))?;
-        api.metrics.deletes.add(1);
+        let answer = api.delete_range(&caller?, request).await?;
         Ok(Response::new(delete_response(api.identity(), answer)))
     }
 
@@ -118,15 +102,7 @@ impl Kv for KvService {
         if !only_reads(&txn) {
             too_large?;
         }
-        if puts(&txn) {
-            api.check_space()?;
-        }
-        let caller = caller?;
-        let _steady = api.auth.steady().await;
-        let leases = api.auth.check_txn(&caller, &txn)?;
-        api.check_leases(&caller, &leases, Access::Write).await?;
-        let answer = api.store.txn(txn).await.map_err(|error| api.refused(&error))?;
-        api.metrics.txns.add(1);
+        let answer = api.txn(&caller?, txn).await?;
         Ok(Response::new(txn_response(api.identity(), answer)))
     }
 
@@ -161,12 +137,4 @@ fn range_chunk(api: &Api, chunk: RangeChunk) -> RangeStreamResponse {
 /// Whether it can be answered without a write. One that holds another counts as a write, as in etcd.
 fn only_reads(txn: &Txn) -> bool {
     txn.success.iter().chain(&txn.failure).all(|op| matches!(op, Op::Range(_)))
-}
-
-fn puts(txn: &Txn) -> bool {
-    txn.success.iter().chain(&txn.failure).any(|op| match op {
-        Op::Put(_) => true,
-        Op::Txn(nested) => puts(nested),
-        _ => false,
-    })
 }

@@ -3,6 +3,7 @@
 
 mod api;
 mod auth;
+mod calls;
 mod cluster;
 mod compactor;
 mod config;
@@ -13,6 +14,7 @@ mod lease;
 mod maintenance;
 mod metrics;
 mod plain;
+mod recipes;
 mod router;
 mod serve;
 mod snapshot;
@@ -83,9 +85,10 @@ impl EtcdServer {
         config.check()?;
         identity::fill_in(&*store, &mut config).await?;
         let status = store.status().await?;
-        let connections = Arc::new(Connections::new(&config, Arc::new(spawn)));
+        let spawn: Arc<dyn Spawn> = Arc::new(spawn);
+        let connections = Arc::new(Connections::new(&config, Arc::clone(&spawn)));
         let auth = Auth::open(&*store, &config).await?;
-        let api = Arc::new(Api::new(store, auth, config, &status));
+        let api = Arc::new(Api::new(store, auth, spawn, config, &status));
         Ok(Self { router: Router::new(&api), api, connections })
     }
 

@@ -19,6 +19,7 @@ use super::kv::KvService;
 use super::lease::LeaseService;
 use super::maintenance::MaintenanceService;
 use super::plain;
+use super::recipes::{ElectionService, LockService};
 use super::watch::WatchService;
 use crate::etcd_api::etcdserverpb::auth_server::AuthServer;
 use crate::etcd_api::etcdserverpb::cluster_server::ClusterServer;
@@ -26,6 +27,8 @@ use crate::etcd_api::etcdserverpb::kv_server::KvServer;
 use crate::etcd_api::etcdserverpb::lease_server::LeaseServer;
 use crate::etcd_api::etcdserverpb::maintenance_server::MaintenanceServer;
 use crate::etcd_api::etcdserverpb::watch_server::WatchServer;
+use crate::etcd_api::v3electionpb::election_server::ElectionServer;
+use crate::etcd_api::v3lockpb::lock_server::LockServer;
 
 type Answered = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
@@ -41,6 +44,8 @@ pub(super) struct Router {
     cluster: ClusterServer<ClusterService>,
     maintenance: MaintenanceServer<MaintenanceService>,
     auth: AuthServer<AuthService>,
+    lock: LockServer<LockService>,
+    election: ElectionServer<ElectionService>,
 }
 
 impl Router {
@@ -54,6 +59,8 @@ impl Router {
             cluster: ClusterServer::new(ClusterService(Arc::clone(&api))),
             maintenance: MaintenanceServer::new(MaintenanceService(Arc::clone(&api))),
             auth: AuthServer::new(AuthService(Arc::clone(&api))),
+            lock: LockServer::new(LockService(Arc::clone(&api))),
+            election: ElectionServer::new(ElectionService(Arc::clone(&api))),
             api,
             client: None,
         }
@@ -73,6 +80,8 @@ impl Router {
             "etcdserverpb.Cluster" => self.cluster.clone().call(request),
             "etcdserverpb.Maintenance" => self.maintenance.clone().call(request),
             "etcdserverpb.Auth" => self.auth.clone().call(request),
+            "v3lockpb.Lock" => self.lock.clone().call(request),
+            "v3electionpb.Election" => self.election.clone().call(request),
             unknown => {
                 let status = tonic::Status::unimplemented(format!("unknown service {unknown}"));
                 Box::pin(std::future::ready(Ok(status.into_http())))

@@ -90,7 +90,7 @@ impl Answered {
     }
 }
 
-async fn post(port: u16, path: &str, body: &str) -> (u16, Value) {
+pub(crate) async fn post(port: u16, path: &str, body: &str) -> (u16, Value) {
     let mut answered = send(port, "POST", path, "", body).await;
     let text = answered.text().await;
     let value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{path} {body}: {text:?}"));

@@ -12,4 +12,5 @@ mod kubernetes;
 mod messages;
 mod peer;
 mod permissions;
+mod recipes;
 mod refusals;

@@ -6,6 +6,8 @@ use kv_journal::etcd_api::etcdserverpb::kv_client::KvClient;
 use kv_journal::etcd_api::etcdserverpb::lease_client::LeaseClient;
 use kv_journal::etcd_api::etcdserverpb::maintenance_client::MaintenanceClient;
 use kv_journal::etcd_api::etcdserverpb::watch_client::WatchClient;
+use kv_journal::etcd_api::v3electionpb::election_client::ElectionClient;
+use kv_journal::etcd_api::v3lockpb::lock_client::LockClient;
 use kv_journal::etcd_api::{Channel, ChannelConfig};
 use kv_journal::etcd_server::{EtcdServer, ServerConfig};
 use kv_journal::{Config, MemoryJournal, Store};
@@ -20,6 +22,8 @@ pub(crate) struct Peer {
     pub(crate) maintenance: MaintenanceClient<Channel>,
     pub(crate) auth: AuthClient<Channel>,
     pub(crate) cluster: ClusterClient<Channel>,
+    pub(crate) lock: LockClient<Channel>,
+    pub(crate) election: ElectionClient<Channel>,
 }
 
 impl Peer {
@@ -34,7 +38,9 @@ impl Peer {
             lease: LeaseClient::new(channel.clone()),
             maintenance: MaintenanceClient::new(channel.clone()),
             auth: AuthClient::new(channel.clone()),
-            cluster: ClusterClient::new(channel),
+            cluster: ClusterClient::new(channel.clone()),
+            lock: LockClient::new(channel.clone()),
+            election: ElectionClient::new(channel),
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Auth;
 use super::realm::{Access, Account, Realm};
-use crate::core::{DeleteRequest, KeyRange, Op, PutRequest, RangeRequest, Txn};
+use crate::core::{DeleteRequest, KeyRange, Op, PutRequest, Txn};
 use crate::etcd_server::status::{
     AUTH_OLD_REVISION, Known, PERMISSION_DENIED, USER_EMPTY, USER_NOT_FOUND,
 };
@@ -89,11 +89,6 @@ impl Auth {
         caller.check_admin(&self.realm.load())
     }
 
-    pub(crate) fn check_range(&self, caller: &Caller, request: &RangeRequest) -> Checked {
-        Check::new(&self.realm.load(), caller).read(&request.range)
-    }
-
-    /// A watcher's range, or a key.
     pub(crate) fn check_read(&self, caller: &Caller, range: &KeyRange) -> Checked {
         Check::new(&self.realm.load(), caller).read(range)
     }
