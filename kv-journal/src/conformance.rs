@@ -16,6 +16,7 @@
 //! ```
 
 pub mod checkpoints;
+pub mod stores;
 
 use std::fmt;
 use std::future::Future;

@@ -96,6 +96,12 @@ impl Error {
         }
     }
 
+    /// The same error, told more exactly.
+    #[cfg(feature = "etcd-store")]
+    pub(crate) fn of_kind(self, kind: ErrorKind) -> Self {
+        Self { kind, ..self }
+    }
+
     /// The same error under another kind and sentence, which has this one as its cause.
     pub(crate) fn behind(self, kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(kind, message).with_source(self)

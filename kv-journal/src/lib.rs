@@ -70,6 +70,8 @@ pub use journal::{fuzz_frames, fuzz_segment};
 pub use kv_store::{
     Consistency, KvStatus, KvStore, RangeChunks, SnapshotBytes, WatchDesk, WatchMessages, Watching,
 };
+#[cfg(feature = "etcd-store")]
+pub use kv_store::{EtcdStore, EtcdStoreConfig};
 pub use store::{
     Ack, Checkpoint, Components, DamagedCheckpoint, Driver, Export, Fork, RangeStream, Recovery,
     Snapshot, Stats, Store, WatchBatch, WatchDriver, WatchHandle, WatchMessage, WatchRequest,

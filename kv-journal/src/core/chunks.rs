@@ -49,16 +49,22 @@ pub(crate) struct Chunks {
     given: usize,
 }
 
+/// Whether a range can be read in chunks.
+pub(crate) fn check_streamable(request: &RangeRequest) -> Result<()> {
+    check_range(&request.range)?;
+    let descending = request.sort.order == SortOrder::Descending;
+    if descending || request.sort.target != SortTarget::Key || request.filters() {
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            "a stream is in key order and without filters: read the range at once instead",
+        ));
+    }
+    Ok(())
+}
+
 impl Chunks {
     pub(crate) fn new(state: &State, request: &RangeRequest) -> Result<Self> {
-        check_range(&request.range)?;
-        let descending = request.sort.order == SortOrder::Descending;
-        if descending || request.sort.target != SortTarget::Key || request.filters() {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                "a stream is in key order and without filters: read the range at once instead",
-            ));
-        }
+        check_streamable(request)?;
         let mut revision = request.revision;
         if revision != 0 {
             state.check_readable(revision)?;

@@ -388,6 +388,18 @@ pub struct Txn {
     pub failure: Vec<Op>,
 }
 
+#[cfg(feature = "etcd-store")]
+impl Txn {
+    /// Whether neither branch writes anything, however deep.
+    pub(crate) fn changes_nothing(&self) -> bool {
+        self.success.iter().chain(&self.failure).all(|op| match op {
+            Op::Range(_) => true,
+            Op::Txn(nested) => nested.changes_nothing(),
+            Op::Put(_) | Op::Delete(_) => false,
+        })
+    }
+}
+
 #[cfg(feature = "etcd-server")]
 impl Txn {
     /// Whether either branch puts anything, however deep.

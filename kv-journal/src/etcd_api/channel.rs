@@ -109,6 +109,8 @@ struct Inner {
 #[derive(Default)]
 struct Connected {
     at: usize,
+    /// How often an endpoint was given up.
+    turn: u64,
     connection: Option<Connection>,
 }
 
@@ -151,6 +153,28 @@ impl Channel {
         let connected = Mutex::default();
         Ok(Self { inner: Arc::new(Inner { endpoints, tls, config, spawn, connected }) })
     }
+
+    /// How often an endpoint was given up so far.
+    pub(crate) async fn turn(&self) -> u64 {
+        self.inner.connected.lock().await.turn
+    }
+
+    /// The next call goes to the next endpoint, unless that was decided since `turn`. Calls that
+    /// run go on.
+    pub(crate) async fn turn_away(&self, turn: u64) {
+        let mut connected = self.inner.connected.lock().await;
+        if connected.turn == turn {
+            connected.give_up();
+        }
+    }
+}
+
+impl Connected {
+    fn give_up(&mut self) {
+        self.connection = None;
+        self.at = self.at.wrapping_add(1);
+        self.turn += 1;
+    }
 }
 
 impl Inner {
@@ -169,7 +193,7 @@ impl Inner {
                     return Ok(connection);
                 }
                 Err(error) => {
-                    connected.at = connected.at.wrapping_add(1);
+                    connected.give_up();
                     last = Some(error);
                 }
             }
@@ -229,8 +253,7 @@ impl Inner {
         let mut connected = self.connected.lock().await;
         let is_this = |c: &Connection| c.endpoint.authority == on.endpoint.authority;
         if connected.connection.as_ref().is_some_and(is_this) {
-            connected.connection = None;
-            connected.at = connected.at.wrapping_add(1);
+            connected.give_up();
         }
     }
 

@@ -5,7 +5,13 @@
 //! Where an answer carries keys, the stubs write them from the store's own memory: see [`stored`].
 
 #[cfg(feature = "etcd-store")]
+mod answers;
+#[cfg(feature = "etcd-store")]
+mod asking;
+#[cfg(feature = "etcd-store")]
 mod channel;
+#[cfg(any(feature = "etcd-server", feature = "etcd-store"))]
+pub(crate) mod known;
 #[cfg(feature = "etcd-server")]
 mod requests;
 #[cfg(feature = "etcd-server")]
@@ -16,6 +22,13 @@ pub mod stored;
 #[cfg(feature = "etcd-store")]
 pub use channel::{Channel, ChannelConfig};
 pub use spawn::Spawn;
+
+#[cfg(feature = "etcd-store")]
+pub(crate) use answers::{
+    delete_answer, put_answer, range_answer, revision_of, txn_answer, unsigned,
+};
+#[cfg(feature = "etcd-store")]
+pub(crate) use asking::{delete_message, key_and_end, put_message, range_message, txn_message};
 
 #[cfg(feature = "etcd-server")]
 pub(crate) use requests::{

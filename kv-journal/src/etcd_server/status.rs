@@ -4,46 +4,27 @@
 
 use std::error::Error as _;
 
-use tonic::{Code, Status};
+use tonic::Status;
 
 use crate::error::{Error, ErrorKind};
 use crate::etcd_api::RequestError;
-
-/// A sentence that clients know, and its code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Known(Code, &'static str);
-
-macro_rules! known {
-    ($($name:ident = $code:ident, $message:literal;)*) => {
-        $(pub(super) const $name: Known = Known(Code::$code, concat!("etcdserver: ", $message));)*
-    };
-}
+pub(super) use crate::etcd_api::known::*;
 
 known! {
     EMPTY_KEY = InvalidArgument, "key is not provided";
-    KEY_NOT_FOUND = InvalidArgument, "key not found";
     VALUE_PROVIDED = InvalidArgument, "value is provided";
     LEASE_PROVIDED = InvalidArgument, "lease is provided";
     TOO_MANY_OPS = InvalidArgument, "too many operations in txn request";
     DUPLICATE_KEY = InvalidArgument, "duplicate key given in txn request";
     INVALID_SORT_OPTION = InvalidArgument, "invalid sort option";
-    COMPACTED = OutOfRange, "mvcc: required revision has been compacted";
-    FUTURE_REVISION = OutOfRange, "mvcc: required revision is a future revision";
-    NO_SPACE = ResourceExhausted, "mvcc: database space exceeded";
-    LEASE_NOT_FOUND = NotFound, "requested lease not found";
-    LEASE_EXISTS = FailedPrecondition, "lease already exists";
     LEASE_TTL_TOO_LARGE = OutOfRange, "too large lease TTL";
     REQUEST_TOO_LARGE = InvalidArgument, "request is too large";
-    TOO_MANY_REQUESTS = ResourceExhausted, "too many requests";
     MEMBER_NOT_FOUND = NotFound, "member not found";
-    NO_LEADER = Unavailable, "no leader";
     STOPPED = Unavailable, "server stopped";
     TIMEOUT = Unavailable, "request timed out";
-    CORRUPT = DataLoss, "corrupt cluster";
     ROOT_USER_NOT_EXIST = FailedPrecondition, "root user does not exist";
     ROOT_ROLE_NOT_EXIST = FailedPrecondition, "root user does not have root role";
     USER_ALREADY_EXIST = FailedPrecondition, "user name already exists";
-    USER_EMPTY = InvalidArgument, "user name is empty";
     USER_NOT_FOUND = FailedPrecondition, "user name not found";
     ROLE_ALREADY_EXIST = FailedPrecondition, "role name already exists";
     ROLE_NOT_FOUND = FailedPrecondition, "role name not found";
@@ -53,26 +34,11 @@ known! {
     PERMISSION_DENIED = PermissionDenied, "permission denied";
     ROLE_NOT_GRANTED = FailedPrecondition, "role is not granted to the user";
     PERMISSION_NOT_GRANTED = FailedPrecondition, "permission is not granted to the role";
-    AUTH_NOT_ENABLED = FailedPrecondition, "authentication is not enabled";
-    INVALID_AUTH_TOKEN = Unauthenticated, "invalid auth token";
     INVALID_AUTH_MGMT = InvalidArgument, "invalid auth management";
-    AUTH_OLD_REVISION = InvalidArgument, "revision of auth store is old";
     BAD_LEADER_TRANSFEREE = FailedPrecondition, "bad leader transferee";
     WRONG_DOWNGRADE_VERSION = InvalidArgument, "wrong downgrade target version format";
     INVALID_DOWNGRADE_VERSION = InvalidArgument, "invalid downgrade target version";
     NO_INFLIGHT_DOWNGRADE = FailedPrecondition, "no inflight downgrade job";
-}
-
-impl Known {
-    pub(super) fn message(self) -> &'static str {
-        self.1
-    }
-}
-
-impl From<Known> for Status {
-    fn from(known: Known) -> Self {
-        Self::new(known.0, known.1)
-    }
 }
 
 impl From<RequestError> for Status {

@@ -1,6 +1,8 @@
 //! The port of a key-value store with etcd v3 semantics, wherever its keys are.
 
 mod embedded;
+#[cfg(feature = "etcd-store")]
+mod etcd;
 
 use std::fmt;
 use std::pin::Pin;
@@ -18,6 +20,9 @@ use crate::core::{
 };
 use crate::error::Result;
 use crate::store::{WatchMessage, WatchRequest};
+
+#[cfg(feature = "etcd-store")]
+pub use etcd::{EtcdStore, EtcdStoreConfig};
 
 /// How sure a read must be that no newer state exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -14,3 +14,4 @@ mod peer;
 mod permissions;
 mod recipes;
 mod refusals;
+mod stores;

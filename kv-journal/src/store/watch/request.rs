@@ -128,7 +128,7 @@ impl WatchRequest {
         self
     }
 
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         check_range(&self.range)?;
         if self.range.is_empty() {
             return Err(Error::new(ErrorKind::Invalid, "watch: the range is empty"));
