@@ -38,7 +38,7 @@ use bytes::Bytes;
 use crate::core::{Event, EventKind, KeyRange, KeyValue, Meta, Mutation, Record};
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::{Journal, ReadLimits};
-use crate::store::{WatchBatch, WatchRequest};
+use crate::store::{WatchBatch, WatchMessage, WatchRequest};
 
 /// What a watcher may rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -99,6 +99,26 @@ impl Told {
     #[must_use]
     pub fn new(request: WatchRequest) -> Self {
         Self { request, batches: Vec::new(), complete_to: 0, compacted: None }
+    }
+
+    /// Adds what a stream of watchers told this one.
+    pub fn hear(&mut self, message: WatchMessage) {
+        match message {
+            WatchMessage::Created { revision, .. } => {
+                if self.request.start_revision == 0 {
+                    self.request.start_revision = revision + 1;
+                }
+            }
+            WatchMessage::Events { batch, .. } => self.batches.push(batch),
+            WatchMessage::Progress { revision, .. } => {
+                self.batches.push(WatchBatch::progress(revision));
+            }
+            WatchMessage::Canceled { reason, .. } => {
+                if let Some(ErrorKind::Compacted { compact_revision }) = reason.map(|r| r.kind()) {
+                    self.compacted = Some(compact_revision);
+                }
+            }
+        }
     }
 
     /// The first revision that it has not been told of; where it would resume.

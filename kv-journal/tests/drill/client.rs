@@ -6,18 +6,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kv_journal::linearizability::{Answer, Outcome, Request};
 use kv_journal::{
-    Compare, CompareResult, ErrorKind, KeyRange, Op, OpResponse, PutRequest, RangeRequest,
-    RangeResponse, Result, Store, Txn,
+    Compare, CompareResult, Consistency, ErrorKind, KeyRange, Op, OpResponse, PutRequest,
+    RangeRequest, RangeResponse, Result, Txn,
 };
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
+use super::side::Side;
 use super::{Drill, KEYS, Shown};
 
 pub(super) struct Client {
     drill: Arc<Drill>,
-    store: Store,
+    store: Side,
     id: usize,
     random: StdRng,
     /// What it saw last of each key; what it swaps against.
@@ -26,7 +27,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(drill: Arc<Drill>, store: Store) -> Self {
+    pub(super) fn new(drill: Arc<Drill>, store: Side) -> Self {
         let (id, seed) = (drill.next_client(), drill.below(u64::MAX));
         let random = StdRng::seed_from_u64(seed);
         Self { drill, store, id, random, known: BTreeMap::new(), written: 0 }
@@ -112,31 +113,42 @@ impl Client {
             self.drill.plan.takeovers
         };
         // Without a takeover a transaction sees the newest state, whether it asked or not.
+        let consistency =
+            if serializable { Consistency::Serializable } else { Consistency::Linearizable };
         let by_txn = !serializable && (!asks_first || self.random.random());
         let done = async {
             if asks_first || (is_read(request) && self.drill.plan.takeovers && !serializable) {
                 self.store.read_barrier().await?;
             }
-            self.ask(request, by_txn).await
+            self.ask(request, by_txn, consistency).await
         };
         done.await.map_err(|error| error.kind())
     }
 
-    async fn ask(&self, request: &Request, by_txn: bool) -> Result<(Answer, u64)> {
+    async fn ask(
+        &self,
+        request: &Request,
+        by_txn: bool,
+        consistency: Consistency,
+    ) -> Result<(Answer, u64)> {
         let store = &self.store;
         match request {
             Request::Get(key) => {
-                let read = self.read(RangeRequest::new(KeyRange::key(key.clone())), by_txn).await?;
+                let read = self
+                    .read(RangeRequest::new(KeyRange::key(key.clone())), by_txn, consistency)
+                    .await?;
                 let value = read.kvs.first().map(kv_journal::KeyValue::value_bytes);
                 Ok((Answer::Value(value), read.revision))
             }
             Request::Range(range) => {
-                let read = self.read(RangeRequest::new(range.clone()), by_txn).await?;
+                let read = self.read(RangeRequest::new(range.clone()), by_txn, consistency).await?;
                 let pairs = read.kvs.iter().map(|kv| (kv.key_bytes(), kv.value_bytes()));
                 Ok((Answer::Pairs(pairs.collect()), read.revision))
             }
             Request::Count(range) => {
-                let read = self.read(RangeRequest::new(range.clone()).count_only(), by_txn).await?;
+                let read = self
+                    .read(RangeRequest::new(range.clone()).count_only(), by_txn, consistency)
+                    .await?;
                 Ok((Answer::Count(read.count), read.revision))
             }
             Request::Put { key, value } => {
@@ -160,14 +172,19 @@ impl Client {
                 Ok((Answer::Swapped(done.succeeded), done.revision))
             }
             Request::Delete(range) => {
-                let done = store.delete_range(range.clone()).await?;
+                let done = store.delete_range(range.clone().into()).await?;
                 Ok((Answer::Deleted(done.deleted), done.revision))
             }
             other => panic!("no client asks {other:?}"),
         }
     }
 
-    async fn read(&self, request: RangeRequest, by_txn: bool) -> Result<RangeResponse> {
+    async fn read(
+        &self,
+        request: RangeRequest,
+        by_txn: bool,
+        consistency: Consistency,
+    ) -> Result<RangeResponse> {
         let (range, counts) = (request.range.clone(), request.count_only);
         let read = if by_txn {
             let done = self.store.txn(Txn::new().then(Op::Range(request))).await?;
@@ -176,7 +193,7 @@ impl Client {
                 other => panic!("a read was answered with {other:?}"),
             }
         } else {
-            self.store.range(request)?
+            self.store.range(request, consistency).await?
         };
         if !counts {
             self.show(range, read.revision, &read);
@@ -191,7 +208,7 @@ impl Client {
 
     /// Compacts to some revision, and looks back at one that is still there.
     async fn compact(&mut self) {
-        let revision = self.store.revision();
+        let revision = self.store.revision().await;
         let to = revision.saturating_sub(self.random.random_range(0..12));
         if self.store.compact(to).await.is_ok() {
             let mut compacted = self.drill.compacted.lock();
@@ -199,7 +216,7 @@ impl Client {
         }
         let back = revision.saturating_sub(self.random.random_range(0..12)).max(1);
         let past = RangeRequest::new(KeyRange::all()).at(back);
-        if let Ok(read) = self.store.range(past) {
+        if let Ok(read) = self.store.range(past, Consistency::Serializable).await {
             self.show(KeyRange::all(), back, &read);
         }
     }

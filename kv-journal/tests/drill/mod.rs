@@ -4,6 +4,7 @@
 #![allow(clippy::panic, reason = "a broken promise ends the test")]
 
 mod client;
+mod side;
 mod watcher;
 
 use std::ops::Range;
@@ -20,6 +21,8 @@ use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::task::{JoinHandle, JoinSet};
+
+pub(crate) use side::Side;
 
 /// Few keys, so that clients meet.
 const KEYS: [&str; 5] = ["a", "b", "pair/1", "pair/2", "z"];
@@ -94,17 +97,28 @@ impl Drill {
 
     /// Lets new clients and the same watchers loose on a store.
     pub(crate) fn start(self: &Arc<Self>, (store, driver): (Store, Driver)) -> Life {
+        let side = store.clone();
+        self.start_from(|| Side::Embedded(side.clone()), store, tokio::spawn(driver))
+    }
+
+    /// The same, with each of them at a side of its own.
+    pub(crate) fn start_from(
+        self: &Arc<Self>,
+        side: impl Fn() -> Side,
+        store: Store,
+        driver: JoinHandle<Result<()>>,
+    ) -> Life {
         let mut clients = JoinSet::new();
         for _ in 0..self.plan.clients {
-            let client = client::Client::new(Arc::clone(self), store.clone());
+            let client = client::Client::new(Arc::clone(self), side());
             clients.spawn(client.run(self.plan.operations));
         }
         let mut watchers = JoinSet::new();
         let watching = self.watching();
         for watcher in watching.clone() {
-            watchers.spawn(watcher::run(Arc::clone(self), store.clone(), watcher));
+            watchers.spawn(watcher::run(Arc::clone(self), side(), watcher));
         }
-        Life { store, driver: tokio::spawn(driver), clients, watchers, watching }
+        Life { store, driver, clients, watchers, watching }
     }
 
     /// The watchers of the last life go on, unless that life may go on, too.
@@ -175,6 +189,13 @@ impl Life {
 
     /// The clients end by themselves, the watchers hear of everything, and the store is closed.
     pub(crate) async fn end(mut self, drill: &Drill) -> Result<()> {
+        self.settle(drill).await;
+        drop(self.store);
+        self.driver.await.unwrap()
+    }
+
+    /// The clients end by themselves, and the watchers hear of everything.
+    pub(crate) async fn settle(&mut self, drill: &Drill) {
         while let Some(client) = self.clients.join_next().await {
             client.unwrap();
         }
@@ -191,8 +212,6 @@ impl Life {
             drill.claim_all_told(&self.watching, revision);
         }
         self.watchers.shutdown().await;
-        drop(self.store);
-        self.driver.await.unwrap()
     }
 }
 

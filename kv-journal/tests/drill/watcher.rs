@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use kv_journal::oracle::Told;
-use kv_journal::{Error, ErrorKind, Store, WatchBatch};
+use kv_journal::{Error, ErrorKind, KvStore, Store, WatchBatch, WatchMessage, WatchRequest};
 
 use super::Drill;
+use super::side::Side;
 
-pub(super) async fn run(drill: Arc<Drill>, store: Store, watcher: usize) {
+pub(super) async fn run(drill: Arc<Drill>, store: Side, watcher: usize) {
     loop {
         let failed = watch(&drill, &store, watcher).await;
         if !begin_after(&drill, watcher, &failed) {
@@ -18,12 +19,22 @@ pub(super) async fn run(drill: Arc<Drill>, store: Store, watcher: usize) {
 }
 
 /// Watches until it fails.
-async fn watch(drill: &Drill, store: &Store, watcher: usize) -> Error {
+async fn watch(drill: &Drill, store: &Side, watcher: usize) -> Error {
     let request = {
         let told = drill.told.lock();
         let last = told[watcher].last().unwrap();
         last.request.clone().from_revision(last.next_revision())
     };
+    match store {
+        Side::Embedded(store) => watch_here(drill, store, watcher, request).await,
+        Side::Remote(store) => match watch_there(drill, &**store, watcher, request).await {
+            Ok(()) => panic!("a watcher ended that nobody had ended"),
+            Err(error) => error,
+        },
+    }
+}
+
+async fn watch_here(drill: &Drill, store: &Store, watcher: usize, request: WatchRequest) -> Error {
     let mut batches = match store.watch(request) {
         Ok(batches) => batches,
         Err(error) => return error,
@@ -33,6 +44,23 @@ async fn watch(drill: &Drill, store: &Store, watcher: usize) -> Error {
             Ok(batch) => hear(drill, watcher, batch),
             Err(error) => return error,
         }
+    }
+}
+
+async fn watch_there(
+    drill: &Drill,
+    store: &dyn KvStore,
+    watcher: usize,
+    request: WatchRequest,
+) -> Result<(), Error> {
+    let mut watching = store.watch_stream().await?;
+    watching.desk.create(request)?;
+    loop {
+        let message = watching.messages.next().await.unwrap()?;
+        if let WatchMessage::Canceled { reason, .. } = message {
+            return reason.map_or(Ok(()), Err);
+        }
+        drill.told.lock()[watcher].last_mut().unwrap().hear(message);
     }
 }
 

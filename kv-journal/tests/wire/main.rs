@@ -4,7 +4,10 @@
 #![allow(clippy::future_not_send, reason = "a test's futures stay on its thread")]
 
 mod auth;
+mod cuts;
 mod differential;
+#[path = "../drill/mod.rs"]
+mod drill;
 #[path = "../etcd/server.rs"]
 mod etcd;
 mod gateway;
@@ -12,6 +15,7 @@ mod kubernetes;
 mod messages;
 mod peer;
 mod permissions;
+mod proxy;
 mod recipes;
 mod refusals;
 mod stores;

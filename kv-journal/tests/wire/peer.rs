@@ -74,7 +74,8 @@ pub(crate) async fn port_of(config: ServerConfig) -> u16 {
     serve(store, config).await
 }
 
-async fn serve(store: Store, config: ServerConfig) -> u16 {
+/// The port of a server of this crate on this store.
+pub(crate) async fn serve(store: Store, config: ServerConfig) -> u16 {
     let spawn = |task| drop(tokio::spawn(task));
     let server = EtcdServer::open(Arc::new(store), config, spawn).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

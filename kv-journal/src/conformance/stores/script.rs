@@ -170,7 +170,7 @@ fn txns() -> Vec<Ask> {
     }
     let at = |revision| Txn::new().then(Op::Range(RangeRequest::new(KeyRange::all()).at(revision)));
     asks.extend([Ask::Txn(at(3)), Ask::Txn(at(999))]);
-    asks.push(Ask::Txn(Txn::new().then(Op::put("x", "1")).then(Op::delete(KeyRange::all()))));
+    asks.push(Ask::Txn(Txn::new().then(Op::put("x", "1")).then(Op::delete(KeyRange::prefix("x")))));
     asks
 }
 

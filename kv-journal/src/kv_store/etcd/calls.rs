@@ -87,7 +87,8 @@ impl Calls {
         }
     }
 
-    async fn attempt<Q, A, F>(
+    /// Makes a call once.
+    pub(super) async fn attempt<Q, A, F>(
         &self,
         effect: Effect,
         message: Q,

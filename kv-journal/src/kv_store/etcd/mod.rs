@@ -123,7 +123,9 @@ impl Calls {
                 self.saw(answer.revision);
                 Ok(answer)
             }
-            Err(error) => Err(self.explained(error, &request.range, request.revision).await),
+            Err(error) => {
+                Err(self.explained(error, &request.range, request.revision.saturating_add(1)).await)
+            }
         }
     }
 
@@ -192,7 +194,9 @@ impl KvStore for EtcdStore {
                 Ok(answer)
             }
             Err(error) => match past_read(&txn) {
-                Some((range, revision)) => Err(self.calls.explained(error, range, revision).await),
+                Some((range, revision)) => {
+                    Err(self.calls.explained(error, range, revision.saturating_add(1)).await)
+                }
                 None => Err(error),
             },
         }

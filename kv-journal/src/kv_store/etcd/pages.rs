@@ -38,7 +38,9 @@ impl Calls {
             Err(error) if is_unimplemented(&error) => {
                 self.paged(request, consistency, limits).await
             }
-            Err(error) => Err(self.explained(error, &request.range, request.revision).await),
+            Err(error) => {
+                Err(self.explained(error, &request.range, request.revision.saturating_add(1)).await)
+            }
         }
     }
 

@@ -10,19 +10,18 @@ use crate::error::{Error, ErrorKind};
 use crate::etcd_api::etcdserverpb::kv_client::KvClient;
 use crate::etcd_api::etcdserverpb::watch_client::WatchClient;
 use crate::etcd_api::etcdserverpb::watch_request::RequestUnion;
-use crate::etcd_api::etcdserverpb::{WatchCreateRequest, WatchRequest};
+use crate::etcd_api::etcdserverpb::{WatchCreateRequest, WatchProgressRequest, WatchRequest};
 use crate::etcd_api::{Channel, key_and_end, range_message, revision_of, unsigned};
 use crate::kv_store::Consistency;
 
 impl Calls {
-    /// The same error with the revision that it is about. `range` is one that the caller may read,
-    /// `asked` the revision that was refused.
-    pub(super) async fn explained(&self, error: Error, range: &KeyRange, asked: u64) -> Error {
+    /// The same error with the revision that it is about. `range` is one that the caller may read;
+    /// what was compacted is surely not readable below `at_least`.
+    pub(super) async fn explained(&self, error: Error, range: &KeyRange, at_least: u64) -> Error {
         let kind = match error.kind() {
             ErrorKind::Compacted { .. } => {
-                // If it cannot be found out, it is at least above what was refused.
                 let found = self.compact_revision(range).await.unwrap_or(0);
-                ErrorKind::Compacted { compact_revision: found.max(asked.saturating_add(1)) }
+                ErrorKind::Compacted { compact_revision: found.max(at_least) }
             }
             ErrorKind::FutureRevision { .. } => {
                 let current_revision = self.current_revision(range).await;
@@ -38,7 +37,7 @@ impl Calls {
         let (key, range_end) = key_and_end(range);
         let create = WatchCreateRequest { key, range_end, start_revision: 1, ..Default::default() };
         let create = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
-        let told = self.call(Effect::Reads, create, first_refusal).await;
+        let told = self.attempt(Effect::Reads, create, first_refusal).await;
         told.ok().map(unsigned)
     }
 
@@ -58,8 +57,11 @@ async fn first_refusal(
     channel: Channel,
     request: Request<WatchRequest>,
 ) -> Result<Response<i64>, Status> {
+    // If nothing was compacted, this is what is answered.
+    let progress = Some(RequestUnion::ProgressRequest(WatchProgressRequest {}));
+    let progress = WatchRequest { request_union: progress };
     // The stream of requests stays open: a server may end a watch whose client has gone.
-    let request = request.map(|create| stream::iter([create]).chain(stream::pending()));
+    let request = request.map(|create| stream::iter([create, progress]).chain(stream::pending()));
     let mut told = WatchClient::new(channel).watch(request).await?.into_inner();
     while let Some(message) = told.message().await? {
         if message.canceled {

@@ -190,7 +190,7 @@ pub struct WatchBatch {
 }
 
 impl WatchBatch {
-    pub(super) fn progress(revision: u64) -> Self {
+    pub(crate) fn progress(revision: u64) -> Self {
         Self { revision, events: Arc::default(), more: false }
     }
 

@@ -32,8 +32,9 @@ pub(super) struct Follower {
 
 impl Follower {
     pub(super) fn new(request: WatchRequest, now: Instant) -> Self {
+        let start = request.start_revision;
         Self {
-            next: request.start_revision,
+            next: start,
             request,
             number: None,
             exists: false,
@@ -42,7 +43,7 @@ impl Follower {
             held: Vec::new(),
             to_skip: 0,
             told_at: now,
-            named: 0,
+            named: start.saturating_sub(1),
         }
     }
 
@@ -72,9 +73,8 @@ impl Follower {
     pub(super) fn created(&mut self, newest: u64) {
         self.exists = true;
         if self.next == 0 {
-            self.next = newest + 1;
+            (self.next, self.named) = (newest + 1, newest);
         }
-        self.named = self.named.max(newest);
     }
 
     /// The wire is gone, and whatever was not told with it.
@@ -240,7 +240,10 @@ mod tests {
         let mut by_time = follower(request);
         let mut by_advance = follower(WatchRequest::new(KeyRange::all()).progress_on_advance());
         let mut nobody = follower(WatchRequest::new(KeyRange::all()));
-        assert!(!by_advance.is_due(9, Instant::now()), "it was created at that revision");
+        assert!(by_advance.is_due(9, Instant::now()) && !by_advance.is_due(9, Instant::now()));
+        let mut of_now = Follower::new(by_advance.request.clone().from_revision(0), Instant::now());
+        of_now.created(9);
+        assert!(!of_now.is_due(9, Instant::now()), "it begins after that revision");
         assert!(by_advance.is_due(10, Instant::now()) && !by_advance.is_due(10, Instant::now()));
         assert!(!by_time.is_due(10, Instant::now()));
         tokio::time::advance(every).await;
