@@ -28,6 +28,7 @@ macro_rules! known {
         );)*
     };
 }
+#[cfg(feature = "etcd-server")]
 pub(crate) use known;
 
 // What both sides know. A server has more to say.

@@ -4,6 +4,8 @@
 #![allow(clippy::future_not_send, reason = "a test's futures stay on its thread")]
 
 mod auth;
+mod broken_stores;
+mod cluster;
 mod cuts;
 mod differential;
 #[path = "../drill/mod.rs"]

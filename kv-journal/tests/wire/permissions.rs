@@ -3,6 +3,9 @@
 
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
 
 use kv_journal::etcd_api::authpb::Permission;
 use kv_journal::etcd_api::authpb::permission::Type;
@@ -16,7 +19,10 @@ use kv_journal::etcd_api::etcdserverpb::{
     RequestOp, ResponseHeader, SnapshotRequest, StatusRequest, TxnRequest,
 };
 use kv_journal::etcd_server::{AuthToken, EtcdServer, JwtConfig, ServerConfig};
-use kv_journal::{Config, MemoryJournal, Store};
+use kv_journal::{
+    Config, ErrorKind, EtcdStore, EtcdStoreConfig, KeyRange, KvStore, MemoryJournal, Store,
+    WatchMessage,
+};
 use prost::Message;
 use tonic::{Code, Request, Status};
 
@@ -251,6 +257,42 @@ async fn users_and_what_is_enforced_outlive_the_server_and_its_tokens_do_not() {
     let root = login(&mut peer, "root").await.unwrap();
     peer.auth.auth_disable(by(&root, AuthDisableRequest {})).await.unwrap();
     peer.kv.put(by(&a, put("a"))).await.unwrap();
+}
+
+/// A client that has a password logs in when it must, and again when its token is gone.
+#[tokio::test]
+async fn a_store_behind_a_login_renews_its_token() {
+    let ttl = Duration::from_millis(50);
+    let port = super::peer::port_of(config(AuthToken::Simple { ttl })).await;
+    let mut peer = Peer::at(port);
+    let mut settings = EtcdStoreConfig::new([format!("http://127.0.0.1:{port}")]);
+    settings.login = Some(("root".into(), "root's".into()));
+    let remote = EtcdStore::new(settings.clone(), |task| drop(tokio::spawn(task))).unwrap();
+    // Nobody asks for a login yet.
+    KvStore::put(&remote, kv_journal::PutRequest::new("a", "1")).await.unwrap();
+    let mut watching = KvStore::watch_stream(&remote).await.unwrap();
+    watching.desk.create(KeyRange::key("a").into()).unwrap();
+    let created = watching.messages.next().await.unwrap().unwrap();
+    assert!(matches!(created, WatchMessage::Created { .. }), "{created:?}");
+
+    add_user(&mut peer, "", "root", Type::Readwrite).await;
+    peer.auth.auth_enable(AuthEnableRequest {}).await.unwrap();
+    KvStore::put(&remote, kv_journal::PutRequest::new("a", "2")).await.unwrap();
+    let event = watching.messages.next().await.unwrap().unwrap();
+    assert!(matches!(event, WatchMessage::Events { .. }), "{event:?}");
+    // Nobody uses the token until it has run out.
+    tokio::time::sleep(ttl * 4).await;
+    KvStore::put(&remote, kv_journal::PutRequest::new("a", "3")).await.unwrap();
+
+    settings.login = Some(("root".into(), "wrong".into()));
+    let stranger = EtcdStore::new(settings, |task| drop(tokio::spawn(task))).unwrap();
+    let refused = KvStore::put(&stranger, kv_journal::PutRequest::new("a", "3")).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Invalid);
+    assert!(refused.to_string().contains("authentication failed"), "{refused}");
+    let mut watching = KvStore::watch_stream(&stranger).await.unwrap();
+    watching.desk.create(KeyRange::key("a").into()).unwrap();
+    let refused = watching.messages.next().await.unwrap().unwrap_err();
+    assert!(refused.to_string().contains("authentication failed"), "{refused}");
 }
 
 /// A pair of keys by openssl, private and public, in PEM.
