@@ -322,3 +322,30 @@ fn flags_about_peers_are_taken_and_said_to_be_ignored() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("ignored") && said.contains("--listen-peer-urls"), "{said}");
 }
+
+/// A Python that has PyPI's `etcd3`: the one that `TRESTLE_PYTHON` names, or `python3`.
+fn python() -> Option<std::ffi::OsString> {
+    let named = std::env::var_os("TRESTLE_PYTHON");
+    let python = named.clone().unwrap_or_else(|| "python3".into());
+    let imported = Command::new(&python).args(["-c", "import etcd3"]).output();
+    let has_client = imported.is_ok_and(|output| output.status.success());
+    assert!(has_client || named.is_none(), "{} has no etcd3", python.display());
+    if !has_client {
+        eprintln!("SKIPPED: python3 has no etcd3");
+    }
+    has_client.then_some(python)
+}
+
+/// With gRPC's C core below: transactions, leases, watches and locks by others' code.
+#[test]
+fn pythons_client_runs_its_own_recipes() {
+    let Some(python) = python() else { return };
+    let folder = TempDir::new().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python_client.py");
+    let port = server.url.rsplit(':').next().unwrap();
+    let output = Command::new(python).arg(script).arg(port).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    server.terminate();
+}

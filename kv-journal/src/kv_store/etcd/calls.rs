@@ -87,8 +87,7 @@ impl Calls {
         }
     }
 
-    /// Makes a call once.
-    pub(super) async fn attempt<Q, A, F>(
+    async fn attempt<Q, A, F>(
         &self,
         effect: Effect,
         message: Q,

@@ -253,7 +253,9 @@ impl KvStore for EtcdStore {
         let call = |channel, request| async {
             LeaseClient::new(channel).lease_time_to_live(request).await
         };
-        let answer = self.calls.call(Effect::Reads, request, call).await?;
+        let mut answer = self.calls.call(Effect::Reads, request, call).await?;
+        // etcd tells them in any order.
+        answer.keys.sort_unstable();
         Ok(LeaseTimeToLiveResponse {
             revision: self.calls.told(answer.header.as_ref()),
             id: answer.id,

@@ -1,30 +1,27 @@
 //! The revisions that a refusal does not tell.
 
-use futures_util::{StreamExt, stream};
-use tonic::{Request, Response, Status};
+use bytes::Bytes;
 
 use super::calls::Calls;
 use super::failure::Effect;
 use crate::core::{KeyRange, RangeRequest};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result};
 use crate::etcd_api::etcdserverpb::kv_client::KvClient;
-use crate::etcd_api::etcdserverpb::watch_client::WatchClient;
-use crate::etcd_api::etcdserverpb::watch_request::RequestUnion;
-use crate::etcd_api::etcdserverpb::{WatchCreateRequest, WatchProgressRequest, WatchRequest};
-use crate::etcd_api::{Channel, key_and_end, range_message, revision_of, unsigned};
+use crate::etcd_api::{key_and_end, range_message, revision_of};
 use crate::kv_store::Consistency;
 
 impl Calls {
     /// The same error with the revision that it is about. `range` is one that the caller may read;
     /// what was compacted is surely not readable below `at_least`.
     pub(super) async fn explained(&self, error: Error, range: &KeyRange, at_least: u64) -> Error {
+        let key = key_and_end(range).0;
         let kind = match error.kind() {
             ErrorKind::Compacted { .. } => {
-                let found = self.compact_revision(range).await.unwrap_or(0);
-                ErrorKind::Compacted { compact_revision: found.max(at_least) }
+                let compact_revision = self.least_readable(&key, at_least.max(1)).await;
+                ErrorKind::Compacted { compact_revision }
             }
             ErrorKind::FutureRevision { .. } => {
-                let current_revision = self.current_revision(range).await;
+                let current_revision = self.count_at(&key, 0).await.unwrap_or(0);
                 ErrorKind::FutureRevision { current_revision }
             }
             _ => return error,
@@ -32,44 +29,31 @@ impl Calls {
         error.of_kind(kind)
     }
 
-    /// A watcher that wants everything is told what there no longer is.
-    async fn compact_revision(&self, range: &KeyRange) -> Option<u64> {
-        let (key, range_end) = key_and_end(range);
-        let create = WatchCreateRequest { key, range_end, start_revision: 1, ..Default::default() };
-        let create = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
-        let told = self.attempt(Effect::Reads, create, first_refusal).await;
-        told.ok().map(unsigned)
+    /// The least revision from this one on that can be read, by halving. Where that cannot be found
+    /// out any further it is what is known.
+    async fn least_readable(&self, key: &Bytes, from: u64) -> u64 {
+        let (mut least, Ok(mut readable)) = (from, self.count_at(key, 0).await) else {
+            return from;
+        };
+        while least < readable {
+            let middle = least + (readable - least) / 2;
+            match self.count_at(key, middle).await {
+                Ok(_) => readable = middle,
+                Err(error) if matches!(error.kind(), ErrorKind::Compacted { .. }) => {
+                    least = middle + 1;
+                }
+                Err(_) => break,
+            }
+        }
+        least
     }
 
-    async fn current_revision(&self, range: &KeyRange) -> u64 {
-        let count = range_message(
-            &RangeRequest::new(range.clone()).count_only(),
-            Consistency::Linearizable,
-        );
+    /// Reads as little as can be read at a revision, 0 for the newest. Returns the newest revision.
+    async fn count_at(&self, key: &Bytes, revision: u64) -> Result<u64> {
+        let count = RangeRequest::new(KeyRange::key(key.clone())).count_only().at(revision);
+        let count = range_message(&count, Consistency::Linearizable);
         let call = |channel, request| async { KvClient::new(channel).range(request).await };
-        let counted = self.call(Effect::Reads, count, call).await;
-        self.saw(counted.map_or(0, |counted| revision_of(counted.header.as_ref())))
+        let counted = self.call(Effect::Reads, count, call).await?;
+        Ok(self.saw(revision_of(counted.header.as_ref())))
     }
-}
-
-/// The compact revision with which a watcher is refused.
-async fn first_refusal(
-    channel: Channel,
-    request: Request<WatchRequest>,
-) -> Result<Response<i64>, Status> {
-    // If nothing was compacted, this is what is answered.
-    let progress = Some(RequestUnion::ProgressRequest(WatchProgressRequest {}));
-    let progress = WatchRequest { request_union: progress };
-    // The stream of requests stays open: a server may end a watch whose client has gone.
-    let request = request.map(|create| stream::iter([create, progress]).chain(stream::pending()));
-    let mut told = WatchClient::new(channel).watch(request).await?.into_inner();
-    while let Some(message) = told.message().await? {
-        if message.canceled {
-            return Ok(Response::new(message.compact_revision));
-        }
-        if !message.created {
-            break;
-        }
-    }
-    Err(Status::not_found("nothing was compacted"))
 }
