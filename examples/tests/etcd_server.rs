@@ -323,7 +323,7 @@ fn flags_about_peers_are_taken_and_said_to_be_ignored() {
     assert!(said.contains("ignored") && said.contains("--listen-peer-urls"), "{said}");
 }
 
-/// A Python that has PyPI's `etcd3`: the one that `TRESTLE_PYTHON` names, or `python3`.
+/// A Python that has the package `etcd3`: the one that `TRESTLE_PYTHON` names, or `python3`.
 fn python() -> Option<std::ffi::OsString> {
     let named = std::env::var_os("TRESTLE_PYTHON");
     let python = named.clone().unwrap_or_else(|| "python3".into());

@@ -60,6 +60,7 @@ fn generate(definitions: &Path) -> BTreeMap<String, Vec<u8>> {
     tonic_prost_build::configure()
         .out_dir(out.path())
         .build_transport(false)
+        .codec_path("crate::etcd_api::Codec")
         .compile_fds_with_config(set, config)
         .unwrap();
     let mut generated = contents(out.path());

@@ -10,6 +10,7 @@ mod answers;
 mod asking;
 #[cfg(feature = "etcd-store")]
 mod channel;
+mod codec;
 #[cfg(any(feature = "etcd-server", feature = "etcd-store"))]
 pub(crate) mod known;
 #[cfg(feature = "etcd-server")]
@@ -21,6 +22,7 @@ pub mod stored;
 
 #[cfg(feature = "etcd-store")]
 pub use channel::{Channel, ChannelConfig};
+pub use codec::{Codec, Encoder};
 pub use spawn::Spawn;
 
 #[cfg(feature = "etcd-store")]

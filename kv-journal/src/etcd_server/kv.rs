@@ -9,9 +9,10 @@ use tonic::codegen::async_trait;
 use tonic::{Request, Response, Status};
 
 use super::api::{Answer, Api};
+use super::in_line::move_out;
 use super::status::{COMPACTED, DUPLICATE_KEY};
 use crate::config::ChunkLimits;
-use crate::core::{Op, RangeChunk, SortOrder, SortTarget, Txn, check_overlap};
+use crate::core::{self, Op, RangeChunk, SortOrder, SortTarget, Txn, check_overlap};
 use crate::etcd_api::etcdserverpb::kv_server::Kv;
 use crate::etcd_api::etcdserverpb::{
     CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, PutRequest,
@@ -35,6 +36,9 @@ impl Kv for KvService {
         let request = request.into_inner();
         let consistency = consistency(request.serializable);
         let request = range_request(request)?;
+        if may_take_long(&request) {
+            move_out().await;
+        }
         let answer = api.range(&caller?, request, consistency).await?;
         Ok(Response::new(range_response(api.identity(), answer)))
     }
@@ -57,6 +61,7 @@ impl Kv for KvService {
         if request.filters() {
             return Err(Status::unimplemented("RangeStream does not support revision filters"));
         }
+        move_out().await;
         api.check_read()?;
         api.auth.check_read(&caller?, &request.range)?;
         api.metrics.ranges.add(1);
@@ -116,6 +121,14 @@ impl Kv for KvService {
         let newest = api.store.compact(revision).await.map_err(|error| api.refused(&error))?;
         Ok(Response::new(CompactionResponse { header: api.header(newest) }))
     }
+}
+
+/// Whether an answer may have so many keys that others should not wait for it.
+fn may_take_long(request: &core::RangeRequest) -> bool {
+    /// They take some hundred microseconds.
+    const KEYS: usize = 500;
+    let bounded = (1..=KEYS).contains(&request.limit);
+    request.range.as_key().is_none() && !request.count_only && !bounded
 }
 
 fn consistency(serializable: bool) -> Consistency {

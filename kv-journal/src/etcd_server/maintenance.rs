@@ -9,6 +9,7 @@ use tonic::codegen::async_trait;
 use tonic::{Request, Response, Status};
 
 use super::api::{Answer, Api};
+use super::in_line::move_out;
 use super::snapshot::Framed;
 use super::status::{
     BAD_LEADER_TRANSFEREE, INVALID_DOWNGRADE_VERSION, NO_INFLIGHT_DOWNGRADE,
@@ -42,6 +43,7 @@ impl MaintenanceService {
     }
 
     async fn hashed(&self, revision: u64) -> Result<KvHash, Status> {
+        move_out().await;
         self.0.store.hash_kv(revision).await.map_err(|error| self.0.refused(&error))
     }
 
@@ -147,6 +149,7 @@ impl Maintenance for MaintenanceService {
     async fn snapshot(&self, request: Request<SnapshotRequest>) -> Answer<Self::SnapshotStream> {
         let api = Arc::clone(&self.0);
         api.check_admin(&request)?;
+        move_out().await;
         let export = api.store.snapshot().await.map_err(|error| api.refused(&error))?;
         let version = storage_version(&api.config.version);
         let blobs = Framed::new(export).map(move |blob| match blob {

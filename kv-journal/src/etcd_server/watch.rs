@@ -11,6 +11,7 @@ use tonic::codegen::async_trait;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::api::{Answer, Api};
+use super::in_line::move_out;
 use super::status::COMPACTED;
 use crate::error::{Error, ErrorKind};
 use crate::etcd_api::etcdserverpb::watch_create_request::FilterType;
@@ -36,6 +37,7 @@ impl Watch for WatchService {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
 
     async fn watch(&self, request: Request<Streaming<WatchRequest>>) -> Answer<Self::WatchStream> {
+        move_out().await;
         let api = Arc::clone(&self.0);
         let watching = api.store.watch_stream().await.map_err(|error| api.refused(&error))?;
         let (metadata, extensions, requests) = request.into_parts();
