@@ -11,6 +11,7 @@ use tonic::{Request, Status};
 use super::auth::{Access, Auth, Caller, ClientName};
 use super::config::ServerConfig;
 use super::metrics::Metrics;
+use super::serve::Stop;
 use super::status::{self, CORRUPT, NO_SPACE, REQUEST_TOO_LARGE};
 use crate::error::Error;
 use crate::etcd_api::etcdserverpb::{AlarmType, ResponseHeader};
@@ -26,6 +27,8 @@ pub(super) struct Api {
     pub(super) metrics: Metrics,
     pub(super) auth: Auth,
     pub(super) spawn: Arc<dyn Spawn>,
+    /// Whether the server is shut down.
+    pub(super) stop: Stop,
     /// The header of every answer, but for the revision.
     identity: ResponseHeader,
     raised: RwLock<Vec<AlarmType>>,
@@ -41,7 +44,7 @@ impl Api {
     pub(super) fn new(
         store: Arc<dyn KvStore>,
         auth: Auth,
-        spawn: Arc<dyn Spawn>,
+        (spawn, stop): (Arc<dyn Spawn>, Stop),
         config: ServerConfig,
         status: &KvStatus,
     ) -> Self {
@@ -52,7 +55,7 @@ impl Api {
             raft_term: status.term,
         };
         let metrics = Metrics::default();
-        Self { store, auth, spawn, config, metrics, identity, raised: RwLock::default() }
+        Self { store, auth, spawn, stop, config, metrics, identity, raised: RwLock::default() }
     }
 
     /// The ids, without a revision.

@@ -7,14 +7,14 @@ use std::time::Duration;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsAcceptor;
 
 use super::auth::ClientName;
 use super::config::ServerConfig;
 use super::in_line::{Line, NewCalls};
 use super::router::Router;
-use super::serve::stopped;
+use super::serve::{Stop, stopped};
 use super::tls::common_name;
 use crate::etcd_api::Spawn;
 
@@ -63,7 +63,7 @@ pub(super) struct Connection {
     pub(super) shape: Shape,
     pub(super) router: Router,
     pub(super) spawn: Arc<dyn Spawn>,
-    pub(super) stop: watch::Receiver<bool>,
+    pub(super) stop: Stop,
     pub(super) grace: Duration,
     /// Its place among those that may be open.
     pub(super) place: OwnedSemaphorePermit,

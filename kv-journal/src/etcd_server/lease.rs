@@ -10,6 +10,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::api::{Answer, Api};
 use super::auth::Access;
+use super::ending::until_stopped;
 use super::status::LEASE_TTL_TOO_LARGE;
 use crate::core::{LeaseGrantRequest as Grant, MAX_TTL_SECS};
 use crate::etcd_api::etcdserverpb::lease_server::Lease;
@@ -65,14 +66,14 @@ impl Lease for LeaseService {
         &self,
         request: Request<Streaming<LeaseKeepAliveRequest>>,
     ) -> Answer<Self::LeaseKeepAliveStream> {
-        let api = Arc::clone(&self.0);
+        let (api, stop) = (Arc::clone(&self.0), self.0.stop.clone());
         let (metadata, extensions, requests) = request.into_parts();
         let shown = Arc::new(Request::from_parts(metadata, extensions, ()));
         let answers = requests.then(move |request| {
             let (api, shown) = (Arc::clone(&api), Arc::clone(&shown));
             async move { keep_alive(&api, &shown, request?.id).await }
         });
-        Ok(Response::new(Box::pin(answers)))
+        Ok(Response::new(until_stopped(answers, stop)))
     }
 
     async fn lease_time_to_live(

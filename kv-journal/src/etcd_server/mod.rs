@@ -8,6 +8,7 @@ mod cluster;
 mod compactor;
 mod config;
 mod connection;
+mod ending;
 mod gateway;
 mod identity;
 mod in_line;
@@ -90,7 +91,8 @@ impl EtcdServer {
         let spawn: Arc<dyn Spawn> = Arc::new(spawn);
         let connections = Arc::new(Connections::new(&config, Arc::clone(&spawn)));
         let auth = Auth::open(&*store, &config).await?;
-        let api = Arc::new(Api::new(store, auth, spawn, config, &status));
+        let stop = connections.stop();
+        let api = Arc::new(Api::new(store, auth, (spawn, stop), config, &status));
         Ok(Self { router: Router::new(&api), api, connections })
     }
 

@@ -45,7 +45,7 @@ impl Connections {
     }
 
     /// Whether the server is shut down, now and later: see [`stopped`].
-    pub(super) fn stop(&self) -> watch::Receiver<bool> {
+    pub(super) fn stop(&self) -> Stop {
         self.stop.subscribe()
     }
 
@@ -94,8 +94,11 @@ impl Connections {
     }
 }
 
+/// Tells whether the server is shut down.
+pub(super) type Stop = watch::Receiver<bool>;
+
 /// Waits until the server is shut down, or gone.
-pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
+pub(super) async fn stopped(stop: &mut Stop) {
     let _stopped_or_gone = stop.wait_for(|stop| *stop).await;
 }
 

@@ -11,6 +11,7 @@ use tonic::codegen::async_trait;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::api::{Answer, Api};
+use super::ending::until_stopped;
 use super::in_line::move_out;
 use super::status::COMPACTED;
 use crate::error::{Error, ErrorKind};
@@ -41,6 +42,7 @@ impl Watch for WatchService {
         let api = Arc::clone(&self.0);
         let watching = api.store.watch_stream().await.map_err(|error| api.refused(&error))?;
         let (metadata, extensions, requests) = request.into_parts();
+        let stop = api.stop.clone();
         let session = Session {
             api,
             shown: Request::from_parts(metadata, extensions, ()),
@@ -48,7 +50,7 @@ impl Watch for WatchService {
             watching,
             replies: VecDeque::new(),
         };
-        Ok(Response::new(Box::pin(session)))
+        Ok(Response::new(until_stopped(session, stop)))
     }
 }
 

@@ -20,4 +20,5 @@ mod permissions;
 mod proxy;
 mod recipes;
 mod refusals;
+mod shutdown;
 mod stores;

@@ -20,6 +20,7 @@ use crate::etcd_api::v3electionpb::{
     ProclaimResponse, ResignRequest, ResignResponse,
 };
 use crate::etcd_server::api::{Answer, Api};
+use crate::etcd_server::ending::until_stopped;
 
 #[derive(Debug, Clone)]
 pub(in crate::etcd_server) struct ElectionService(pub(in crate::etcd_server) Arc<Api>);
@@ -124,7 +125,8 @@ impl Election for ElectionService {
 
     async fn observe(&self, request: Request<LeaderRequest>) -> Answer<Self::ObserveStream> {
         let observer = self.follow(request).map_err(|status| uncoded(&status))?;
-        Ok(Response::new(Box::pin(observer.leaders().map_err(|status| uncoded(&status)))))
+        let leaders = until_stopped(observer.leaders(), self.0.stop.clone());
+        Ok(Response::new(Box::pin(leaders.map_err(|status| uncoded(&status)))))
     }
 
     async fn resign(&self, request: Request<ResignRequest>) -> Answer<ResignResponse> {

@@ -12,6 +12,7 @@ use crate::core::{
 };
 use crate::etcd_server::api::Api;
 use crate::etcd_server::auth::Caller;
+use crate::etcd_server::ending::unless_stopped;
 use crate::etcd_server::status::STOPPED;
 use crate::kv_store::{Consistency, Watching};
 use crate::store::{WatchMessage, WatchRequest};
@@ -82,7 +83,7 @@ impl Visitor {
     /// ends before, the place is given up.
     pub(super) async fn wait(&self, place: &Place) -> Result<u64, Status> {
         let leaving = Leaving { visitor: self, place: Some(place) };
-        let revision = self.wait_in(place).await?;
+        let revision = unless_stopped(self.wait_in(place), self.api.stop.clone()).await?;
         leaving.stay();
         Ok(revision)
     }
