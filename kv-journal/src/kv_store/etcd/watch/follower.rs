@@ -18,6 +18,9 @@ pub(super) struct Follower {
     pub(super) announced: bool,
     /// The first revision of which it was not told all; 0 before it is known where it starts.
     next: u64,
+    /// Up to where the server said that there is nothing more to tell. etcd before 3.4.25 and 3.5.8
+    /// may say so too early, so what comes nevertheless is told: only another wire begins after it.
+    covered: u64,
     /// Events of `next` that it was told in parts.
     told_of_next: usize,
     /// Events of one revision, of which more may follow.
@@ -39,6 +42,7 @@ impl Follower {
             number: None,
             exists: false,
             announced: false,
+            covered: 0,
             told_of_next: 0,
             held: Vec::new(),
             to_skip: 0,
@@ -82,6 +86,10 @@ impl Follower {
         (self.number, self.exists) = (None, false);
         self.held.clear();
         self.to_skip = self.told_of_next;
+        // Of a revision that was told in part the rest is still to come.
+        if self.told_of_next == 0 && self.next > 0 {
+            self.next = self.next.max(self.covered + 1);
+        }
     }
 
     /// Takes a message's events and returns what there is to tell.
@@ -137,9 +145,8 @@ impl Follower {
 
     /// It was told of everything up to a revision.
     pub(super) fn progressed(&mut self, revision: u64) {
-        // A part that was told of a revision is told on in any case.
-        if self.told_of_next == 0 && self.held.is_empty() && self.exists {
-            self.next = self.next.max(revision + 1);
+        if self.exists && self.held.is_empty() {
+            self.covered = self.covered.max(revision);
         }
     }
 
@@ -231,6 +238,15 @@ mod tests {
         let batches = follower.take(&[event("d", 2), event("e", 5)], false);
         let expected = [one(2, &["c"], true), one(2, &["d"], false), one(5, &["e"], false)];
         assert_eq!(told(&batches), expected);
+    }
+
+    #[tokio::test]
+    async fn what_comes_after_a_notice_that_was_too_early_is_told() {
+        let mut follower = follower(WatchRequest::new(KeyRange::all()));
+        follower.progressed(8);
+        assert_eq!(told(&follower.take(&[event("a", 7)], false)), [one(7, &["a"], false)]);
+        follower.cut_off();
+        assert_eq!(follower.create_message(7).start_revision, 9);
     }
 
     #[tokio::test(start_paused = true)]
