@@ -12,7 +12,7 @@ use crate::config::ChunkLimits;
 use crate::error::{Error, ErrorKind, Result};
 
 /// What a key takes in a chunk beside its bytes: its numbers and its frame.
-const KEY_OVERHEAD: usize = 64;
+pub(crate) const KEY_OVERHEAD: usize = 64;
 
 /// A part of a range, in key order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

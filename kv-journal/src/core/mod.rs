@@ -49,7 +49,7 @@ pub use value::{Event, EventKind, KeyValue, Meta};
 
 pub(crate) use chunks::Chunks;
 #[cfg(feature = "etcd-store")]
-pub(crate) use chunks::check_streamable;
+pub(crate) use chunks::{KEY_OVERHEAD, check_streamable};
 pub(crate) use classes::Classes;
 pub(crate) use hash_kv::KvHasher;
 pub(crate) use interest::{Interest, Ranged, Span};

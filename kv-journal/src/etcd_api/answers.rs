@@ -5,6 +5,7 @@ use prost::Message;
 use super::etcdserverpb as pb;
 use super::etcdserverpb::ResponseHeader;
 use super::etcdserverpb::response_op::Response;
+use super::numbers::unsigned;
 use super::stored::KeyValue;
 use crate::core::{self, DeleteResponse, OpResponse, PutResponse, RangeResponse, TxnResponse};
 use crate::error::{Error, ErrorKind, Result};
@@ -12,11 +13,6 @@ use crate::error::{Error, ErrorKind, Result};
 /// A server that says what it cannot say.
 fn nothing_said(of: &'static str) -> Error {
     Error::new(ErrorKind::Corrupt, format!("the server's answer has no {of}: is it an etcd?"))
-}
-
-/// No server sends what is negative.
-pub(crate) fn unsigned(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or(0)
 }
 
 /// 0 if it says none.

@@ -9,6 +9,7 @@ use super::etcdserverpb::compare::{
 };
 use super::etcdserverpb::range_request::{SortOrder as Order, SortTarget as By};
 use super::etcdserverpb::request_op::Request;
+use super::numbers::signed;
 use crate::core::{
     Compare, CompareResult, CompareTarget, DeleteRequest, KeyRange, Op, PutRequest, RangeRequest,
     SortOrder, SortTarget, Txn,
@@ -30,11 +31,6 @@ pub(crate) fn key_and_end(range: &KeyRange) -> (Bytes, Bytes) {
     let start = range.start();
     let start = if start.is_empty() { Bytes::from_static(b"\0") } else { start.clone() };
     (start, range.end_key().cloned().unwrap_or(Bytes::from_static(NO_BOUND)))
-}
-
-/// The API's numbers are signed. What is beyond them is beyond every revision and count.
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 pub(crate) fn range_message(from: &RangeRequest, consistency: Consistency) -> pb::RangeRequest {

@@ -13,6 +13,8 @@ mod channel;
 mod codec;
 #[cfg(any(feature = "etcd-server", feature = "etcd-store"))]
 pub(crate) mod known;
+#[cfg(any(feature = "etcd-server", feature = "etcd-store"))]
+mod numbers;
 #[cfg(feature = "etcd-server")]
 mod requests;
 #[cfg(feature = "etcd-server")]
@@ -26,12 +28,14 @@ pub use codec::{Codec, Encoder};
 pub use spawn::Spawn;
 
 #[cfg(feature = "etcd-store")]
-pub(crate) use answers::{
-    delete_answer, put_answer, range_answer, revision_of, txn_answer, unsigned,
-};
+pub(crate) use answers::{delete_answer, put_answer, range_answer, revision_of, txn_answer};
 #[cfg(feature = "etcd-store")]
 pub(crate) use asking::{delete_message, key_and_end, put_message, range_message, txn_message};
 
+#[cfg(any(feature = "etcd-server", feature = "etcd-store"))]
+pub(crate) use numbers::signed;
+#[cfg(feature = "etcd-store")]
+pub(crate) use numbers::unsigned;
 #[cfg(feature = "etcd-server")]
 pub(crate) use requests::{
     RequestError, delete_request, key_range, put_request, range_request, txn_request,

@@ -6,6 +6,7 @@ use super::etcdserverpb::{
     DeleteRangeResponse, PutResponse, RangeResponse, ResponseHeader, ResponseOp, TxnResponse,
     response_op::Response,
 };
+use super::numbers::signed;
 use super::stored::KeyValue;
 use crate::core::{self, OpResponse};
 
@@ -71,9 +72,4 @@ fn response_op(answer: OpResponse) -> ResponseOp {
 
 fn key_values(kvs: Vec<core::KeyValue>) -> Vec<KeyValue> {
     kvs.into_iter().map(KeyValue::Stored).collect()
-}
-
-/// The API's numbers are signed. Revisions and counts never reach 2^63.
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

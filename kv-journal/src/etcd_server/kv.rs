@@ -21,7 +21,7 @@ use crate::etcd_api::etcdserverpb::{
 use crate::etcd_api::stored::KeyValue;
 use crate::etcd_api::{
     delete_request, delete_response, put_request, put_response, range_request, range_response,
-    txn_request, txn_response,
+    signed, txn_request, txn_response,
 };
 use crate::kv_store::Consistency;
 
@@ -142,7 +142,7 @@ fn range_chunk(api: &Api, chunk: RangeChunk) -> RangeStreamResponse {
     if let Some(summary) = chunk.summary {
         response.header = api.header(summary.revision);
         response.more = summary.more;
-        response.count = i64::try_from(summary.count).unwrap_or(i64::MAX);
+        response.count = signed(summary.count);
     }
     RangeStreamResponse { range_response: Some(response) }
 }

@@ -19,6 +19,7 @@ use crate::etcd_api::etcdserverpb::{
     LeaseLeasesRequest, LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse, LeaseStatus,
     LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
 };
+use crate::etcd_api::signed;
 
 #[derive(Debug, Clone)]
 pub(super) struct LeaseService(pub(super) Arc<Api>);
@@ -40,7 +41,7 @@ impl Lease for LeaseService {
         Ok(Response::new(LeaseGrantResponse {
             header: api.header(answer.revision),
             id: answer.id,
-            ttl: secs(answer.ttl_secs),
+            ttl: signed(answer.ttl_secs),
             error: String::new(),
         }))
     }
@@ -93,7 +94,7 @@ impl Lease for LeaseService {
             header: api.header(answer.revision),
             id: answer.id,
             ttl: answer.ttl_secs,
-            granted_ttl: secs(answer.granted_ttl_secs),
+            granted_ttl: signed(answer.granted_ttl_secs),
             keys: answer.keys,
         }))
     }
@@ -125,9 +126,5 @@ async fn keep_alive(
     api.check_leases(&caller, &[id], Access::Write).await?;
     let answer = api.store.lease_keep_alive(id).await.map_err(|error| api.refused(&error))?;
     let header = api.header(answer.revision);
-    Ok(LeaseKeepAliveResponse { header, id, ttl: secs(answer.ttl_secs) })
-}
-
-fn secs(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
+    Ok(LeaseKeepAliveResponse { header, id, ttl: signed(answer.ttl_secs) })
 }

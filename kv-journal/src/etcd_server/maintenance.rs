@@ -25,6 +25,7 @@ use crate::etcd_api::etcdserverpb::{
     HashResponse, MoveLeaderRequest, MoveLeaderResponse, SnapshotRequest, SnapshotResponse,
     StatusRequest, StatusResponse,
 };
+use crate::etcd_api::signed;
 use crate::kv_store::KvStatus;
 
 #[derive(Debug, Clone)]
@@ -93,7 +94,7 @@ impl Maintenance for MaintenanceService {
         let api = &*self.0;
         api.check_known(&request)?;
         let status = api.status().await?;
-        let size = i64::try_from(status.bytes).unwrap_or(i64::MAX);
+        let size = signed(status.bytes);
         let errors = self.alarms(&status).iter().map(said).collect();
         Ok(Response::new(StatusResponse {
             header: api.header(status.revision),
@@ -108,7 +109,7 @@ impl Maintenance for MaintenanceService {
             errors,
             is_learner: false,
             storage_version: storage_version(&api.config.version),
-            db_size_quota: i64::try_from(status.quota_bytes).unwrap_or(i64::MAX),
+            db_size_quota: signed(status.quota_bytes),
             downgrade_info: Some(DowngradeInfo::default()),
         }))
     }

@@ -19,8 +19,8 @@ use crate::etcd_api::etcdserverpb::watch_create_request::FilterType;
 use crate::etcd_api::etcdserverpb::watch_request::RequestUnion;
 use crate::etcd_api::etcdserverpb::watch_server::Watch;
 use crate::etcd_api::etcdserverpb::{WatchCreateRequest, WatchRequest};
-use crate::etcd_api::key_range;
 use crate::etcd_api::stored::{Events, WatchResponse};
+use crate::etcd_api::{key_range, signed};
 use crate::kv_store::Watching;
 use crate::store::{WatchMessage, WatchRequest as Wanted};
 
@@ -201,9 +201,7 @@ fn not_created(error: &Error) -> String {
 
 fn compact_revision(reason: &Error) -> i64 {
     match reason.kind() {
-        ErrorKind::Compacted { compact_revision } => {
-            i64::try_from(compact_revision).unwrap_or(i64::MAX)
-        }
+        ErrorKind::Compacted { compact_revision } => signed(compact_revision),
         _ => 0,
     }
 }

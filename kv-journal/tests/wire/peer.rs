@@ -10,7 +10,7 @@ use kv_journal::etcd_api::v3electionpb::election_client::ElectionClient;
 use kv_journal::etcd_api::v3lockpb::lock_client::LockClient;
 use kv_journal::etcd_api::{Channel, ChannelConfig};
 use kv_journal::etcd_server::{EtcdServer, ServerConfig};
-use kv_journal::{Config, MemoryJournal, Store};
+use kv_journal::{Config, KvStore, MemoryJournal, Store};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
@@ -75,7 +75,7 @@ pub(crate) async fn port_of(config: ServerConfig) -> u16 {
 }
 
 /// The port of a server of this crate on this store.
-pub(crate) async fn serve(store: Store, config: ServerConfig) -> u16 {
+pub(crate) async fn serve(store: impl KvStore, config: ServerConfig) -> u16 {
     let spawn = |task| drop(tokio::spawn(task));
     let server = EtcdServer::open(Arc::new(store), config, spawn).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

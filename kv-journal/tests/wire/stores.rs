@@ -29,6 +29,15 @@ fn etcd() -> Option<(EtcdStore, Etcd)> {
     Some((client_of(etcd.port()), etcd))
 }
 
+/// A server whose store is a client of another server.
+async fn own_in_front() -> Option<(EtcdStore, ())> {
+    let behind = client_of(peer::port_of(ServerConfig::default()).await);
+    let mut config = ServerConfig::default();
+    (config.cluster_id, config.member_id) = (1, 1);
+    Some((client_of(peer::serve(behind, config).await), ()))
+}
+
 kv_store_conformance!(store, embedded());
+kv_store_conformance!(etcd_store_of_a_server_in_front_of_another, own_in_front());
 kv_store_conformance!(etcd_store_of_this_server, own());
 kv_store_conformance!(etcd_store_of_etcd, async { etcd() });

@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 use tonic::{Request, Response, Status};
@@ -125,9 +124,5 @@ impl Calls {
             Ok(answered) => answered.map_err(|status| Failure::of(status, effect)),
             Err(_) => Err(Failure::silence(effect)),
         }
-    }
-
-    pub(super) fn delay_after(&self, failed: u32) -> Duration {
-        self.config().delay_after(failed)
     }
 }

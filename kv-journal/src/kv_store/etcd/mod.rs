@@ -32,7 +32,7 @@ use crate::etcd_api::etcdserverpb::lease_client::LeaseClient;
 use crate::etcd_api::etcdserverpb::maintenance_client::MaintenanceClient;
 use crate::etcd_api::{
     Channel, Spawn, delete_answer, delete_message, put_answer, put_message, range_answer,
-    range_message, revision_of, txn_answer, txn_message, unsigned,
+    range_message, revision_of, signed, txn_answer, txn_message, unsigned,
 };
 
 pub use config::EtcdStoreConfig;
@@ -87,11 +87,6 @@ impl EtcdStore {
         Ok(Self { calls: Calls::new(channel, config) })
     }
 
-    fn kv(&self) -> impl Fn(Channel) -> KvClient<Channel> + Copy + Send + Sync + use<> {
-        let most = self.calls.config().answer_bytes;
-        move |channel| KvClient::new(channel).max_decoding_message_size(most)
-    }
-
     fn maintenance(
         &self,
     ) -> impl Fn(Channel) -> MaintenanceClient<Channel> + Copy + Send + Sync + use<> {
@@ -107,16 +102,19 @@ impl EtcdStore {
 }
 
 impl Calls {
+    fn kv(&self) -> impl Fn(Channel) -> KvClient<Channel> + Copy + Send + Sync + use<> {
+        let most = self.config().answer_bytes;
+        move |channel| KvClient::new(channel).max_decoding_message_size(most)
+    }
+
     async fn range(
         &self,
         request: RangeRequest,
         consistency: Consistency,
     ) -> Result<RangeResponse> {
         let message = range_message(&request, consistency);
-        let most = self.config().answer_bytes;
-        let call = move |channel, request| async move {
-            KvClient::new(channel).max_decoding_message_size(most).range(request).await
-        };
+        let client = self.kv();
+        let call = move |channel, request| async move { client(channel).range(request).await };
         match self.call(Effect::Reads, message, call).await {
             Ok(answer) => {
                 let answer = range_answer(answer, 0);
@@ -164,7 +162,7 @@ impl KvStore for EtcdStore {
     }
 
     async fn put(&self, request: PutRequest) -> Result<PutResponse> {
-        let client = self.kv();
+        let client = self.calls.kv();
         let call = move |channel, request| async move { client(channel).put(request).await };
         let answer = self.calls.call(Effect::Writes, put_message(&request), call).await?;
         let answer = put_answer(answer, 0);
@@ -173,7 +171,7 @@ impl KvStore for EtcdStore {
     }
 
     async fn delete_range(&self, request: DeleteRequest) -> Result<DeleteResponse> {
-        let client = self.kv();
+        let client = self.calls.kv();
         let call =
             move |channel, request| async move { client(channel).delete_range(request).await };
         let answer = self.calls.call(Effect::Writes, delete_message(&request), call).await?;
@@ -183,7 +181,7 @@ impl KvStore for EtcdStore {
     }
 
     async fn txn(&self, txn: Txn) -> Result<TxnResponse> {
-        let client = self.kv();
+        let client = self.calls.kv();
         let message = txn_message(&txn, TXN_DEPTH)?;
         let effect = if txn.changes_nothing() { Effect::Reads } else { Effect::Writes };
         let call = move |channel, request| async move { client(channel).txn(request).await };
@@ -203,9 +201,8 @@ impl KvStore for EtcdStore {
     }
 
     async fn compact(&self, revision: u64) -> Result<u64> {
-        let client = self.kv();
-        let signed = i64::try_from(revision).unwrap_or(i64::MAX);
-        let request = pb::CompactionRequest { revision: signed, physical: false };
+        let client = self.calls.kv();
+        let request = pb::CompactionRequest { revision: signed(revision), physical: false };
         let call = move |channel, request| async move { client(channel).compact(request).await };
         match self.calls.call(Effect::Writes, request, call).await {
             Ok(answer) => Ok(self.calls.told(answer.header.as_ref())),
@@ -295,8 +292,7 @@ impl KvStore for EtcdStore {
 
     async fn hash_kv(&self, revision: u64) -> Result<KvHash> {
         let client = self.maintenance();
-        let signed = i64::try_from(revision).unwrap_or(i64::MAX);
-        let request = pb::HashKvRequest { revision: signed };
+        let request = pb::HashKvRequest { revision: signed(revision) };
         let call = move |channel, request| async move { client(channel).hash_kv(request).await };
         match self.calls.call(Effect::Reads, request, call).await {
             Ok(answer) => {
@@ -320,7 +316,8 @@ impl KvStore for EtcdStore {
     }
 
     async fn set_properties(&self, _changes: Vec<PropertyChange>) -> Result<()> {
-        let message = "a remote store keeps no properties: serve the store where it is";
+        let message = "a remote store keeps no properties: give its server a cluster_id and a member_id, or \
+                       serve the store where it is";
         Err(Error::new(ErrorKind::Invalid, message))
     }
 

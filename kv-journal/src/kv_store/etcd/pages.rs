@@ -7,15 +7,14 @@ use tonic::Streaming;
 use super::calls::Calls;
 use super::failure::{Effect, Failure, is_unimplemented};
 use crate::config::ChunkLimits;
-use crate::core::{KeyRange, KeyValue, RangeChunk, RangeRequest, RangeSummary, check_streamable};
+use crate::core::{
+    KEY_OVERHEAD, KeyRange, KeyValue, RangeChunk, RangeRequest, RangeSummary, check_streamable,
+};
 use crate::error::Result;
 use crate::etcd_api::etcdserverpb::RangeStreamResponse;
-use crate::etcd_api::etcdserverpb::kv_client::KvClient;
 use crate::etcd_api::{range_answer, range_message, revision_of};
 use crate::kv_store::{Consistency, RangeChunks};
 
-/// What a key takes in an answer beside its bytes.
-const KEY_OVERHEAD: usize = 64;
 /// Keys of the first page, of whose size nothing is known: as many as Kubernetes lists at a time.
 const FIRST_PAGE: usize = 500;
 
@@ -29,10 +28,9 @@ impl Calls {
         limits.check()?;
         check_streamable(&request)?;
         let message = range_message(&request, consistency);
-        let most = self.config().answer_bytes;
-        let call = move |channel, request| async move {
-            KvClient::new(channel).max_decoding_message_size(most).range_stream(request).await
-        };
+        let client = self.kv();
+        let call =
+            move |channel, request| async move { client(channel).range_stream(request).await };
         match self.call(Effect::Reads, message, call).await {
             Ok(answers) => Ok(Box::pin(streamed(self.clone(), answers))),
             Err(error) if is_unimplemented(&error) => {

@@ -5,7 +5,7 @@ use tokio::time::{Duration, Instant};
 use crate::core::Event;
 use crate::etcd_api::etcdserverpb::WatchCreateRequest;
 use crate::etcd_api::etcdserverpb::watch_create_request::FilterType;
-use crate::etcd_api::key_and_end;
+use crate::etcd_api::{key_and_end, signed};
 use crate::store::{WatchBatch, WatchRequest};
 
 pub(super) struct Follower {
@@ -63,7 +63,7 @@ impl Follower {
         WatchCreateRequest {
             key,
             range_end,
-            start_revision: i64::try_from(self.next).unwrap_or(i64::MAX),
+            start_revision: signed(self.next),
             progress_notify: self.request.progress_notify,
             filters: filters.collect(),
             prev_kv: self.request.prev_kv,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Duration, Instant, sleep, sleep_until};
 use tonic::Status;
 
 use super::desk::{Desk, Wish};
@@ -39,6 +39,8 @@ pub(super) struct Session {
     out: VecDeque<WatchMessage>,
     /// Whether the owner waits for a notice of progress.
     progress_wanted: bool,
+    /// The shortest of the watchers' periods: their owners may be many, and seldom want one.
+    period: Option<Duration>,
     next_progress: Option<Instant>,
     /// Wires that failed one after the other.
     failed: u32,
@@ -58,6 +60,7 @@ impl Session {
             refused: Vec::new(),
             out: VecDeque::new(),
             progress_wanted: false,
+            period: None,
             next_progress: None,
             failed: 0,
         }
@@ -114,9 +117,7 @@ impl Session {
 
     fn progress_due(&mut self) -> Option<Instant> {
         if self.next_progress.is_none() {
-            let poll = self.calls.config().progress_poll;
-            let periods = self.followers.values().filter_map(|follower| follower.period(poll));
-            self.next_progress = periods.min().map(|period| Instant::now() + period);
+            self.next_progress = self.period.map(|period| Instant::now() + period);
         }
         self.next_progress
     }
@@ -138,8 +139,9 @@ impl Session {
 
     fn create(&mut self, watch_id: i64, request: WatchRequest) {
         let follower = Follower::new(request, Instant::now());
-        // It may be due before all others.
-        if follower.period(self.calls.config().progress_poll).is_some() {
+        if let Some(period) = follower.period(self.calls.config().progress_poll) {
+            // It may be due before all others.
+            self.period = Some(self.period.map_or(period, |shortest| shortest.min(period)));
             self.next_progress = None;
         }
         self.followers.insert(watch_id, follower);
@@ -160,6 +162,11 @@ impl Session {
     fn end(&mut self, watch_id: i64, reason: Option<Error>) {
         let revision = self.calls.newest();
         let Some(follower) = self.followers.remove(&watch_id) else { return };
+        let poll = self.calls.config().progress_poll;
+        if follower.period(poll).is_some() {
+            let periods = self.followers.values().filter_map(|follower| follower.period(poll));
+            self.period = periods.min();
+        }
         if !follower.announced {
             self.out.push_back(WatchMessage::Created { watch_id, revision });
         }
@@ -313,7 +320,7 @@ impl Session {
             // Logging in has tried every endpoint.
             (_, None) => {}
         }
-        sleep(self.calls.delay_after(self.failed)).await;
+        sleep(self.calls.config().delay_after(self.failed)).await;
         Ok(())
     }
 }
