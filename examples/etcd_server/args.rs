@@ -90,6 +90,11 @@ pub(crate) struct Args {
           default_value = "20s")]
     pub(crate) grpc_keepalive_timeout: Duration,
 
+    /// How often a client may ask whether the server is alive; 0 is as often as it will.
+    #[arg(long, env = "ETCD_GRPC_KEEPALIVE_MIN_TIME", value_parser = duration::parse,
+          default_value = "5s")]
+    pub(crate) grpc_keepalive_min_time: Duration,
+
     /// How often watchers that asked for it are told how far they are.
     #[arg(long, env = "ETCD_WATCH_PROGRESS_NOTIFY_INTERVAL", value_parser = duration::parse,
           default_value = "10m", alias = "experimental-watch-progress-notify-interval")]

@@ -42,7 +42,6 @@ const VALUED: &[&str] = &[
     "downgrade-check-time",
     "election-timeout",
     "feature-gates",
-    "grpc-keepalive-min-time",
     "heartbeat-interval",
     "host-whitelist",
     "initial-advertise-peer-urls",

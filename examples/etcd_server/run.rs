@@ -163,6 +163,7 @@ fn server_config(args: &Args) -> Result<ServerConfig> {
     config.max_concurrent_streams = args.max_concurrent_streams;
     config.keep_alive_interval = args.grpc_keepalive_interval;
     config.keep_alive_timeout = args.grpc_keepalive_timeout;
+    config.keep_alive_min_time = args.grpc_keepalive_min_time;
     let ttl = Duration::from_secs(args.auth_token_ttl.into());
     config.auth_token = auth_token::parse(&args.auth_token, ttl)
         .map_err(|why| Fail::new(format!("--auth-token: {why}")))?;

@@ -52,6 +52,9 @@ pub struct ServerConfig {
     pub keep_alive_interval: Duration,
     /// How long the answer to that may take.
     pub keep_alive_timeout: Duration,
+    /// How often a client may ask in turn while one of its calls runs; zero for as often as it will.
+    /// Who asks too often three times is told `too_many_pings`, and cut off.
+    pub keep_alive_min_time: Duration,
     /// How long calls that run may go on when the server is stopped.
     pub shutdown_grace: Duration,
 }
@@ -102,9 +105,10 @@ impl Default for ServerConfig {
             password_threads: Self::PASSWORD_THREADS.default,
             max_concurrent_streams: Self::STREAMS.default,
             max_connections: Self::CONNECTIONS.default,
-            // etcd's `--grpc-keepalive-interval` and `--grpc-keepalive-timeout`.
+            // etcd's `--grpc-keepalive-interval`, `-timeout` and `-min-time`.
             keep_alive_interval: Duration::from_secs(2 * 3600),
             keep_alive_timeout: Duration::from_secs(20),
+            keep_alive_min_time: Duration::from_secs(5),
             shutdown_grace: Duration::from_secs(5),
         }
     }

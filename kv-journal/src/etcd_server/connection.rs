@@ -13,6 +13,8 @@ use tokio_rustls::TlsAcceptor;
 use super::auth::ClientName;
 use super::config::ServerConfig;
 use super::in_line::{Line, NewCalls};
+use super::metrics::Counter;
+use super::pings::Guarded;
 use super::router::Router;
 use super::serve::{Stop, stopped};
 use super::tls::common_name;
@@ -32,6 +34,7 @@ pub(super) struct Shape {
     max_concurrent_streams: u32,
     keep_alive_interval: Option<Duration>,
     keep_alive_timeout: Duration,
+    keep_alive_min_time: Duration,
 }
 
 impl Shape {
@@ -41,6 +44,7 @@ impl Shape {
             max_concurrent_streams: config.max_concurrent_streams,
             keep_alive_interval: Some(interval).filter(|interval| !interval.is_zero()),
             keep_alive_timeout: config.keep_alive_timeout,
+            keep_alive_min_time: config.keep_alive_min_time,
         }
     }
 
@@ -65,6 +69,8 @@ pub(super) struct Connection {
     pub(super) spawn: Arc<dyn Spawn>,
     pub(super) stop: Stop,
     pub(super) grace: Duration,
+    /// Clients that pinged too often.
+    pub(super) dismissed: Arc<Counter>,
     /// Its place among those that may be open.
     pub(super) place: OwnedSemaphorePermit,
 }
@@ -86,7 +92,8 @@ impl Connection {
     ) {
         let mut line = Line::new(self.spawn);
         let builder = self.shape.builder(line.entry());
-        let io = TokioIo::new(stream);
+        let min_time = self.shape.keep_alive_min_time;
+        let io = TokioIo::new(Guarded::new(stream, min_time, line.running(), self.dismissed));
         let mut connection = pin!(builder.serve_connection(io, self.router.clone()));
         tokio::select! {
             // How a connection ends is the client's affair.

@@ -11,10 +11,11 @@ use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use parking_lot::Mutex;
 
 use crate::etcd_api::Spawn;
@@ -43,13 +44,41 @@ pub(super) async fn move_out() {
     .await;
 }
 
+/// How many calls of a connection run, in the line or elsewhere.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Running(Arc<AtomicUsize>);
+
+impl Running {
+    fn one_more(&self) -> OneRuns {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        OneRuns(self.clone())
+    }
+
+    pub(super) fn any(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// Counts a call for as long as it is held.
+struct OneRuns(Running);
+
+impl Drop for OneRuns {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Hyper's way to run the calls of a connection: they wait for the connection's task.
 #[derive(Clone, Default)]
-pub(super) struct NewCalls(Arc<Mutex<Vec<Task>>>);
+pub(super) struct NewCalls {
+    waiting: Arc<Mutex<Vec<Task>>>,
+    running: Running,
+}
 
 impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for NewCalls {
     fn execute(&self, call: F) {
-        self.0.lock().push(Box::pin(call));
+        let runs = self.running.one_more();
+        self.waiting.lock().push(Box::pin(call.map(move |()| drop(runs))));
     }
 }
 
@@ -98,6 +127,10 @@ impl Line {
         self.new.clone()
     }
 
+    pub(super) fn running(&self) -> Running {
+        self.new.running.clone()
+    }
+
     /// Runs a connection and its calls until the connection ends.
     pub(super) async fn run_with<T>(
         &mut self,
@@ -119,7 +152,7 @@ impl Line {
 
     /// Whether a call has begun or ended.
     fn go_on(&mut self, cx: &mut Context<'_>) -> bool {
-        let new = std::mem::take(&mut *self.new.0.lock());
+        let new = std::mem::take(&mut *self.new.waiting.lock());
         let mut went_on = !new.is_empty();
         let spawn = &self.spawn;
         let call = |task| Call { task: Some(task), polls: 0, spawn: Arc::clone(spawn) };
@@ -133,8 +166,6 @@ impl Line {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
     use hyper::rt::Executor;
 
     use super::*;
@@ -183,6 +214,20 @@ mod tests {
         let counted = Arc::new(AtomicUsize::new(0));
         assert_eq!(after(polled(5, Arc::clone(&counted)), 100).await, 0);
         assert_eq!(counted.load(Ordering::Relaxed), 5);
+    }
+
+    #[tokio::test]
+    async fn a_call_runs_until_it_ends_or_is_dropped() {
+        let calls = NewCalls::default();
+        assert!(!calls.running.any());
+        calls.execute(std::future::ready(()));
+        calls.execute(std::future::pending());
+        assert!(calls.running.any());
+        let mut waiting = std::mem::take(&mut *calls.waiting.lock());
+        waiting.remove(0).await;
+        assert!(calls.running.any());
+        waiting.clear();
+        assert!(!calls.running.any());
     }
 
     #[tokio::test]

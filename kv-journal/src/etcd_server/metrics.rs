@@ -1,6 +1,7 @@
 //! Counters of the server, and their exposition under the names that etcd's dashboards use.
 
 use std::fmt::{Display, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::config::ServerConfig;
@@ -31,6 +32,7 @@ pub(super) struct Metrics {
     pub(super) grpc_started: Counter,
     pub(super) connections: Counter,
     pub(super) refused_connections: Counter,
+    pub(super) too_many_pings: Arc<Counter>,
     healthy: Counter,
     unhealthy: Counter,
 }
@@ -69,6 +71,7 @@ impl Metrics {
         out.counter("grpc_server_started_total", self.grpc_started.get());
         out.counter("trestle_connections_total", self.connections.get());
         out.counter("trestle_refused_connections_total", self.refused_connections.get());
+        out.counter("trestle_too_many_pings_total", self.too_many_pings.get());
         out.text
     }
 }

@@ -16,6 +16,7 @@ mod kv;
 mod lease;
 mod maintenance;
 mod metrics;
+mod pings;
 mod plain;
 mod recipes;
 mod router;

@@ -85,6 +85,7 @@ impl Connections {
             spawn: Arc::clone(&self.spawn),
             stop: self.stop.subscribe(),
             grace: self.grace,
+            dismissed: Arc::clone(&api.metrics.too_many_pings),
             place,
         };
         self.spawn.spawn(match tls {

@@ -17,6 +17,7 @@ mod kubernetes;
 mod messages;
 mod peer;
 mod permissions;
+mod pings;
 mod proxy;
 mod recipes;
 mod refusals;
