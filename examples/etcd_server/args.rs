@@ -75,6 +75,11 @@ pub(crate) struct Args {
     #[arg(long, env = "ETCD_MAX_TXN_OPS", value_name = "N", default_value_t = 128)]
     pub(crate) max_txn_ops: usize,
 
+    /// Whether `/metrics` tells how long calls of each method take: `basic` or `extensive`.
+    #[arg(long, env = "ETCD_METRICS", value_name = "DETAIL", default_value = "basic",
+          value_parser = ["basic", "extensive"])]
+    pub(crate) metrics: String,
+
     /// The most calls of one connection at a time.
     #[arg(long, env = "ETCD_MAX_CONCURRENT_STREAMS", value_name = "N",
           default_value_t = u32::MAX)]

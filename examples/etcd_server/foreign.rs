@@ -57,7 +57,6 @@ const VALUED: &[&str] = &[
     "max-learners",
     "max-snapshots",
     "max-wals",
-    "metrics",
     "peer-cert-allowed-cn",
     "peer-cert-allowed-hostname",
     "peer-cert-file",

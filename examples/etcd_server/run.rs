@@ -160,6 +160,7 @@ fn server_config(args: &Args) -> Result<ServerConfig> {
     };
     config.max_request_bytes = args.max_request_bytes;
     config.max_txn_ops = args.max_txn_ops;
+    config.extensive_metrics = args.metrics == "extensive";
     config.max_concurrent_streams = args.max_concurrent_streams;
     config.keep_alive_interval = args.grpc_keepalive_interval;
     config.keep_alive_timeout = args.grpc_keepalive_timeout;

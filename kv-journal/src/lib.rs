@@ -49,11 +49,11 @@ pub mod verify;
 #[doc(hidden)]
 pub use crate::core::fuzz_checkpoint;
 pub use crate::core::{
-    Compare, CompareResult, CompareTarget, DeleteRequest, DeleteResponse, Event, EventKind,
-    KeyRange, KeyValue, KvHash, LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse,
-    LeaseListResponse, LeaseTimeToLiveResponse, Meta, Mutation, Op, OpResponse, PropertyChange,
-    PutRequest, PutResponse, RangeChunk, RangeRequest, RangeResponse, RangeSummary, Record, Sort,
-    SortOrder, SortTarget, Txn, TxnResponse,
+    Compare, CompareResult, CompareTarget, DeleteRequest, DeleteResponse, Durations, Event,
+    EventKind, KeyRange, KeyValue, KvHash, LeaseGrantRequest, LeaseGrantResponse,
+    LeaseKeepAliveResponse, LeaseListResponse, LeaseTimeToLiveResponse, Meta, Mutation, Op,
+    OpResponse, PropertyChange, PutRequest, PutResponse, RangeChunk, RangeRequest, RangeResponse,
+    RangeSummary, Record, Sort, SortOrder, SortTarget, Txn, TxnResponse,
 };
 pub use checkpoint::{
     CheckpointFault, CheckpointInfo, CheckpointStore, CheckpointWriter, FaultCheckpoints,

@@ -4,6 +4,7 @@ mod at_revision;
 pub(crate) mod checkpoint;
 mod chunks;
 mod classes;
+mod durations;
 mod entry;
 mod hash_kv;
 mod interest;
@@ -30,6 +31,7 @@ mod value;
 #[doc(hidden)]
 pub use checkpoint::fuzz_checkpoint;
 pub use chunks::{RangeChunk, RangeSummary};
+pub use durations::Durations;
 pub use hash_kv::KvHash;
 #[cfg(feature = "etcd-server")]
 pub(crate) use key_range::End;
@@ -51,6 +53,7 @@ pub(crate) use chunks::Chunks;
 #[cfg(feature = "etcd-store")]
 pub(crate) use chunks::{KEY_OVERHEAD, check_streamable};
 pub(crate) use classes::Classes;
+pub(crate) use durations::DurationRecorder;
 pub(crate) use hash_kv::KvHasher;
 pub(crate) use interest::{Interest, Ranged, Span};
 #[cfg(feature = "etcd-server")]

@@ -54,7 +54,7 @@ impl Api {
             revision: 0,
             raft_term: status.term,
         };
-        let metrics = Metrics::default();
+        let metrics = Metrics::new(&config);
         Self { store, auth, spawn, stop, config, metrics, identity, raised: RwLock::default() }
     }
 

@@ -44,6 +44,8 @@ pub struct ServerConfig {
     /// Threads of the server's own that hash and compare passwords:
     /// [`ServerConfig::PASSWORD_THREADS`].
     pub password_threads: usize,
+    /// Whether `/metrics` tells how long calls of each method take: etcd's `--metrics extensive`.
+    pub extensive_metrics: bool,
     /// How many calls of one connection run at a time: [`ServerConfig::STREAMS`].
     pub max_concurrent_streams: u32,
     /// How many connections are open at a time: [`ServerConfig::CONNECTIONS`].
@@ -78,6 +80,15 @@ impl ServerConfig {
         self.max_request_bytes + Self::REQUEST_OVERHEAD
     }
 
+    /// The version without its last part.
+    pub(super) fn cluster_version(&self) -> String {
+        let mut parts = self.version.splitn(3, '.');
+        match (parts.next(), parts.next()) {
+            (Some(major), Some(minor)) => format!("{major}.{minor}.0"),
+            _ => self.version.clone(),
+        }
+    }
+
     pub(super) fn check(&self) -> Result<()> {
         crate::Config::TXN_OPS.check("max_txn_ops", self.max_txn_ops)?;
         crate::Config::REQUEST_BYTES.check("max_request_bytes", self.max_request_bytes)?;
@@ -103,6 +114,7 @@ impl Default for ServerConfig {
             common_name_is_user: true,
             bcrypt_cost: Self::BCRYPT_COST.default,
             password_threads: Self::PASSWORD_THREADS.default,
+            extensive_metrics: false,
             max_concurrent_streams: Self::STREAMS.default,
             max_connections: Self::CONNECTIONS.default,
             // etcd's `--grpc-keepalive-interval`, `-timeout` and `-min-time`.

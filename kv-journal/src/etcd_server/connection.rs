@@ -7,6 +7,7 @@ use std::time::Duration;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsAcceptor;
 
@@ -77,7 +78,7 @@ pub(super) struct Connection {
 
 impl Connection {
     /// A client that does not finish its handshake in time, or fails it, is gone.
-    pub(super) async fn run_tls(mut self, stream: tokio::net::TcpStream, acceptor: TlsAcceptor) {
+    pub(super) async fn run_tls(mut self, stream: TcpStream, acceptor: TlsAcceptor) {
         let handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream));
         let Ok(Ok(stream)) = handshake.await else { return };
         let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());

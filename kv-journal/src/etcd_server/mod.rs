@@ -2,13 +2,17 @@
 //! `etcd-server`).
 
 mod api;
+mod audience;
 mod auth;
 mod calls;
 mod cluster;
 mod compactor;
 mod config;
 mod connection;
+mod counted;
+mod definitions;
 mod ending;
+mod fuzz;
 mod gateway;
 mod identity;
 mod in_line;
@@ -35,6 +39,8 @@ use tokio::time::Instant;
 pub use auth::{AuthToken, JwtConfig};
 pub use compactor::AutoCompaction;
 pub use config::ServerConfig;
+#[doc(hidden)]
+pub use fuzz::fuzz_call;
 #[doc(hidden)]
 pub use gateway::fuzz_gateway;
 pub use snapshot::{SnapshotFile, open_snapshot};

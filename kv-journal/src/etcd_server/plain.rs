@@ -25,11 +25,7 @@ pub(super) async fn answer(api: &Api, method: &Method, path: &str) -> Response<B
 
 fn version(api: &Api) -> String {
     let version = &api.config.version;
-    let mut parts = version.splitn(3, '.');
-    let cluster = match (parts.next(), parts.next()) {
-        (Some(major), Some(minor)) => format!("{major}.{minor}.0"),
-        _ => version.clone(),
-    };
+    let cluster = api.config.cluster_version();
     format!(r#"{{"etcdserver":"{version}","etcdcluster":"{cluster}","storage":"{cluster}"}}"#)
 }
 
@@ -65,7 +61,8 @@ async fn ready(api: &Api) -> Response<Body> {
 async fn metrics(api: &Api) -> Response<Body> {
     match api.store.status().await {
         Ok(status) => {
-            let body = api.metrics.exposition(&status, &api.config);
+            let commits = api.store.commit_durations();
+            let body = api.metrics.exposition(&api.config, &status, commits.as_ref());
             let body = Body::new(Full::from(body));
             respond(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body)
         }

@@ -12,8 +12,10 @@ use tonic::body::Body;
 use tonic::codegen::{Service as _, StdError};
 
 use super::api::Api;
+use super::audience::ClientAddr;
 use super::auth::{AuthService, ClientName};
 use super::cluster::ClusterService;
+use super::counted::{Answering, Counted, Received, Sent};
 use super::gateway;
 use super::kv::KvService;
 use super::lease::LeaseService;
@@ -30,7 +32,8 @@ use crate::etcd_api::etcdserverpb::watch_server::WatchServer;
 use crate::etcd_api::v3electionpb::election_server::ElectionServer;
 use crate::etcd_api::v3lockpb::lock_server::LockServer;
 
-type Answered = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+/// A service's answer to come.
+pub(super) type Answered = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
 /// Every service of a server. Cloning counts references.
 #[derive(Clone)]
@@ -38,6 +41,8 @@ pub(super) struct Router {
     api: Arc<Api>,
     /// The common name of the certificate that the connection's client has shown.
     pub(super) client: Option<ClientName>,
+    /// Where that client is.
+    addr: Option<ClientAddr>,
     kv: KvServer<KvService>,
     watch: WatchServer<WatchService>,
     lease: LeaseServer<LeaseService>,
@@ -63,11 +68,30 @@ impl Router {
             election: ElectionServer::new(ElectionService(Arc::clone(&api))),
             api,
             client: None,
+            addr: None,
         }
     }
 
-    /// Hands a call to its service.
-    pub(super) fn grpc<B>(&self, request: Request<B>) -> Answered
+    /// One for the connection of a client.
+    pub(super) fn for_client(&self, addr: ClientAddr) -> Self {
+        Self { addr: Some(addr), ..self.clone() }
+    }
+
+    /// Hands a call to its service, and counts it.
+    pub(super) fn grpc<B>(&self, request: Request<B>) -> Answering
+    where
+        B: hyper::body::Body + Unpin + Send + 'static,
+        B::Error: Into<StdError> + Send + 'static,
+    {
+        let metrics = &self.api.metrics;
+        let call = metrics.begin(request.uri().path());
+        let bytes = Arc::clone(&metrics.received_bytes);
+        let answer = self.dispatch(request.map(|body| Received { body, bytes }));
+        let sent_bytes = Arc::clone(&metrics.sent_bytes);
+        Answering::new(answer, call.map(|call| Counted { call, sent_bytes }))
+    }
+
+    fn dispatch<B>(&self, mut request: Request<B>) -> Answered
     where
         B: hyper::body::Body + Send + 'static,
         B::Error: Into<StdError> + Send + 'static,
@@ -75,7 +99,12 @@ impl Router {
         let service = request.uri().path().split('/').nth(1).unwrap_or_default();
         match service {
             "etcdserverpb.KV" => self.kv.clone().call(request),
-            "etcdserverpb.Watch" => self.watch.clone().call(request),
+            "etcdserverpb.Watch" => {
+                if let Some(addr) = self.addr {
+                    request.extensions_mut().insert(addr);
+                }
+                self.watch.clone().call(request)
+            }
             "etcdserverpb.Lease" => self.lease.clone().call(request),
             "etcdserverpb.Cluster" => self.cluster.clone().call(request),
             "etcdserverpb.Maintenance" => self.maintenance.clone().call(request),
@@ -96,26 +125,27 @@ fn is_grpc(request: &Request<Incoming>) -> bool {
 }
 
 impl Service<Request<Incoming>> for Router {
-    type Response = Response<Body>;
+    type Response = Response<Sent>;
     type Error = Infallible;
-    type Future = Answered;
+    type Future = Answering;
 
-    fn call(&self, mut request: Request<Incoming>) -> Answered {
+    fn call(&self, mut request: Request<Incoming>) -> Answering {
         if is_grpc(&request) {
             if let Some(client) = &self.client
                 && self.api.config.common_name_is_user
             {
                 request.extensions_mut().insert(client.clone());
             }
-            self.api.metrics.grpc_started.add(1);
-            self.grpc(request)
-        } else if gateway::owns(request.uri().path()) {
+            return self.grpc(request);
+        }
+        let answer: Answered = if gateway::owns(request.uri().path()) {
             let (router, most) = (self.clone(), self.api.config.most_bytes());
             Box::pin(async move { Ok(gateway::answer(&router, request, most).await) })
         } else {
             let api = Arc::clone(&self.api);
             let (method, path) = (request.method().clone(), request.uri().path().to_owned());
             Box::pin(async move { Ok(plain::answer(&api, &method, &path).await) })
-        }
+        };
+        Answering::new(answer, None)
     }
 }

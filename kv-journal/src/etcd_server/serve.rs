@@ -1,6 +1,7 @@
 //! Connections: accepted, told to end.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 use super::api::Api;
+use super::audience::ClientAddr;
 use super::config::ServerConfig;
 use super::connection::{Connection, Shape};
 use super::router::Router;
@@ -61,7 +63,7 @@ impl Connections {
             tokio::select! {
                 () = stopped(&mut stop) => break,
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => self.accepted(stream, tls, router, api),
+                    Ok((stream, client)) => self.accepted(stream, client, tls, (router, api)),
                     Err(error) => pause_after(&error).await,
                 },
             }
@@ -71,7 +73,13 @@ impl Connections {
         let _overdue = tokio::time::timeout(self.grace + ACCEPT_PAUSE, all).await;
     }
 
-    fn accepted(&self, stream: TcpStream, tls: Option<&Tls>, router: &Router, api: &Api) {
+    fn accepted(
+        &self,
+        stream: TcpStream,
+        client: SocketAddr,
+        tls: Option<&Tls>,
+        (router, api): (&Router, &Api),
+    ) {
         // Answers are written whole; waiting for more to send only delays them.
         let _unsupported = stream.set_nodelay(true);
         let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else {
@@ -81,7 +89,7 @@ impl Connections {
         api.metrics.connections.add(1);
         let connection = Connection {
             shape: self.shape,
-            router: router.clone(),
+            router: router.for_client(ClientAddr(client)),
             spawn: Arc::clone(&self.spawn),
             stop: self.stop.subscribe(),
             grace: self.grace,

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -11,6 +11,7 @@ use tonic::codegen::async_trait;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::api::{Answer, Api};
+use super::audience::{ClientAddr, Seat};
 use super::ending::until_stopped;
 use super::in_line::move_out;
 use super::status::COMPACTED;
@@ -43,8 +44,10 @@ impl Watch for WatchService {
         let watching = api.store.watch_stream().await.map_err(|error| api.refused(&error))?;
         let (metadata, extensions, requests) = request.into_parts();
         let stop = api.stop.clone();
+        let seat = api.metrics.audience.join(extensions.get::<ClientAddr>().copied());
         let session = Session {
             api,
+            seat,
             shown: Request::from_parts(metadata, extensions, ()),
             requests: Some(requests),
             watching,
@@ -58,6 +61,7 @@ impl Watch for WatchService {
 /// just asked: a client that does not read is not read from, either.
 struct Session {
     api: Arc<Api>,
+    seat: Seat,
     /// What the client has shown of itself.
     shown: Request<()>,
     /// `None` once the client has nothing more to ask.
@@ -126,14 +130,18 @@ impl Session {
         };
         match message {
             WatchMessage::Created { watch_id, revision } => {
+                self.seat.watcher_created();
                 WatchResponse { created: true, ..of(watch_id, revision) }
             }
-            WatchMessage::Canceled { watch_id, revision, reason } => WatchResponse {
-                canceled: true,
-                compact_revision: reason.as_ref().map_or(0, compact_revision),
-                cancel_reason: reason.as_ref().map_or_else(String::new, canceled_because),
-                ..of(watch_id, revision)
-            },
+            WatchMessage::Canceled { watch_id, revision, reason } => {
+                self.seat.watcher_canceled();
+                WatchResponse {
+                    canceled: true,
+                    compact_revision: reason.as_ref().map_or(0, compact_revision),
+                    cancel_reason: reason.as_ref().map_or_else(String::new, canceled_because),
+                    ..of(watch_id, revision)
+                }
+            }
             WatchMessage::Events { watch_id, batch } => {
                 self.api.metrics.watch_events.add(batch.events.len() as u64);
                 WatchResponse {
@@ -149,23 +157,34 @@ impl Session {
     }
 }
 
+impl Session {
+    fn poll_response(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<WatchResponse, Status>>> {
+        if let Err(status) = self.poll_requests(cx) {
+            return Poll::Ready(Some(Err(status)));
+        }
+        if let Some(reply) = self.replies.pop_front() {
+            return Poll::Ready(Some(Ok(reply)));
+        }
+        self.watching.messages.as_mut().poll_next(cx).map(|message| {
+            message.map(|message| match message {
+                Ok(message) => Ok(self.respond(message)),
+                Err(error) => Err(self.api.refused(&error)),
+            })
+        })
+    }
+}
+
 impl Stream for Session {
     type Item = Result<WatchResponse, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
-        if let Err(status) = this.poll_requests(cx) {
-            return Poll::Ready(Some(Err(status)));
-        }
-        if let Some(reply) = this.replies.pop_front() {
-            return Poll::Ready(Some(Ok(reply)));
-        }
-        this.watching.messages.as_mut().poll_next(cx).map(|message| {
-            message.map(|message| match message {
-                Ok(message) => Ok(this.respond(message)),
-                Err(error) => Err(this.api.refused(&error)),
-            })
-        })
+        self.seat.asked();
+        let response = ready!(self.poll_response(cx));
+        self.seat.handed_out();
+        Poll::Ready(response)
     }
 }
 

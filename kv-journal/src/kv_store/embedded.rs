@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use super::{Consistency, KvStatus, KvStore, RangeChunks, SnapshotBytes, WatchDesk, Watching};
 use crate::config::ChunkLimits;
 use crate::core::{
-    DeleteRequest, DeleteResponse, KvHash, LeaseGrantRequest, LeaseGrantResponse,
+    DeleteRequest, DeleteResponse, Durations, KvHash, LeaseGrantRequest, LeaseGrantResponse,
     LeaseKeepAliveResponse, LeaseListResponse, LeaseTimeToLiveResponse, PropertyChange, PutRequest,
     PutResponse, RangeRequest, RangeResponse, Txn, TxnResponse,
 };
@@ -104,11 +104,17 @@ impl KvStore for Store {
             quota_alarm: stats.quota_alarm,
             term: stats.epoch,
             index: stats.applied_seq,
+            queued: stats.queued,
+            failed_batches: stats.failed_batches,
             keys: stats.keys,
             leases: stats.leases,
             watch_streams: stats.watch_streams,
             watchers: stats.watchers,
         })
+    }
+
+    fn commit_durations(&self) -> Option<Durations> {
+        Some(Self::commit_durations(self))
     }
 
     async fn hash_kv(&self, revision: u64) -> Result<KvHash> {

@@ -14,7 +14,7 @@ use futures_core::Stream;
 
 use crate::config::ChunkLimits;
 use crate::core::{
-    DeleteRequest, DeleteResponse, KvHash, LeaseGrantRequest, LeaseGrantResponse,
+    DeleteRequest, DeleteResponse, Durations, KvHash, LeaseGrantRequest, LeaseGrantResponse,
     LeaseKeepAliveResponse, LeaseListResponse, LeaseTimeToLiveResponse, PropertyChange, PutRequest,
     PutResponse, RangeChunk, RangeRequest, RangeResponse, Txn, TxnResponse,
 };
@@ -97,6 +97,11 @@ pub trait KvStore: fmt::Debug + Send + Sync + 'static {
     /// How the store is.
     async fn status(&self) -> Result<KvStatus>;
 
+    /// How long what was written took to become durable; `None` if the store does not see that.
+    fn commit_durations(&self) -> Option<Durations> {
+        None
+    }
+
     /// The hash of everything up to `revision`, 0 for the newest: equal for stores that hold the
     /// same and were compacted to the same revision.
     async fn hash_kv(&self, revision: u64) -> Result<KvHash>;
@@ -175,6 +180,10 @@ pub struct KvStatus {
     pub term: u64,
     /// The number of the newest record of the journal: etcd's index.
     pub index: u64,
+    /// Requests that wait to be evaluated.
+    pub queued: u64,
+    /// Batches of writes that the journal refused whole.
+    pub failed_batches: u64,
     /// Keys that exist.
     pub keys: u64,
     /// Leases that exist.

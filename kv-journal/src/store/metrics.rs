@@ -17,27 +17,23 @@ pub(super) struct BatchSize {
 
 #[cfg(feature = "metrics")]
 mod recorded {
+    use std::time::Duration;
+
     use metrics::{counter, gauge, histogram};
-    use tokio::time::Instant;
 
     use super::super::shared::Shared;
     use super::BatchSize;
     use crate::core::State;
 
-    /// When a batch went to the journal.
-    #[derive(Clone, Copy)]
-    pub(in crate::store) struct Started(Instant);
-
-    pub(in crate::store) fn batch_started(size: BatchSize) -> Started {
+    pub(in crate::store) fn batch_started(size: BatchSize) {
         #[expect(clippy::cast_precision_loss, reason = "a batch is far smaller than 2^52")]
         let (records, bytes) = (size.records as f64, size.bytes as f64);
         histogram!("kv_journal_batch_records").record(records);
         histogram!("kv_journal_batch_bytes").record(bytes);
-        Started(Instant::now())
     }
 
-    pub(in crate::store) fn batch_durable(size: BatchSize, started: Started) {
-        histogram!("kv_journal_commit_seconds").record(started.0.elapsed());
+    pub(in crate::store) fn batch_durable(size: BatchSize, took: Duration) {
+        histogram!("kv_journal_commit_seconds").record(took);
         counter!("kv_journal_batches_total").increment(1);
         counter!("kv_journal_records_total").increment(size.records as u64);
         counter!("kv_journal_record_bytes_total").increment(size.bytes as u64);
@@ -110,18 +106,14 @@ mod recorded {
 
 #[cfg(not(feature = "metrics"))]
 mod unrecorded {
+    use std::time::Duration;
+
     use super::super::shared::Shared;
     use super::BatchSize;
     use crate::core::State;
 
-    #[derive(Clone, Copy)]
-    pub(in crate::store) struct Started;
-
-    pub(in crate::store) fn batch_started(_size: BatchSize) -> Started {
-        Started
-    }
-
-    pub(in crate::store) fn batch_durable(_size: BatchSize, _started: Started) {}
+    pub(in crate::store) fn batch_started(_size: BatchSize) {}
+    pub(in crate::store) fn batch_durable(_size: BatchSize, _took: Duration) {}
     pub(in crate::store) fn batch_failed() {}
     pub(in crate::store) fn requests_evaluated(_count: usize) {}
     pub(in crate::store) fn quota_refused() {}

@@ -52,9 +52,9 @@ pub use watch::{
 
 use crate::config::{ChunkLimits, Config, WhenFull};
 use crate::core::{
-    Classes, DeleteRequest, DeleteResponse, KeyValue, Op, OpResponse, PutRequest, PutResponse,
-    RangeRequest, RangeResponse, RequestLimits, Txn, TxnResponse, check_delete, check_put,
-    check_range, check_txn,
+    Classes, DeleteRequest, DeleteResponse, Durations, KeyValue, Op, OpResponse, PutRequest,
+    PutResponse, RangeRequest, RangeResponse, RequestLimits, Txn, TxnResponse, check_delete,
+    check_put, check_range, check_txn,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::Journal;
@@ -470,6 +470,12 @@ impl Store {
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats::of(&self.inner)
+    }
+
+    /// How long batches took from when they went to the journal until they were durable.
+    #[must_use]
+    pub fn commit_durations(&self) -> Durations {
+        self.inner.shared.commits.durations()
     }
 
     /// Waits until this store has applied everything that was in the journal when it was asked,

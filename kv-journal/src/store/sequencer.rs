@@ -15,6 +15,7 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::barrier::Barrier;
 use super::checkpointer::Checkpointer;
@@ -93,7 +94,8 @@ struct Batch {
 struct InFlight {
     commit: Pin<Box<dyn Future<Output = Committed> + Send>>,
     size: BatchSize,
-    started: metrics::Started,
+    /// When it went to the journal.
+    started: Instant,
     waiting: Vec<Waiting>,
     leases: LeaseChanges,
     relaxed: u64,
@@ -360,6 +362,7 @@ impl Sequencer {
             return None;
         }
         let size = BatchSize { records: batch.records.len(), bytes: batch.bytes };
+        metrics::batch_started(size);
         let counters = &self.publisher.shared.counters;
         counters.relaxed_accepted.fetch_add(batch.relaxed, Ordering::Relaxed);
         metrics::relaxed_accepted(batch.relaxed);
@@ -373,7 +376,7 @@ impl Sequencer {
         Some(InFlight {
             commit: Box::pin(commit.run(batch.records)),
             size,
-            started: metrics::batch_started(size),
+            started: Instant::now(),
             waiting: batch.waiting,
             leases: batch.leases,
             relaxed: batch.relaxed,
@@ -404,7 +407,9 @@ impl Sequencer {
 
     fn publish(&mut self, batch: InFlight) {
         self.next_seq += batch.size.records as u64;
-        metrics::batch_durable(batch.size, batch.started);
+        let took = batch.started.elapsed();
+        metrics::batch_durable(batch.size, took);
+        self.publisher.shared.commits.record(took);
         debug_assert_eq!(batch.state.next_seq(), self.next_seq);
         let counters = &self.publisher.shared.counters;
         counters.batches.fetch_add(1, Ordering::Relaxed);

@@ -90,6 +90,12 @@ impl Answered {
     }
 }
 
+pub(crate) async fn get(port: u16, path: &str) -> String {
+    let mut answered = send(port, "GET", path, "", "").await;
+    assert_eq!(answered.status, 200, "{path}");
+    answered.text().await
+}
+
 pub(crate) async fn post(port: u16, path: &str, body: &str) -> (u16, Value) {
     let mut answered = send(port, "POST", path, "", body).await;
     let text = answered.text().await;

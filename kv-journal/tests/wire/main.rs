@@ -15,6 +15,7 @@ mod etcd;
 mod gateway;
 mod kubernetes;
 mod messages;
+mod metrics;
 mod peer;
 mod permissions;
 mod pings;

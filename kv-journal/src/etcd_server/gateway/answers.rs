@@ -13,11 +13,12 @@ use tonic::{Code, Status};
 
 use super::error;
 use super::json::{FRAME_HEAD, write};
+use crate::etcd_server::counted::Sent;
 use crate::etcd_server::plain;
 
 /// One message, whole.
 pub(super) async fn whole(
-    response: Response<Body>,
+    response: Response<Sent>,
     method: &MethodDescriptor,
 ) -> Result<Response<Body>, Status> {
     let mut messages = Messages::new(response, method);
@@ -31,7 +32,7 @@ pub(super) async fn whole(
 
 /// A message in each line. If there is an error and nothing else, that is the answer.
 pub(super) async fn lines(
-    response: Response<Body>,
+    response: Response<Sent>,
     method: &MethodDescriptor,
 ) -> Result<Response<Body>, Status> {
     let mut messages = Messages::new(response, method);
@@ -48,13 +49,13 @@ pub(super) fn json(status: StatusCode, body: Body) -> Response<Body> {
 
 /// The messages of an answer.
 struct Messages {
-    body: Body,
+    body: Sent,
     buffer: BytesMut,
     kind: MessageDescriptor,
 }
 
 impl Messages {
-    fn new(response: Response<Body>, method: &MethodDescriptor) -> Self {
+    fn new(response: Response<Sent>, method: &MethodDescriptor) -> Self {
         Self { body: response.into_body(), buffer: BytesMut::new(), kind: method.output() }
     }
 

@@ -24,6 +24,7 @@ use tonic::body::Body;
 #[doc(hidden)]
 pub use json::fuzz_gateway;
 
+use super::counted::Sent;
 use super::router::Router;
 use requests::Requests;
 
@@ -61,7 +62,7 @@ async fn call(
     method: &MethodDescriptor,
     request: Request<Incoming>,
     most: usize,
-) -> Result<Response<Body>, Status> {
+) -> Result<Response<Sent>, Status> {
     let (head, body) = request.into_parts();
     let body = if method.is_client_streaming() {
         Body::new(StreamBody::new(Requests::new(body, method.input(), most).frames()))

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use prost_reflect::{DescriptorPool, MethodDescriptor};
+use prost_reflect::MethodDescriptor;
 
-use crate::etcd_api::DESCRIPTORS;
+use crate::etcd_server::definitions;
 
 const KV: &str = "etcdserverpb.KV";
 const WATCH: &str = "etcdserverpb.Watch";
@@ -72,10 +72,8 @@ const ROUTES: &[(&str, &str, &str)] = &[
 ];
 
 static METHODS: LazyLock<HashMap<&'static str, MethodDescriptor>> = LazyLock::new(|| {
-    // The committed descriptors can be read: a test sees to it.
-    let pool = DescriptorPool::decode(DESCRIPTORS).unwrap_or_default();
     let method = |&(path, service, name): &(&'static str, &str, &str)| {
-        let service = pool.get_service_by_name(service)?;
+        let service = definitions::pool().get_service_by_name(service)?;
         let method = service.methods().find(|method| method.name() == name)?;
         Some((path, method))
     };
