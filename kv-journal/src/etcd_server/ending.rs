@@ -13,7 +13,7 @@ use super::status::STOPPED;
 
 type Boxed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// A stream until the server is shut down. Then it fails once, with what etcd says.
+/// A stream until it fails, or the server is shut down. Then it fails once, with what etcd says.
 pub(super) fn until_stopped<T: 'static>(
     stream: impl Stream<Item = Result<T, Status>> + Send + 'static,
     mut stop: Stop,
@@ -34,7 +34,7 @@ pub(super) async fn unless_stopped<T>(
 }
 
 struct Ending<T> {
-    /// `None` once the server is shut down.
+    /// `None` once it has failed.
     stream: Option<Boxed<T>>,
     stop: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
@@ -46,6 +46,9 @@ impl<T> Stream for Ending<T> {
         let Some(stream) = &mut self.stream else { return Poll::Ready(None) };
         // What is there already is told first.
         if let Poll::Ready(told) = stream.as_mut().poll_next(cx) {
+            if !matches!(told, Some(Ok(_))) {
+                self.stream = None;
+            }
             return Poll::Ready(told);
         }
         match self.stop.as_mut().poll(cx) {

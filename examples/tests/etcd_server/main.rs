@@ -1,101 +1,17 @@
-//! The example as a user runs it: started with etcd's flags, driven by etcd's own `etcdctl`.
+//! The example as a user runs it: started with etcd's flags, driven by etcd's own `etcdctl`, and by
+//! programs that were written for etcd.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
-use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+mod patroni;
+mod python;
+mod server;
 
-use serde_json::Value;
+use std::path::Path;
+use std::process::Command;
+
 use tempfile::TempDir;
 
-/// The example's binary, which `cargo test` builds beside the tests.
-fn binary() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let binary = test.parent().and_then(Path::parent).unwrap().join("examples/etcd-server");
-    assert!(binary.exists(), "{} is missing: run `cargo build --examples`", binary.display());
-    binary
-}
-
-struct Server {
-    child: Child,
-    url: String,
-}
-
-impl Server {
-    /// Runs until dropped, and is ready when this returns.
-    fn start(data_dir: &Path, flags: &[&str]) -> Self {
-        Self::start_with("http", data_dir, flags)
-    }
-
-    fn start_with(scheme: &str, data_dir: &Path, flags: &[&str]) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let url = format!("{scheme}://127.0.0.1:{port}");
-        let mut child = Command::new(binary())
-            .arg("--data-dir")
-            .arg(data_dir)
-            .args(["--listen-client-urls", &url, "--advertise-client-urls", &url])
-            .args(flags)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let ready =
-            lines.by_ref().map(Result::unwrap).find(|l| l.contains("ready to serve client"));
-        assert!(ready.is_some(), "the server ended before it was ready");
-        // What it says later must find a reader.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, url }
-    }
-
-    fn etcdctl(&self, args: &[&str]) -> Output {
-        Command::new("etcdctl")
-            .env("ETCDCTL_API", "3")
-            // With a scheme, the old client asks for an authority that is none.
-            .args(["--endpoints", self.url.trim_start_matches("http://")])
-            .args(args)
-            .output()
-            .expect("etcdctl runs")
-    }
-
-    /// What a command prints when it succeeds.
-    fn ok(&self, args: &[&str]) -> String {
-        let output = self.etcdctl(args);
-        assert!(output.status.success(), "{args:?}: {output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn json(&self, args: &[&str]) -> Value {
-        serde_json::from_str(&self.ok(&[args, &["-w", "json"]].concat())).unwrap()
-    }
-
-    /// Ends it as an operator does, and waits for the end.
-    fn terminate(mut self) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        assert!(self.child.wait().unwrap().success());
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ended_already = self.child.kill();
-        let _reaped = self.child.wait();
-    }
-}
-
-/// Whether `etcdctl` is there; said loudly if not, and a failure where servers are required.
-fn etcdctl_is_there() -> bool {
-    let there = Command::new("etcdctl").arg("version").output().is_ok();
-    assert!(
-        there || std::env::var_os("TRESTLE_REQUIRE_SERVERS").is_none(),
-        "etcdctl is required and not installed"
-    );
-    if !there {
-        eprintln!("SKIPPED: etcdctl is not installed");
-    }
-    there
-}
+use server::{Server, binary, etcdctl_is_there};
 
 #[test]
 fn etcdctl_drives_the_server() {
@@ -321,31 +237,4 @@ fn flags_about_peers_are_taken_and_said_to_be_ignored() {
         .unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("ignored") && said.contains("--listen-peer-urls"), "{said}");
-}
-
-/// A Python that has the package `etcd3`: the one that `TRESTLE_PYTHON` names, or `python3`.
-fn python() -> Option<std::ffi::OsString> {
-    let named = std::env::var_os("TRESTLE_PYTHON");
-    let python = named.clone().unwrap_or_else(|| "python3".into());
-    let imported = Command::new(&python).args(["-c", "import etcd3"]).output();
-    let has_client = imported.is_ok_and(|output| output.status.success());
-    assert!(has_client || named.is_none(), "{} has no etcd3", python.display());
-    if !has_client {
-        eprintln!("SKIPPED: python3 has no etcd3");
-    }
-    has_client.then_some(python)
-}
-
-/// With gRPC's C core below: transactions, leases, watches and locks by others' code.
-#[test]
-fn pythons_client_runs_its_own_recipes() {
-    let Some(python) = python() else { return };
-    let folder = TempDir::new().unwrap();
-    let server = Server::start(folder.path(), &[]);
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python_client.py");
-    let port = server.url.rsplit(':').next().unwrap();
-    let output = Command::new(python).arg(script).arg(port).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    server.terminate();
 }
