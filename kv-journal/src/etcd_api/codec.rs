@@ -1,11 +1,14 @@
 //! How messages get onto the wire: prost's way, with room made once.
 
+use std::any::Any;
 use std::marker::PhantomData;
 
 use prost::Message;
 use tonic::Status;
 use tonic::codec::{self, BufferSettings, EncodeBuf};
 use tonic_prost::ProstCodec;
+
+use super::etcdserverpb::RangeResponse;
 
 /// Room for a message before its length is known. tonic's 8 KiB for each request and each answer are
 /// most of what a small call allocates.
@@ -46,16 +49,37 @@ where
     }
 }
 
+/// A list of so many keys is not measured before it is written: each key is somewhere else in memory,
+/// and to wait for it twice takes a sixth of the time. The room is then what some of the keys take.
+const MEASURED: usize = 1024;
+/// What may be a guess.
+const GUESSED: usize = 64 << 20;
+
+/// About what a message takes.
+fn room_for<T: Message + 'static>(message: &T) -> usize {
+    let list = (message as &dyn Any).downcast_ref::<RangeResponse>();
+    let guessed = list.filter(|list| list.kvs.len() > MEASURED).map(|list| {
+        let some = list.kvs.iter().step_by(list.kvs.len() / (MEASURED / 16));
+        let (count, bytes) = some.fold((0, 0), |(count, bytes), kv| {
+            // With the field's number and its own length.
+            (count + 1, bytes + kv.encoded_len() + 4)
+        });
+        // Some are larger than others.
+        bytes / count * (list.kvs.len() + list.kvs.len() / 32)
+    });
+    guessed.filter(|guessed| *guessed <= GUESSED).unwrap_or_else(|| message.encoded_len())
+}
+
 /// Writes messages. A large one finds room for all of it, and is not moved while it grows.
 #[derive(Debug)]
 pub struct Encoder<T>(PhantomData<T>);
 
-impl<T: Message> codec::Encoder for Encoder<T> {
+impl<T: Message + 'static> codec::Encoder for Encoder<T> {
     type Item = T;
     type Error = Status;
 
     fn encode(&mut self, message: T, room: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        room.reserve(message.encoded_len());
+        room.reserve(room_for(&message));
         message.encode_raw(room);
         Ok(())
     }

@@ -11,6 +11,7 @@ mod asking;
 #[cfg(feature = "etcd-store")]
 mod channel;
 mod codec;
+mod fields;
 #[cfg(any(feature = "etcd-server", feature = "etcd-store"))]
 pub(crate) mod known;
 #[cfg(any(feature = "etcd-server", feature = "etcd-store"))]

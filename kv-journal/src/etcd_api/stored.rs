@@ -9,6 +9,7 @@ use prost::Message;
 use prost::encoding::{self, DecodeContext, WireType};
 
 use super::etcdserverpb::ResponseHeader;
+use super::fields::{Fields, bytes_len, message_len, number_len};
 use crate::core::{self, EventKind, Meta};
 
 /// `mvccpb.KeyValue`: a key of the store, or one that was received.
@@ -116,7 +117,7 @@ impl Hash for KeyValue {
 impl Message for KeyValue {
     fn encode_raw(&self, buf: &mut impl BufMut) {
         match self {
-            Self::Stored(kv) => put_key_value(kv, buf),
+            Self::Stored(kv) => put_key_value(Fields::new(), kv, buf),
             Self::Received(kv) => kv.encode_raw(buf),
         }
     }
@@ -150,14 +151,17 @@ impl Message for KeyValue {
 }
 
 /// The fields of `mvccpb.KeyValue` that are not zero, in the order of their numbers.
-fn put_key_value(kv: &core::KeyValue, buf: &mut impl BufMut) {
+fn put_key_value(fields: Fields, kv: &core::KeyValue, buf: &mut impl BufMut) {
     let meta = kv.meta();
-    put_bytes(1, kv.key(), buf);
-    put_number(2, meta.create_revision, buf);
-    put_number(3, meta.mod_revision, buf);
-    put_number(4, meta.version, buf);
-    put_bytes(5, kv.value(), buf);
-    put_number(6, meta.lease.cast_unsigned(), buf);
+    fields.put_with(1, kv.key(), buf);
+    Fields::new()
+        .number(2, meta.create_revision)
+        .number(3, meta.mod_revision)
+        .number(4, meta.version)
+        .put_with(5, kv.value(), buf);
+    if meta.lease != 0 {
+        Fields::new().number(6, meta.lease.cast_unsigned()).put(buf);
+    }
 }
 
 fn key_value_len(kv: &core::KeyValue) -> usize {
@@ -168,36 +172,6 @@ fn key_value_len(kv: &core::KeyValue) -> usize {
         + number_len(meta.version)
         + bytes_len(kv.value())
         + number_len(meta.lease.cast_unsigned())
-}
-
-fn put_bytes(tag: u32, bytes: &[u8], buf: &mut impl BufMut) {
-    if !bytes.is_empty() {
-        encoding::encode_key(tag, WireType::LengthDelimited, buf);
-        encoding::encode_varint(bytes.len() as u64, buf);
-        buf.put_slice(bytes);
-    }
-}
-
-fn put_number(tag: u32, number: u64, buf: &mut impl BufMut) {
-    if number != 0 {
-        encoding::encode_key(tag, WireType::Varint, buf);
-        encoding::encode_varint(number, buf);
-    }
-}
-
-/// Every number of a field of a key or an event fits with its wire type into one byte.
-const TAG_LEN: usize = 1;
-
-fn bytes_len(bytes: &[u8]) -> usize {
-    if bytes.is_empty() { 0 } else { message_len(bytes.len()) }
-}
-
-fn message_len(len: usize) -> usize {
-    TAG_LEN + encoding::encoded_len_varint(len as u64) + len
-}
-
-fn number_len(number: u64) -> usize {
-    if number == 0 { 0 } else { TAG_LEN + encoding::encoded_len_varint(number) }
 }
 
 /// `mvccpb.Event`, as it was received.
@@ -250,6 +224,8 @@ pub struct WatchResponse {
 pub enum Events {
     /// As the store has them, shared by all watchers of the same range.
     Stored(Arc<[core::Event]>),
+    /// The same, and as they are written: whoever tells many watchers of the same writes it once.
+    Written(Arc<[core::Event]>, Bytes),
     /// As they came over the wire.
     Received(Vec<Event>),
 }
@@ -259,7 +235,7 @@ impl Events {
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
-            Self::Stored(events) => events.len(),
+            Self::Stored(events) | Self::Written(events, _) => events.len(),
             Self::Received(events) => events.len(),
         }
     }
@@ -270,11 +246,21 @@ impl Events {
         self.len() == 0
     }
 
+    /// Events of the store as they are written in a [`WatchResponse`].
+    #[cfg(feature = "etcd-server")]
+    pub(crate) fn written(events: &[core::Event]) -> Bytes {
+        let mut bytes = Vec::with_capacity(stored_len(events));
+        for event in events {
+            put_event(event, &mut bytes);
+        }
+        bytes.into()
+    }
+
     /// All of them as the store would have them.
     #[must_use]
     pub fn into_stored(self) -> Arc<[core::Event]> {
         match self {
-            Self::Stored(events) => events,
+            Self::Stored(events) | Self::Written(events, _) => events,
             Self::Received(events) => events.into_iter().map(core::Event::from).collect(),
         }
     }
@@ -303,22 +289,34 @@ impl PartialEq for Events {
     }
 }
 
-const EVENTS_TAG: u32 = 11;
+const EVENTS_TAG: u8 = 11;
+const EVENTS_FIELD: u32 = EVENTS_TAG as u32;
 
 impl Message for WatchResponse {
     fn encode_raw(&self, buf: &mut impl BufMut) {
-        if let Some(header) = &self.header {
-            encoding::message::encode(1, header, buf);
+        let header = self.header.map_or_else(Fields::new, |header| {
+            Fields::new()
+                .before_bytes(1, header_len(&header))
+                .number(1, header.cluster_id)
+                .number(2, header.member_id)
+                .number(3, header.revision.cast_unsigned())
+                .number(4, header.raft_term)
+        });
+        header
+            .number(2, self.watch_id.cast_unsigned())
+            .number(3, u64::from(self.created))
+            .number(4, u64::from(self.canceled))
+            .number(5, self.compact_revision.cast_unsigned())
+            .put_with(6, self.cancel_reason.as_bytes(), buf);
+        if self.fragment {
+            Fields::new().number(7, 1).put(buf);
         }
-        put_number(2, self.watch_id.cast_unsigned(), buf);
-        put_number(3, u64::from(self.created), buf);
-        put_number(4, u64::from(self.canceled), buf);
-        put_number(5, self.compact_revision.cast_unsigned(), buf);
-        put_bytes(6, self.cancel_reason.as_bytes(), buf);
-        put_number(7, u64::from(self.fragment), buf);
         match &self.events {
-            Events::Received(events) => encoding::message::encode_repeated(EVENTS_TAG, events, buf),
+            Events::Received(events) => {
+                encoding::message::encode_repeated(EVENTS_FIELD, events, buf);
+            }
             Events::Stored(events) => events.iter().for_each(|event| put_event(event, buf)),
+            Events::Written(_, written) => buf.put_slice(written),
         }
     }
 
@@ -340,15 +338,15 @@ impl Message for WatchResponse {
             5 => encoding::int64::merge(wire_type, &mut self.compact_revision, buf, ctx),
             6 => encoding::string::merge(wire_type, &mut self.cancel_reason, buf, ctx),
             7 => encoding::bool::merge(wire_type, &mut self.fragment, buf, ctx),
-            EVENTS_TAG => {
-                if let Events::Stored(_) = self.events {
+            EVENTS_FIELD => {
+                if !matches!(self.events, Events::Received(_)) {
                     self.events = Events::default();
                 }
                 match &mut self.events {
                     Events::Received(events) => {
                         encoding::message::merge_repeated(wire_type, events, buf, ctx)
                     }
-                    Events::Stored(_) => Ok(()),
+                    Events::Stored(_) | Events::Written(..) => Ok(()),
                 }
             }
             _ => encoding::skip_field(wire_type, tag, buf, ctx),
@@ -356,13 +354,13 @@ impl Message for WatchResponse {
     }
 
     fn encoded_len(&self) -> usize {
-        let header =
-            self.header.as_ref().map_or(0, |header| encoding::message::encoded_len(1, header));
+        let header = self.header.as_ref().map_or(0, |header| message_len(header_len(header)));
         let events = match &self.events {
-            Events::Received(events) => encoding::message::encoded_len_repeated(EVENTS_TAG, events),
-            Events::Stored(events) => {
-                events.iter().map(|event| message_len(event_len(event))).sum()
+            Events::Received(events) => {
+                encoding::message::encoded_len_repeated(EVENTS_FIELD, events)
             }
+            Events::Stored(events) => stored_len(events),
+            Events::Written(_, written) => written.len(),
         };
         header
             + number_len(self.watch_id.cast_unsigned())
@@ -379,18 +377,25 @@ impl Message for WatchResponse {
     }
 }
 
+fn header_len(header: &ResponseHeader) -> usize {
+    number_len(header.cluster_id)
+        + number_len(header.member_id)
+        + number_len(header.revision.cast_unsigned())
+        + number_len(header.raft_term)
+}
+
+fn stored_len(events: &[core::Event]) -> usize {
+    events.iter().map(|event| message_len(event_len(event))).sum()
+}
+
 fn put_event(event: &core::Event, buf: &mut impl BufMut) {
-    let message = |tag: u32, len: usize, buf: &mut _| {
-        encoding::encode_key(tag, WireType::LengthDelimited, buf);
-        encoding::encode_varint(len as u64, buf);
-    };
-    message(EVENTS_TAG, event_len(event), buf);
-    put_number(1, event_type(event), buf);
-    message(2, key_value_len(&event.kv), buf);
-    put_key_value(&event.kv, buf);
+    let fields = Fields::new()
+        .before_bytes(EVENTS_TAG, event_len(event))
+        .number(1, event_type(event))
+        .before_bytes(2, key_value_len(&event.kv));
+    put_key_value(fields, &event.kv, buf);
     if let Some(prev) = &event.prev_kv {
-        message(3, key_value_len(prev), buf);
-        put_key_value(prev, buf);
+        put_key_value(Fields::new().before_bytes(3, key_value_len(prev)), prev, buf);
     }
 }
 

@@ -64,7 +64,7 @@ impl Audience {
             unread_since: AtomicU64::new(READ),
         });
         let number = self.streams.lock().insert(Arc::clone(&stream));
-        Seat { audience: Arc::clone(self), number, stream }
+        Seat { audience: Arc::clone(self), number, stream, now: 0 }
     }
 
     /// Those that are not read, the longest first.
@@ -96,6 +96,8 @@ pub(super) struct Seat {
     audience: Arc<Audience>,
     number: usize,
     stream: Arc<Stream>,
+    /// When something was last handed out after a while.
+    now: u64,
 }
 
 impl Seat {
@@ -104,9 +106,13 @@ impl Seat {
         self.stream.unread_since.store(READ, Ordering::Relaxed);
     }
 
-    /// It hands something out.
-    pub(super) fn handed_out(&self) {
-        self.stream.unread_since.store(self.audience.now(), Ordering::Relaxed);
+    /// It hands something out: the first of some things that follow one another, or another of them,
+    /// for which the clock is not asked.
+    pub(super) fn handed_out(&mut self, first: bool) {
+        if first {
+            self.now = self.audience.now();
+        }
+        self.stream.unread_since.store(self.now, Ordering::Relaxed);
     }
 
     pub(super) fn watcher_created(&self) {
@@ -134,18 +140,18 @@ mod tests {
     async fn who_is_not_asked_for_a_second_is_slow() {
         let audience = Arc::new(Audience::default());
         let client = ClientAddr("127.0.0.1:7".parse().unwrap());
-        let (first, second) = (audience.join(None), audience.join(Some(client)));
+        let (mut first, mut second) = (audience.join(None), audience.join(Some(client)));
         advance(Duration::from_secs(9)).await;
         assert_eq!(audience.slow(), [], "nothing was handed out");
-        first.handed_out();
+        first.handed_out(true);
         second.watcher_created();
         second.watcher_created();
         second.watcher_canceled();
-        second.handed_out();
+        second.handed_out(true);
         advance(Duration::from_millis(999)).await;
         assert_eq!(audience.slow(), []);
         first.asked();
-        first.handed_out();
+        first.handed_out(true);
         advance(Duration::from_millis(1)).await;
         let unread = Duration::from_secs(1);
         let slow = |client: &str, stream, watchers, unread| Slow {

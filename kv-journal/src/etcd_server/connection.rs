@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Context;
 use std::time::Duration;
 
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -13,6 +14,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::auth::ClientName;
 use super::config::ServerConfig;
+use super::gather::Gathered;
 use super::in_line::{Line, NewCalls};
 use super::metrics::Counter;
 use super::pings::Guarded;
@@ -94,14 +96,16 @@ impl Connection {
         let mut line = Line::new(self.spawn);
         let builder = self.shape.builder(line.entry());
         let min_time = self.shape.keep_alive_min_time;
-        let io = TokioIo::new(Guarded::new(stream, min_time, line.running(), self.dismissed));
+        let gathered = Gathered::new(stream);
+        let send = |cx: &mut Context<'_>| gathered.send(cx);
+        let io = Guarded::new(gathered.clone(), min_time, line.running(), self.dismissed);
+        let io = TokioIo::new(io);
         let mut connection = pin!(builder.serve_connection(io, self.router.clone()));
         tokio::select! {
-            // How a connection ends is the client's affair.
-            _ended = line.run_with(connection.as_mut()) => return,
+            () = line.run_with(connection.as_mut(), send) => return,
             () = stopped(&mut self.stop) => connection.as_mut().graceful_shutdown(),
         }
-        let _overdue = tokio::time::timeout(self.grace, line.run_with(connection)).await;
+        let _overdue = tokio::time::timeout(self.grace, line.run_with(connection, send)).await;
         drop(self.place);
     }
 }

@@ -9,6 +9,7 @@
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -131,23 +132,28 @@ impl Line {
         self.new.running.clone()
     }
 
-    /// Runs a connection and its calls until the connection ends.
+    /// Runs a connection and its calls until the connection ends, or cannot `send` any more what
+    /// there is to send when nothing else is to be done.
     pub(super) async fn run_with<T>(
         &mut self,
         mut connection: Pin<&mut impl Future<Output = T>>,
-    ) -> T {
+        send: impl Fn(&mut Context<'_>) -> Poll<io::Result<()>> + Send,
+    ) {
         poll_fn(|cx| {
             loop {
-                if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
-                    return Poll::Ready(ended);
+                if connection.as_mut().poll(cx).is_ready() {
+                    // How it ends is the client's affair; what was said last may reach it.
+                    let _sent = send(cx);
+                    return Poll::Ready(());
                 }
                 // A call that went on has something for the connection to write.
                 if !self.go_on(cx) {
-                    return Poll::Pending;
+                    let failed = matches!(send(cx), Poll::Ready(Err(_)));
+                    return if failed { Poll::Ready(()) } else { Poll::Pending };
                 }
             }
         })
-        .await
+        .await;
     }
 
     /// Whether a call has begun or ended.
@@ -194,7 +200,7 @@ mod tests {
             cx.waker().wake_by_ref();
             Poll::Pending
         });
-        line.run_with(std::pin::pin!(connection)).await;
+        line.run_with(std::pin::pin!(connection), |_| Poll::Ready(Ok(()))).await;
         spawned.0.lock().len()
     }
 

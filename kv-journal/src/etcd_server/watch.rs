@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::api::{Answer, Api};
 use super::audience::{ClientAddr, Seat};
+use super::copies::Copies;
 use super::ending::until_stopped;
 use super::in_line::move_out;
 use super::status::COMPACTED;
@@ -20,7 +21,7 @@ use crate::etcd_api::etcdserverpb::watch_create_request::FilterType;
 use crate::etcd_api::etcdserverpb::watch_request::RequestUnion;
 use crate::etcd_api::etcdserverpb::watch_server::Watch;
 use crate::etcd_api::etcdserverpb::{WatchCreateRequest, WatchRequest};
-use crate::etcd_api::stored::{Events, WatchResponse};
+use crate::etcd_api::stored::WatchResponse;
 use crate::etcd_api::{key_range, signed};
 use crate::kv_store::Watching;
 use crate::store::{WatchMessage, WatchRequest as Wanted};
@@ -30,6 +31,10 @@ const NO_WATCHER: i64 = -1;
 
 /// A client that sends nothing but requests gets answers in between.
 const REQUESTS_AT_ONCE: usize = 64;
+/// So often, before other streams have their turn.
+const TURNS: usize = 4;
+/// A client that has much to be told is heard in between.
+const TOLD_AT_ONCE: u32 = 32;
 
 #[derive(Debug, Clone)]
 pub(super) struct WatchService(pub(super) Arc<Api>);
@@ -52,6 +57,8 @@ impl Watch for WatchService {
             requests: Some(requests),
             watching,
             replies: VecDeque::new(),
+            copies: Copies::default(),
+            told: 0,
         };
         Ok(Response::new(until_stopped(session, stop)))
     }
@@ -68,21 +75,23 @@ struct Session {
     requests: Option<Streaming<WatchRequest>>,
     watching: Watching,
     replies: VecDeque<WatchResponse>,
+    copies: Copies,
+    /// How much was told since the client was last heard.
+    told: u32,
 }
 
 impl Session {
-    /// Takes what the client asks; an error ends the stream.
-    fn poll_requests(&mut self, cx: &mut Context<'_>) -> Result<(), Status> {
-        for _ in 0..REQUESTS_AT_ONCE {
-            let Some(requests) = &mut self.requests else { return Ok(()) };
+    /// Takes what the client asks, and says whether that is anything; an error ends the stream.
+    fn poll_requests(&mut self, cx: &mut Context<'_>) -> Result<bool, Status> {
+        for taken in 0..REQUESTS_AT_ONCE {
+            let Some(requests) = &mut self.requests else { return Ok(taken > 0) };
             match Pin::new(requests).poll_next(cx) {
                 Poll::Ready(Some(request)) => self.take(request?),
                 Poll::Ready(None) => self.requests = None,
-                Poll::Pending => return Ok(()),
+                Poll::Pending => return Ok(taken > 0),
             }
         }
-        cx.waker().wake_by_ref();
-        Ok(())
+        Ok(true)
     }
 
     fn take(&mut self, request: WatchRequest) {
@@ -122,7 +131,7 @@ impl Session {
         Ok(self.api.auth.check_read(&self.api.caller(&self.shown)?, &wanted.range)?)
     }
 
-    fn respond(&self, message: WatchMessage) -> WatchResponse {
+    fn respond(&mut self, message: WatchMessage) -> WatchResponse {
         let of = |watch_id, revision| WatchResponse {
             header: self.api.header(revision),
             watch_id,
@@ -146,7 +155,7 @@ impl Session {
                 self.api.metrics.watch_events.add(batch.events.len() as u64);
                 WatchResponse {
                     fragment: batch.more,
-                    events: Events::Stored(batch.events),
+                    events: self.copies.events(batch.revision, batch.events),
                     ..of(watch_id, batch.revision)
                 }
             }
@@ -162,18 +171,33 @@ impl Session {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<WatchResponse, Status>>> {
-        if let Err(status) = self.poll_requests(cx) {
-            return Poll::Ready(Some(Err(status)));
+        for _ in 0..TURNS {
+            if let Some(reply) = self.replies.pop_front() {
+                return Poll::Ready(Some(Ok(reply)));
+            }
+            if self.told < TOLD_AT_ONCE {
+                let message = self.watching.messages.as_mut().poll_next(cx);
+                if let Poll::Ready(message) = message {
+                    self.told += 1;
+                    return Poll::Ready(message.map(|message| match message {
+                        Ok(message) => Ok(self.respond(message)),
+                        Err(error) => Err(self.api.refused(&error)),
+                    }));
+                }
+            }
+            // What the client asks is of the same time as what it is told: neither waits long.
+            let more = std::mem::take(&mut self.told) == TOLD_AT_ONCE;
+            let asked = match self.poll_requests(cx) {
+                Ok(asked) => asked,
+                Err(status) => return Poll::Ready(Some(Err(status))),
+            };
+            if !asked && !more {
+                self.copies.forget();
+                return Poll::Pending;
+            }
         }
-        if let Some(reply) = self.replies.pop_front() {
-            return Poll::Ready(Some(Ok(reply)));
-        }
-        self.watching.messages.as_mut().poll_next(cx).map(|message| {
-            message.map(|message| match message {
-                Ok(message) => Ok(self.respond(message)),
-                Err(error) => Err(self.api.refused(&error)),
-            })
-        })
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -183,7 +207,8 @@ impl Stream for Session {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.seat.asked();
         let response = ready!(self.poll_response(cx));
-        self.seat.handed_out();
+        let begins = self.told <= 1;
+        self.seat.handed_out(begins);
         Poll::Ready(response)
     }
 }
