@@ -3,12 +3,14 @@
 use std::any::Any;
 use std::marker::PhantomData;
 
+use bytes::BufMut;
 use prost::Message;
 use tonic::Status;
 use tonic::codec::{self, BufferSettings, EncodeBuf};
 use tonic_prost::ProstCodec;
 
 use super::etcdserverpb::RangeResponse;
+use super::stored::{Events, WatchResponse};
 
 /// Room for a message before its length is known. tonic's 8 KiB for each request and each answer are
 /// most of what a small call allocates.
@@ -70,6 +72,12 @@ fn room_for<T: Message + 'static>(message: &T) -> usize {
     guessed.filter(|guessed| *guessed <= GUESSED).unwrap_or_else(|| message.encoded_len())
 }
 
+/// Whether many like this one follow, so that room for all of them is made at once.
+fn is_one_of_many<T: Message + 'static>(message: &T) -> bool {
+    let response = (message as &dyn Any).downcast_ref::<WatchResponse>();
+    response.is_some_and(|response| matches!(response.events, Events::Written(..)))
+}
+
 /// Writes messages. A large one finds room for all of it, and is not moved while it grows.
 #[derive(Debug)]
 pub struct Encoder<T>(PhantomData<T>);
@@ -79,7 +87,11 @@ impl<T: Message + 'static> codec::Encoder for Encoder<T> {
     type Error = Status;
 
     fn encode(&mut self, message: T, room: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        room.reserve(room_for(&message));
+        let needed = room_for(&message);
+        if room.chunk_mut().len() < needed {
+            let more = if is_one_of_many(&message) { 2 * ENOUGH } else { 0 };
+            room.reserve(needed.max(more));
+        }
         message.encode_raw(room);
         Ok(())
     }

@@ -13,7 +13,9 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// With so much, writing does not wait.
-const MUCH: usize = 128 << 10;
+const MUCH: usize = 64 << 10;
+/// HTTP/2's frames are not larger unless a client asks for it (RFC 9113, section 4.2).
+const FRAME: usize = 16 << 10;
 /// What an idle connection keeps.
 const KEPT: usize = 4 << 10;
 
@@ -27,6 +29,8 @@ struct Gather<T> {
     waiting: Vec<u8>,
     /// So much of that is sent.
     sent: usize,
+    /// The transport may hold back what it was given, as TLS does.
+    flushed: bool,
 }
 
 impl<T> Clone for Gathered<T> {
@@ -37,22 +41,34 @@ impl<T> Clone for Gathered<T> {
 
 impl<T: AsyncWrite + Unpin> Gathered<T> {
     pub(super) fn new(io: T) -> Self {
-        Self(Arc::new(Mutex::new(Gather { io, waiting: Vec::new(), sent: 0 })))
+        Self(Arc::new(Mutex::new(Gather { io, waiting: Vec::new(), sent: 0, flushed: true })))
     }
 
     /// Sends what was gathered; ready when that is done.
     pub(super) fn send(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut gather = self.0.lock();
-        if gather.waiting.is_empty() {
-            return Poll::Ready(Ok(()));
-        }
         ready!(gather.write_out(cx))?;
-        Pin::new(&mut gather.io).poll_flush(cx)
+        if !gather.flushed {
+            ready!(Pin::new(&mut gather.io).poll_flush(cx))?;
+            gather.flushed = true;
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
 impl<T: AsyncWrite + Unpin> Gather<T> {
+    /// Where there is more than a little, much may follow: it is not moved while it grows.
+    fn make_room(&mut self, len: usize) {
+        if self.waiting.capacity() - self.waiting.len() < len && self.waiting.len() + len > KEPT {
+            self.waiting.reserve(len.max((MUCH + FRAME).saturating_sub(self.waiting.len())));
+        }
+    }
+
     fn write_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.waiting.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        self.flushed = false;
         while self.sent < self.waiting.len() {
             let written =
                 ready!(Pin::new(&mut self.io).poll_write(cx, &self.waiting[self.sent..]))?;
@@ -90,6 +106,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Gathered<T> {
         if gather.waiting.len() >= MUCH {
             ready!(gather.write_out(cx))?;
         }
+        gather.make_room(bytes.len());
         gather.waiting.extend_from_slice(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
@@ -104,6 +121,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Gathered<T> {
             ready!(gather.write_out(cx))?;
         }
         let before = gather.waiting.len();
+        gather.make_room(slices.iter().map(|slice| slice.len()).sum());
         for slice in slices {
             gather.waiting.extend_from_slice(slice);
         }
@@ -181,6 +199,52 @@ mod tests {
         let (most, _) = tokio::join!(writer, far.read_to_end(&mut read));
         assert!((MUCH..MUCH + 10_000).contains(&most), "{most}");
         assert_eq!(read, (0..PIECES).flat_map(piece).collect::<Vec<_>>());
+    }
+
+    /// Takes everything, and sends it when it is flushed a second time.
+    #[derive(Default)]
+    struct HoldsBack {
+        held: Vec<u8>,
+        sent: Vec<u8>,
+        flushes: usize,
+    }
+
+    impl AsyncWrite for HoldsBack {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.held.extend_from_slice(bytes);
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.flushes += 1;
+            if self.flushes.is_multiple_of(2) {
+                let held = std::mem::take(&mut self.held);
+                self.sent.extend(held);
+                return Poll::Ready(Ok(()));
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.poll_flush(cx)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_transport_that_holds_back_is_flushed_to_the_end() {
+        let mut gathered = Gathered::new(HoldsBack::default());
+        for n in 1..=3 {
+            gathered.write_all(b"abc").await.unwrap();
+            send(&gathered).await.unwrap();
+            send(&gathered).await.unwrap();
+            let gather = gathered.0.lock();
+            assert_eq!((gather.io.sent.len(), gather.io.flushes), (3 * n, 2 * n));
+        }
     }
 
     #[tokio::test]

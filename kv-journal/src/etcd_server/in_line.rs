@@ -134,10 +134,10 @@ impl Line {
 
     /// Runs a connection and its calls until the connection ends, or cannot `send` any more what
     /// there is to send when nothing else is to be done.
-    pub(super) async fn run_with<T>(
+    pub(super) async fn run_with<T: Send>(
         &mut self,
-        mut connection: Pin<&mut impl Future<Output = T>>,
-        send: impl Fn(&mut Context<'_>) -> Poll<io::Result<()>> + Send,
+        mut connection: Pin<&mut (impl Future<Output = T> + Send)>,
+        send: impl Fn(&mut Context<'_>) -> Poll<io::Result<()>> + Send + Sync,
     ) {
         poll_fn(|cx| {
             loop {
