@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use rustix::time::{ClockId, clock_gettime};
 use slab::Slab;
-use tokio::time::Instant;
 
 /// Whoever has not been asked for so long is slow.
 const SLOW: Duration = Duration::from_secs(1);
@@ -20,25 +20,28 @@ const SLOW: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ClientAddr(pub(super) SocketAddr);
 
-/// Every stream.
-#[derive(Debug)]
-pub(super) struct Audience {
-    began: Instant,
-    streams: Mutex<Slab<Arc<Stream>>>,
+/// A time since some moment that does not change: to a few milliseconds, so that it costs nothing to
+/// ask for each event.
+pub(super) fn now() -> Duration {
+    #[cfg(target_os = "linux")]
+    const CLOCK: ClockId = ClockId::MonotonicCoarse;
+    #[cfg(not(target_os = "linux"))]
+    const CLOCK: ClockId = ClockId::Monotonic;
+    clock_gettime(CLOCK).try_into().unwrap_or_default()
 }
 
-impl Default for Audience {
-    fn default() -> Self {
-        Self { began: Instant::now(), streams: Mutex::default() }
-    }
+/// Every stream.
+#[derive(Debug, Default)]
+pub(super) struct Audience {
+    streams: Mutex<Slab<Arc<Stream>>>,
 }
 
 #[derive(Debug)]
 struct Stream {
     client: Option<ClientAddr>,
     watchers: AtomicU64,
-    /// When it handed something out and was not asked since, in nanoseconds after the audience
-    /// began; [`READ`] if it was.
+    /// When it handed something out and was not asked since, as [`now`] in nanoseconds; [`READ`] if it
+    /// was asked.
     unread_since: AtomicU64,
 }
 
@@ -64,15 +67,14 @@ impl Audience {
             unread_since: AtomicU64::new(READ),
         });
         let number = self.streams.lock().insert(Arc::clone(&stream));
-        Seat { audience: Arc::clone(self), number, stream, now: 0 }
+        Seat { audience: Arc::clone(self), number, stream }
     }
 
     /// Those that are not read, the longest first.
-    pub(super) fn slow(&self) -> Vec<Slow> {
-        let now = self.now();
+    pub(super) fn slow(&self, now: Duration) -> Vec<Slow> {
         let slow = |(number, stream): (usize, &Arc<Stream>)| {
             let since = stream.unread_since.load(Ordering::Relaxed);
-            let unread = Duration::from_nanos(now.checked_sub(since)?);
+            let unread = now.checked_sub(Duration::from_nanos(since))?;
             (unread >= SLOW).then(|| Slow {
                 client: stream.client.map_or_else(String::new, |client| client.0.to_string()),
                 stream: number,
@@ -84,10 +86,6 @@ impl Audience {
         slow.sort_unstable_by_key(|slow| Reverse(slow.unread));
         slow
     }
-
-    fn now(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(READ - 1)
-    }
 }
 
 /// A stream's place, until it is dropped.
@@ -96,8 +94,6 @@ pub(super) struct Seat {
     audience: Arc<Audience>,
     number: usize,
     stream: Arc<Stream>,
-    /// When something was last handed out after a while.
-    now: u64,
 }
 
 impl Seat {
@@ -106,13 +102,10 @@ impl Seat {
         self.stream.unread_since.store(READ, Ordering::Relaxed);
     }
 
-    /// It hands something out: the first of some things that follow one another, or another of them,
-    /// for which the clock is not asked.
-    pub(super) fn handed_out(&mut self, first: bool) {
-        if first {
-            self.now = self.audience.now();
-        }
-        self.stream.unread_since.store(self.now, Ordering::Relaxed);
+    /// It hands something out.
+    pub(super) fn handed_out(&self, now: Duration) {
+        let nanos = u64::try_from(now.as_nanos()).unwrap_or(READ - 1);
+        self.stream.unread_since.store(nanos, Ordering::Relaxed);
     }
 
     pub(super) fn watcher_created(&self) {
@@ -132,42 +125,46 @@ impl Drop for Seat {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::advance;
-
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn who_is_not_asked_for_a_second_is_slow() {
+    #[test]
+    fn who_is_not_asked_for_a_second_is_slow() {
+        const AT: Duration = Duration::from_secs(1_000_000);
+        let ms = |ms: u64| AT + Duration::from_millis(ms);
         let audience = Arc::new(Audience::default());
         let client = ClientAddr("127.0.0.1:7".parse().unwrap());
-        let (mut first, mut second) = (audience.join(None), audience.join(Some(client)));
-        advance(Duration::from_secs(9)).await;
-        assert_eq!(audience.slow(), [], "nothing was handed out");
-        first.handed_out(true);
+        let (first, second) = (audience.join(None), audience.join(Some(client)));
+        assert_eq!(audience.slow(ms(0)), [], "nothing was handed out");
+        first.handed_out(ms(0));
         second.watcher_created();
         second.watcher_created();
         second.watcher_canceled();
-        second.handed_out(true);
-        advance(Duration::from_millis(999)).await;
-        assert_eq!(audience.slow(), []);
+        second.handed_out(ms(0));
+        assert_eq!(audience.slow(ms(999)), []);
+        // What it is told now is as old as now, however long it was not asked before.
         first.asked();
-        first.handed_out(true);
-        advance(Duration::from_millis(1)).await;
-        let unread = Duration::from_secs(1);
+        first.handed_out(ms(999));
         let slow = |client: &str, stream, watchers, unread| Slow {
             client: client.to_owned(),
             stream,
             watchers,
-            unread,
+            unread: Duration::from_millis(unread),
         };
-        assert_eq!(audience.slow(), [slow("127.0.0.1:7", 1, 1, unread)]);
-        advance(unread).await;
+        assert_eq!(audience.slow(ms(1000)), [slow("127.0.0.1:7", 1, 1, 1000)]);
         assert_eq!(
-            audience.slow(),
-            [slow("127.0.0.1:7", 1, 1, 2 * unread), slow("", 0, 0, Duration::from_millis(1001))]
+            audience.slow(ms(2000)),
+            [slow("127.0.0.1:7", 1, 1, 2000), slow("", 0, 0, 1001)]
         );
         drop(second);
         first.asked();
-        assert_eq!(audience.slow(), []);
+        assert_eq!(audience.slow(ms(9000)), []);
+    }
+
+    #[test]
+    fn time_goes_on() {
+        let before = now();
+        assert!(before > Duration::ZERO);
+        while now() == before {}
+        assert!(now() > before);
     }
 }

@@ -11,7 +11,7 @@ use tonic::codegen::async_trait;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::api::{Answer, Api};
-use super::audience::{ClientAddr, Seat};
+use super::audience::{self, ClientAddr, Seat};
 use super::copies::Copies;
 use super::ending::until_stopped;
 use super::in_line::move_out;
@@ -164,9 +164,7 @@ impl Session {
             }
         }
     }
-}
 
-impl Session {
     fn poll_response(
         &mut self,
         cx: &mut Context<'_>,
@@ -207,8 +205,7 @@ impl Stream for Session {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.seat.asked();
         let response = ready!(self.poll_response(cx));
-        let begins = self.told <= 1;
-        self.seat.handed_out(begins);
+        self.seat.handed_out(audience::now());
         Poll::Ready(response)
     }
 }

@@ -11,7 +11,7 @@ pub(super) use methods::Call;
 
 use self::exposition::{Exposition, labels};
 use self::methods::Methods;
-use super::audience::Audience;
+use super::audience::{self, Audience};
 use super::config::ServerConfig;
 use crate::core::Durations;
 use crate::kv_store::KvStatus;
@@ -137,7 +137,7 @@ impl Metrics {
         out.gauge("etcd_debugging_mvcc_watch_stream_total", status.watch_streams);
         out.gauge("etcd_debugging_mvcc_watcher_total", status.watchers);
         out.counter("etcd_debugging_mvcc_events_total", self.watch_events.get());
-        let slow = self.audience.slow();
+        let slow = self.audience.slow(audience::now());
         let watchers: u64 = slow.iter().map(|slow| slow.watchers).sum();
         out.gauge("etcd_debugging_mvcc_slow_watcher_total", watchers);
         out.gauge("trestle_slow_watch_streams", slow.len());

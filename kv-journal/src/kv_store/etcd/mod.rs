@@ -55,7 +55,7 @@ const TXN_DEPTH: usize = Config::TXN_DEPTH.max;
 /// - [`range_stream`](KvStore::range_stream) reads pages at one revision where the server has no
 ///   `RangeStream`. A stream of a server that breaks off fails with `Unavailable`.
 /// - [`status`](KvStore::status) leaves 0 what etcd does not tell: the compact revision, how many
-///   keys, leases and watchers there are.
+///   keys, leases and watchers there are, and what waits or has failed.
 /// - Progress notices for each advance are asked for from time to time. etcd before 3.4.25 and 3.5.8
 ///   may give such a notice before the events that it covers.
 ///
