@@ -1,15 +1,12 @@
 //! The changes of every retained revision, from which watchers and compaction work.
 
-use std::slice;
+use std::iter;
 use std::sync::Arc;
 
 use cow_tree::Tree;
 
 use super::mvcc::State;
 use super::value::{Event, EventKind, KeyValue};
-
-/// The changes of every retained revision.
-pub(crate) type Log = Tree<u64, Changes>;
 
 /// One change of one key: the version that it made, or the delete.
 #[derive(Debug, Clone)]
@@ -27,45 +24,114 @@ impl Change {
     pub(crate) fn key(&self) -> &[u8] {
         self.kv.key()
     }
+
+    fn revision(&self) -> u64 {
+        self.kv.mod_revision()
+    }
 }
 
-/// What happened at one revision, in its order. Most have a single change.
-#[derive(Debug, Clone)]
-pub(crate) enum Changes {
-    One(Change),
-    Many(Arc<Vec<Change>>),
+/// A segment has so many changes, or those of a single revision: with the counts beside them they
+/// take 512 bytes.
+const SEGMENT: usize = 30;
+
+/// The changes of every retained revision, in their order. Cloning counts two references.
+///
+/// Most revisions have one change, so their place is all that is worth remembering: they are kept
+/// in segments one after the other, and each knows its revision itself. Only the last segment
+/// grows, and only the first one shrinks.
+#[derive(Clone)]
+pub(crate) struct Log {
+    /// By the first revision of each. A revision is in one segment.
+    full: Tree<u64, Arc<[Change]>>,
+    last: Arc<Vec<Change>>,
 }
 
-impl Changes {
-    pub(super) fn as_slice(&self) -> &[Change] {
-        match self {
-            Self::One(change) => slice::from_ref(change),
-            Self::Many(changes) => changes,
+impl Log {
+    pub(super) fn new() -> Self {
+        Self { full: Tree::new(), last: Arc::default() }
+    }
+
+    /// Adds what the next revision changed, if anything.
+    pub(super) fn push(&mut self, changes: impl IntoIterator<Item = Change>) {
+        if self.last.len() >= SEGMENT
+            && let Some(first) = self.last.first()
+        {
+            let revision = first.revision();
+            let full = Arc::try_unwrap(std::mem::take(&mut self.last));
+            let full = full.map_or_else(|shared| shared.as_slice().into(), Arc::from);
+            self.full.insert(revision, full);
+        }
+        if let Some(last) = Arc::get_mut(&mut self.last) {
+            last.reserve_exact(SEGMENT.saturating_sub(last.len()));
+            last.extend(changes);
+        } else {
+            let mut last = Vec::with_capacity(SEGMENT);
+            last.extend_from_slice(&self.last);
+            last.extend(changes);
+            self.last = Arc::new(last);
         }
     }
 
-    /// What comes after the first few.
-    pub(super) fn rest(&self, few: usize) -> &[Change] {
-        self.as_slice().get(few..).unwrap_or_default()
-    }
-
-    /// The same once nothing is left of what was before.
-    pub(super) fn without_replaced(&self) -> Self {
-        let changes = self.as_slice().iter();
-        changes.map(|change| Change { replaced_bytes: 0, ..change.clone() }).collect()
-    }
-}
-
-impl FromIterator<Change> for Changes {
-    fn from_iter<I: IntoIterator<Item = Change>>(changes: I) -> Self {
-        let mut changes = changes.into_iter();
-        match (changes.next(), changes.next()) {
-            (Some(only), None) => Self::One(only),
-            (first, second) => {
-                Self::Many(Arc::new(first.into_iter().chain(second).chain(changes).collect()))
+    /// Forgets what is before a revision.
+    pub(super) fn trim(&mut self, first: u64) {
+        while let Some((&begins, segment)) = self.full.first_key_value() {
+            let rest = &segment[before(segment, first)..];
+            if rest.len() == segment.len() {
+                return;
+            }
+            let rest = rest.first().map(|change| (change.revision(), Arc::from(rest)));
+            self.full.remove(&begins);
+            if let Some((begins, rest)) = rest {
+                self.full.insert(begins, rest);
+                return;
             }
         }
+        let forgotten = before(&self.last, first);
+        if forgotten > 0 {
+            self.last = Arc::new(self.last[forgotten..].to_vec());
+        }
     }
+
+    /// What a revision changed; nothing if it is not retained.
+    pub(super) fn at(&self, revision: u64) -> &[Change] {
+        let found = self.from(revision).next().filter(|(found, _)| *found == revision);
+        found.map_or(&[], |(_, changes)| changes)
+    }
+
+    /// Revisions from this one on, and what each changed.
+    pub(super) fn from(&self, revision: u64) -> impl Iterator<Item = (u64, &[Change])> {
+        let in_last = self.last.first().is_some_and(|first| first.revision() <= revision);
+        let full = (!in_last).then(|| {
+            let segment = self.full.range(..=revision).next_back();
+            let begins = segment.map_or(revision, |(begins, _)| *begins);
+            self.full.range(begins..).map(|(_, segment)| &segment[..])
+        });
+        let segments = full.into_iter().flatten().chain(iter::once(&self.last[..]));
+        let changes = segments.map(move |segment| &segment[before(segment, revision)..]);
+        let revisions =
+            changes.flat_map(|changes| changes.chunk_by(|a, b| a.revision() == b.revision()));
+        revisions.filter_map(|changes| Some((changes.first()?.revision(), changes)))
+    }
+}
+
+/// How many changes of a segment are of revisions before this one.
+fn before(segment: &[Change], revision: u64) -> usize {
+    let Some(first) = segment.first() else { return 0 };
+    if revision <= first.revision() {
+        return 0;
+    }
+    // Where each revision has one change.
+    let likely = usize::try_from(revision - first.revision()).unwrap_or(usize::MAX);
+    let is_before = |at: usize| segment.get(at).is_some_and(|change| change.revision() < revision);
+    if likely == segment.len() && is_before(likely - 1) {
+        return likely;
+    }
+    if segment.get(likely).is_some_and(|change| change.revision() == revision)
+        && is_before(likely - 1)
+    {
+        return likely;
+    }
+    segment.partition_point(|change| change.revision() < revision)
 }
 
 /// A revision as it is told to watchers.
@@ -98,10 +164,111 @@ impl State {
     /// The retained revisions from `revision` on.
     pub(crate) fn log(&self, revision: u64) -> impl Iterator<Item = Logged<'_>> {
         let compact_revision = self.compact_revision();
-        self.log.range(revision..).map(move |(revision, changes)| Logged {
-            revision: *revision,
-            changes: changes.as_slice(),
-            has_previous: *revision > compact_revision,
+        self.log.from(revision).map(move |(revision, changes)| Logged {
+            revision,
+            changes,
+            has_previous: revision > compact_revision,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::super::value::Meta;
+    use super::*;
+
+    fn changes(revision: u64, count: usize) -> Vec<Change> {
+        let meta = Meta { mod_revision: revision, version: 1, ..Meta::default() };
+        let kv = |n: usize| KeyValue::new(&n.to_be_bytes(), b"v", meta);
+        (0..count).map(|n| Change { kv: kv(n), replaced_bytes: 0 }).collect()
+    }
+
+    type Model = BTreeMap<u64, usize>;
+
+    fn told<'a>(revisions: impl Iterator<Item = (u64, &'a [Change])>) -> Vec<(u64, usize)> {
+        revisions
+            .map(|(revision, changes)| {
+                let of_it = |(n, change): (usize, &Change)| {
+                    change.revision() == revision && change.key() == n.to_be_bytes()
+                };
+                assert!(changes.iter().enumerate().all(of_it), "{revision}");
+                (revision, changes.len())
+            })
+            .collect()
+    }
+
+    fn check(log: &Log, model: &Model, newest: u64) {
+        for from in 0..newest + 3 {
+            let expected: Vec<_> = model.range(from..).map(|(at, count)| (*at, *count)).collect();
+            assert_eq!(told(log.from(from)), expected, "from {from}");
+            assert_eq!(log.at(from).len(), model.get(&from).copied().unwrap_or(0), "at {from}");
+        }
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Push(usize),
+        Trim(prop::sample::Index),
+        Keep,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let count = prop_oneof![20 => Just(1usize), 3 => 2..5usize, 1 => 25..70usize];
+        let step = prop_oneof![
+            12 => count.prop_map(Step::Push),
+            1 => any::<prop::sample::Index>().prop_map(Step::Trim),
+            1 => Just(Step::Keep),
+        ];
+        prop::collection::vec(step, 0..150)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn a_log_and_its_copies_are_what_was_pushed_and_not_trimmed(steps in steps()) {
+            let (mut log, mut model, mut newest) = (Log::new(), Model::new(), 1);
+            let mut kept = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Push(count) => {
+                        newest += 1;
+                        log.push(changes(newest, count));
+                        model.insert(newest, count);
+                    }
+                    Step::Trim(at) => {
+                        let first = at.index(usize::try_from(newest).unwrap() + 2) as u64;
+                        log.trim(first);
+                        model = model.split_off(&first);
+                    }
+                    Step::Keep => kept.push((log.clone(), model.clone(), newest)),
+                }
+            }
+            kept.push((log, model, newest));
+            for (log, model, newest) in &kept {
+                check(log, model, *newest);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_trimmed_is_freed() {
+        let mut log = Log::new();
+        let versions: Vec<_> = (2..200).flat_map(|revision| changes(revision, 1)).collect();
+        for change in &versions {
+            log.push([change.clone()]);
+        }
+        log.trim(101);
+        let held = versions.iter().filter(|change| !change.kv.is_last()).count();
+        assert_eq!(held, 99);
+    }
+
+    #[test]
+    fn a_segment_fits_its_memory() {
+        assert_eq!(size_of::<Change>(), 16);
+        assert_eq!(SEGMENT * size_of::<Change>() + 2 * size_of::<usize>(), 496);
     }
 }

@@ -260,7 +260,7 @@ impl State {
             self.apply_mutation(revision, mutation, &mut changes)?;
         }
         self.revision = revision;
-        self.log.insert(revision, changes.into_iter().collect());
+        self.log.push(changes);
         Ok(())
     }
 
@@ -276,9 +276,10 @@ impl State {
         }
         if deleted > 0 {
             let numbered = (0..).zip(&doomed);
-            let changes = numbered.map(|(sub, prev)| self.delete(revision, sub, prev)).collect();
+            let changes = numbered.map(|(sub, prev)| self.delete(revision, sub, prev));
+            let changes: Vec<_> = changes.collect();
             self.revision = revision;
-            self.log.insert(revision, changes);
+            self.log.push(changes);
         }
         self.leases.remove(id);
         self.bytes = self.bytes.saturating_sub(LEASE_BYTES);
@@ -371,7 +372,7 @@ impl State {
     /// Makes revisions below `revision` unreadable; [`sweep`](Self::sweep) frees their memory.
     fn compact(&mut self, revision: u64) {
         if self.swept_revision == self.compact_revision {
-            self.log.remove(&self.compact_revision);
+            self.log.trim(self.compact_revision + 1);
         }
         self.compact_revision = revision;
     }
@@ -386,10 +387,10 @@ impl State {
     pub(crate) fn sweep(&mut self, budget: usize) -> bool {
         let all_released = self.pins.sweep_released(budget);
         let mut left = budget;
+        let log = self.log.clone();
         while self.swept_revision < self.compact_revision && left > 0 {
             let revision = self.swept_revision + 1;
-            let changes = self.log.get(&revision).cloned();
-            let rest = changes.as_ref().map_or(&[][..], |changes| changes.rest(self.swept_changes));
+            let rest = log.at(revision).get(self.swept_changes..).unwrap_or_default();
             let part = rest.split_at(rest.len().min(left).min(SWEPT_AT_ONCE)).0;
             self.pins.sweep(part);
             for change in part {
@@ -400,14 +401,10 @@ impl State {
                 self.swept_changes += part.len();
                 continue;
             }
-            self.log.remove(&revision);
-            if revision == self.compact_revision
-                && let Some(changes) = changes
-            {
-                self.log.insert(revision, changes.without_replaced());
-            }
             (self.swept_revision, self.swept_changes) = (revision, 0);
         }
+        drop(log);
+        self.log.trim(self.compact_revision.min(self.swept_revision + 1));
         self.swept_revision >= self.compact_revision && all_released
     }
 

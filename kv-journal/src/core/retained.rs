@@ -4,7 +4,7 @@ use cow_tree::Tree;
 
 use super::entry::{Keys, Newest};
 use super::lease::LeaseSet;
-use super::log::{Changes, Log};
+use super::log::Log;
 use super::mvcc::State;
 use super::property::Properties;
 use super::value::KeyValue;
@@ -39,9 +39,4 @@ impl State {
 /// Builds a tree of keys from their newest versions in key order.
 pub(crate) fn keys_of(versions: impl IntoIterator<Item = KeyValue>) -> Keys {
     Tree::from_sorted(versions.into_iter().map(|kv| (Newest(kv), ())))
-}
-
-/// Builds the log from revisions in their order.
-pub(crate) fn log_of(revisions: impl IntoIterator<Item = (u64, Changes)>) -> Log {
-    Tree::from_sorted(revisions)
 }

@@ -5,64 +5,81 @@ use super::damaged;
 use super::header::Header;
 use super::order::Listed;
 use crate::core::entry::tombstone;
-use crate::core::log::{Change, Changes, Log};
-use crate::core::retained::log_of;
-use crate::error::Result;
-
-type Revision = (u64, Changes);
+use crate::core::log::{Change, Log};
+use crate::error::{Error, Result};
 
 /// Puts the changes of each revision together, in their order. `changes` come in key order.
 pub(super) fn build(header: &Header, changes: Vec<Vec<Change>>, listed: &[Listed]) -> Result<Log> {
-    let changes = changes.into_iter().flatten();
-    let mut changes: Vec<_> = changes.map(|change| (change.kv.mod_revision(), change)).collect();
-    // Stable, so that the changes of a revision stay in key order.
-    changes.sort_by_key(|(revision, _)| *revision);
-    let mut revisions = group(changes);
-    reorder(&mut revisions, listed, header)?;
-    let expected = header.revision - header.compact_revision.max(1);
-    let logged = revisions.iter().filter(|(revision, _)| *revision > header.compact_revision);
-    // The empty store's revision is the one that has no changes.
-    let logged = logged.filter(|(revision, _)| *revision > 1).count();
-    if logged as u64 == expected { Ok(log_of(revisions)) } else { Err(damaged("a revision less")) }
-}
-
-fn group(changes: Vec<(u64, Change)>) -> Vec<Revision> {
-    let mut revisions = Vec::new();
-    let mut changes = changes.into_iter().peekable();
-    while let Some((revision, first)) = changes.next() {
-        let more = || changes.next_if(|(next, _)| *next == revision).map(|(_, change)| change);
-        let together = std::iter::once(first).chain(std::iter::from_fn(more)).collect();
-        revisions.push((revision, together));
-    }
-    revisions
-}
-
-/// Replaces the revisions that are listed.
-fn reorder(revisions: &mut Vec<Revision>, listed: &[Listed], header: &Header) -> Result<()> {
-    let mut before = header.first_logged() - 1;
-    for listed in listed.chunk_by(|a, b| a.revision == b.revision) {
-        let revision = listed.first().map_or(0, |first| first.revision);
-        if revision <= before || revision > header.revision {
-            return Err(damaged("events out of order"));
-        }
-        before = revision;
-        let deletes = revision == header.compact_revision;
-        match revisions.binary_search_by_key(&revision, |(revision, _)| *revision) {
-            Ok(at) => {
-                if let Some((_, changes)) = revisions.get_mut(at) {
-                    *changes = in_order(changes.as_slice(), listed, deletes)?;
-                }
-            }
-            // Of the compact revision alone everything may have been deletes: it is the first.
-            Err(at) => revisions.insert(at, (revision, in_order(&[], listed, deletes)?)),
+    let Sorted { mut changes, ends } = Sorted::new(header, changes)?;
+    let mut rest = changes.as_mut_slice();
+    let mut listed = listed.chunk_by(|a, b| a.revision == b.revision).peekable();
+    let mut log = Log::new();
+    let mut begin = 0;
+    for (revision, end) in (header.first_logged()..).zip(ends) {
+        let (of_it, after) = rest.split_at_mut_checked(end - begin).ok_or_else(a_revision_less)?;
+        (rest, begin) = (after, end);
+        let mut of_it = of_it.iter_mut().filter_map(Option::take).peekable();
+        let compacted = revision == header.compact_revision;
+        let is_it = |names: &&[Listed]| names.iter().all(|name| name.revision == revision);
+        if let Some(names) = listed.next_if(is_it) {
+            log.push(in_order(&of_it.collect::<Vec<_>>(), names, compacted)?);
+        } else if of_it.peek().is_some() {
+            log.push(of_it);
+        } else if !compacted {
+            // Every revision changed something. Of the compact one it may all be compacted.
+            return Err(a_revision_less());
         }
     }
-    Ok(())
+    if listed.next().is_none() { Ok(log) } else { Err(damaged("events out of order")) }
+}
+
+fn a_revision_less() -> Error {
+    damaged("a revision less")
+}
+
+/// Changes in the order of their revisions, and within a revision in key order.
+struct Sorted {
+    changes: Vec<Option<Change>>,
+    /// Where the changes of each revision end, from the first that is logged on.
+    ends: Vec<usize>,
+}
+
+impl Sorted {
+    /// Counts what each revision has, so that each change is moved to its place at once: nothing
+    /// else has to be in memory beside all of them.
+    fn new(header: &Header, lists: Vec<Vec<Change>>) -> Result<Self> {
+        let count = lists.iter().map(Vec::len).sum::<usize>();
+        let revisions = header.revision.saturating_add(1).saturating_sub(header.first_logged());
+        // A hostile revision cannot make a large list: only the compact one may have no change.
+        let revisions = usize::try_from(revisions).ok().filter(|all| *all <= count + 1);
+        let mut places = vec![0; revisions.ok_or_else(a_revision_less)?];
+        let revision_of = |change: &Change| {
+            let revision = change.kv.mod_revision().checked_sub(header.first_logged())?;
+            usize::try_from(revision).ok()
+        };
+        for change in lists.iter().flatten() {
+            let place = revision_of(change).and_then(|revision| places.get_mut(revision));
+            *place.ok_or_else(a_revision_less)? += 1;
+        }
+        let mut begin = 0;
+        for place in &mut places {
+            begin += std::mem::replace(place, begin);
+        }
+        let mut changes = Vec::new();
+        changes.resize_with(count, || None);
+        for change in lists.into_iter().flatten() {
+            let place = revision_of(&change).and_then(|revision| places.get_mut(revision));
+            let place = place.ok_or_else(a_revision_less)?;
+            *changes.get_mut(*place).ok_or_else(a_revision_less)? = Some(change);
+            *place += 1;
+        }
+        Ok(Self { changes, ends: places })
+    }
 }
 
 /// `changes`, which are in key order, in the order listed. With `deletes` the list has deletes
 /// that are not among them.
-fn in_order(changes: &[Change], listed: &[Listed], deletes: bool) -> Result<Changes> {
+fn in_order(changes: &[Change], listed: &[Listed], deletes: bool) -> Result<Vec<Change>> {
     let mut used = vec![false; changes.len()];
     let ordered = listed.iter().map(|name| {
         if deletes && name.deleted {
@@ -79,7 +96,7 @@ fn in_order(changes: &[Change], listed: &[Listed], deletes: bool) -> Result<Chan
     });
     let ordered = ordered.collect::<Result<Vec<_>>>()?;
     if used.into_iter().all(|used| used) {
-        Ok(ordered.into_iter().collect())
+        Ok(ordered)
     } else {
         Err(damaged("a version without an event"))
     }
