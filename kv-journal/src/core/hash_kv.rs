@@ -116,7 +116,7 @@ impl KvHasher {
                     self.phase = Phase::Log(logged.revision, at);
                     return None;
                 }
-                bytes += feed(&mut self.crc, &mut self.buffer, &change.kv);
+                bytes += feed(&mut self.crc, &mut self.buffer, change);
                 versions += 1;
             }
             from = 0;

@@ -6,33 +6,11 @@ use std::sync::Arc;
 use cow_tree::Tree;
 
 use super::mvcc::State;
-use super::value::{Event, EventKind, KeyValue};
-
-/// One change of one key: the version that it made, or the delete.
-#[derive(Debug, Clone)]
-pub(crate) struct Change {
-    pub(super) kv: KeyValue,
-    /// What the version before counts, which goes when this revision is compacted.
-    pub(super) replaced_bytes: u64,
-}
-
-impl Change {
-    pub(crate) fn kind(&self) -> EventKind {
-        if self.kv.is_delete() { EventKind::Delete } else { EventKind::Put }
-    }
-
-    pub(crate) fn key(&self) -> &[u8] {
-        self.kv.key()
-    }
-
-    fn revision(&self) -> u64 {
-        self.kv.mod_revision()
-    }
-}
+use super::value::{Event, KeyValue};
 
 /// A segment has so many changes, or those of a single revision: with the counts beside them they
 /// take 512 bytes.
-const SEGMENT: usize = 30;
+const SEGMENT: usize = 62;
 
 /// The changes of every retained revision, in their order. Cloning counts two references.
 ///
@@ -42,8 +20,8 @@ const SEGMENT: usize = 30;
 #[derive(Clone)]
 pub(crate) struct Log {
     /// By the first revision of each. A revision is in one segment.
-    full: Tree<u64, Arc<[Change]>>,
-    last: Arc<Vec<Change>>,
+    full: Tree<u64, Arc<[KeyValue]>>,
+    last: Arc<Vec<KeyValue>>,
 }
 
 impl Log {
@@ -52,11 +30,11 @@ impl Log {
     }
 
     /// Adds what the next revision changed, if anything.
-    pub(super) fn push(&mut self, changes: impl IntoIterator<Item = Change>) {
+    pub(super) fn push(&mut self, changes: impl IntoIterator<Item = KeyValue>) {
         if self.last.len() >= SEGMENT
             && let Some(first) = self.last.first()
         {
-            let revision = first.revision();
+            let revision = first.mod_revision();
             let full = Arc::try_unwrap(std::mem::take(&mut self.last));
             let full = full.map_or_else(|shared| shared.as_slice().into(), Arc::from);
             self.full.insert(revision, full);
@@ -79,7 +57,7 @@ impl Log {
             if rest.len() == segment.len() {
                 return;
             }
-            let rest = rest.first().map(|change| (change.revision(), Arc::from(rest)));
+            let rest = rest.first().map(|change| (change.mod_revision(), Arc::from(rest)));
             self.full.remove(&begins);
             if let Some((begins, rest)) = rest {
                 self.full.insert(begins, rest);
@@ -93,14 +71,14 @@ impl Log {
     }
 
     /// What a revision changed; nothing if it is not retained.
-    pub(super) fn at(&self, revision: u64) -> &[Change] {
+    pub(super) fn at(&self, revision: u64) -> &[KeyValue] {
         let found = self.from(revision).next().filter(|(found, _)| *found == revision);
         found.map_or(&[], |(_, changes)| changes)
     }
 
     /// Revisions from this one on, and what each changed.
-    pub(super) fn from(&self, revision: u64) -> impl Iterator<Item = (u64, &[Change])> {
-        let in_last = self.last.first().is_some_and(|first| first.revision() <= revision);
+    pub(super) fn from(&self, revision: u64) -> impl Iterator<Item = (u64, &[KeyValue])> {
+        let in_last = self.last.first().is_some_and(|first| first.mod_revision() <= revision);
         let full = (!in_last).then(|| {
             let segment = self.full.range(..=revision).next_back();
             let begins = segment.map_or(revision, |(begins, _)| *begins);
@@ -108,37 +86,38 @@ impl Log {
         });
         let segments = full.into_iter().flatten().chain(iter::once(&self.last[..]));
         let changes = segments.map(move |segment| &segment[before(segment, revision)..]);
-        let revisions =
-            changes.flat_map(|changes| changes.chunk_by(|a, b| a.revision() == b.revision()));
-        revisions.filter_map(|changes| Some((changes.first()?.revision(), changes)))
+        let revisions = changes
+            .flat_map(|changes| changes.chunk_by(|a, b| a.mod_revision() == b.mod_revision()));
+        revisions.filter_map(|changes| Some((changes.first()?.mod_revision(), changes)))
     }
 }
 
 /// How many changes of a segment are of revisions before this one.
-fn before(segment: &[Change], revision: u64) -> usize {
+fn before(segment: &[KeyValue], revision: u64) -> usize {
     let Some(first) = segment.first() else { return 0 };
-    if revision <= first.revision() {
+    if revision <= first.mod_revision() {
         return 0;
     }
     // Where each revision has one change.
-    let likely = usize::try_from(revision - first.revision()).unwrap_or(usize::MAX);
-    let is_before = |at: usize| segment.get(at).is_some_and(|change| change.revision() < revision);
+    let likely = usize::try_from(revision - first.mod_revision()).unwrap_or(usize::MAX);
+    let is_before =
+        |at: usize| segment.get(at).is_some_and(|change| change.mod_revision() < revision);
     if likely == segment.len() && is_before(likely - 1) {
         return likely;
     }
-    if segment.get(likely).is_some_and(|change| change.revision() == revision)
+    if segment.get(likely).is_some_and(|change| change.mod_revision() == revision)
         && is_before(likely - 1)
     {
         return likely;
     }
-    segment.partition_point(|change| change.revision() < revision)
+    segment.partition_point(|change| change.mod_revision() < revision)
 }
 
 /// A revision as it is told to watchers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Logged<'a> {
     pub(crate) revision: u64,
-    pub(crate) changes: &'a [Change],
+    pub(crate) changes: &'a [KeyValue],
     /// Whether what was before can be told: at the compact revision it is gone.
     has_previous: bool,
 }
@@ -150,11 +129,11 @@ impl Logged<'_> {
     }
 
     /// One of its changes, with the version before if that is wanted.
-    pub(crate) fn event(&self, change: &Change, prev_kv: bool) -> Event {
-        let prev_kv = if prev_kv && self.has_previous { change.kv.past().prev() } else { None };
+    pub(crate) fn event(&self, change: &KeyValue, prev_kv: bool) -> Event {
+        let prev_kv = if prev_kv && self.has_previous { change.past().prev() } else { None };
         Event {
             kind: change.kind(),
-            kv: change.kv.clone(),
+            kv: change.clone(),
             prev_kv: prev_kv.filter(|prev| !prev.is_delete()),
         }
     }
@@ -181,19 +160,19 @@ mod tests {
     use super::super::value::Meta;
     use super::*;
 
-    fn changes(revision: u64, count: usize) -> Vec<Change> {
+    fn changes(revision: u64, count: usize) -> Vec<KeyValue> {
         let meta = Meta { mod_revision: revision, version: 1, ..Meta::default() };
         let kv = |n: usize| KeyValue::new(&n.to_be_bytes(), b"v", meta);
-        (0..count).map(|n| Change { kv: kv(n), replaced_bytes: 0 }).collect()
+        (0..count).map(kv).collect()
     }
 
     type Model = BTreeMap<u64, usize>;
 
-    fn told<'a>(revisions: impl Iterator<Item = (u64, &'a [Change])>) -> Vec<(u64, usize)> {
+    fn told<'a>(revisions: impl Iterator<Item = (u64, &'a [KeyValue])>) -> Vec<(u64, usize)> {
         revisions
             .map(|(revision, changes)| {
-                let of_it = |(n, change): (usize, &Change)| {
-                    change.revision() == revision && change.key() == n.to_be_bytes()
+                let of_it = |(n, change): (usize, &KeyValue)| {
+                    change.mod_revision() == revision && change.key() == n.to_be_bytes()
                 };
                 assert!(changes.iter().enumerate().all(of_it), "{revision}");
                 (revision, changes.len())
@@ -217,13 +196,13 @@ mod tests {
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let count = prop_oneof![20 => Just(1usize), 3 => 2..5usize, 1 => 25..70usize];
+        let count = prop_oneof![20 => Just(1usize), 3 => 2..5usize, 1 => 50..150usize];
         let step = prop_oneof![
             12 => count.prop_map(Step::Push),
             1 => any::<prop::sample::Index>().prop_map(Step::Trim),
             1 => Just(Step::Keep),
         ];
-        prop::collection::vec(step, 0..150)
+        prop::collection::vec(step, 0..300)
     }
 
     proptest! {
@@ -257,18 +236,18 @@ mod tests {
     #[test]
     fn what_is_trimmed_is_freed() {
         let mut log = Log::new();
-        let versions: Vec<_> = (2..200).flat_map(|revision| changes(revision, 1)).collect();
+        let versions: Vec<_> = (2..400).flat_map(|revision| changes(revision, 1)).collect();
         for change in &versions {
             log.push([change.clone()]);
         }
         log.trim(101);
-        let held = versions.iter().filter(|change| !change.kv.is_last()).count();
-        assert_eq!(held, 99);
+        let held = versions.iter().filter(|change| !change.is_last()).count();
+        assert_eq!(held, 299);
     }
 
     #[test]
     fn a_segment_fits_its_memory() {
-        assert_eq!(size_of::<Change>(), 16);
-        assert_eq!(SEGMENT * size_of::<Change>() + 2 * size_of::<usize>(), 496);
+        assert_eq!(size_of::<KeyValue>(), 8);
+        assert_eq!(SEGMENT * size_of::<KeyValue>() + 2 * size_of::<usize>(), 512);
     }
 }

@@ -61,7 +61,7 @@ pub(crate) use lease::MAX_TTL_SECS;
 pub(crate) use lease::{Deadlines, Fired, Wheel, grant, lease_id, revoke};
 #[cfg(feature = "ledger")]
 pub(crate) use ledger::{Ledger, leaf_hash};
-pub(crate) use log::{Change, Logged};
+pub(crate) use log::Logged;
 pub(crate) use mvcc::{LEASE_BYTES, State};
 pub(crate) use quota::cost;
 pub(crate) use txn::evaluate;

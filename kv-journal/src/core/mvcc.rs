@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use super::entry::{Keys, Newest, tombstone};
 use super::key_range::KeyRange;
 use super::lease::LeaseSet;
-use super::log::{Change, Log};
+use super::log::Log;
 use super::pins::{Pin, Pins};
 use super::property::Properties;
 use super::record::{Mutation, Record};
@@ -290,7 +290,7 @@ impl State {
         &mut self,
         revision: u64,
         mutation: &Mutation,
-        changes: &mut Vec<Change>,
+        changes: &mut Vec<KeyValue>,
     ) -> Result<()> {
         match mutation {
             Mutation::Put { key, value, lease } => {
@@ -316,7 +316,7 @@ impl State {
         Ok(())
     }
 
-    fn put(&mut self, revision: u64, sub: u32, key: &[u8], value: &[u8], lease: i64) -> Change {
+    fn put(&mut self, revision: u64, sub: u32, key: &[u8], value: &[u8], lease: i64) -> KeyValue {
         let deleted = &mut self.deleted;
         let (replaced, kv) = self.live.replace_with(key, |old| {
             let old = old.map(|(newest, ())| &newest.0);
@@ -334,17 +334,16 @@ impl State {
         let prev_kv = replaced.map(|(prev, ())| prev.0);
         self.add_version(&kv);
         self.leases.reattach(key, prev_kv.as_ref().map_or(0, KeyValue::lease), lease);
-        let replaced_bytes = prev_kv.as_ref().map_or(0, version_bytes);
-        Change { kv, replaced_bytes }
+        kv
     }
 
-    fn delete(&mut self, revision: u64, sub: u32, prev: &KeyValue) -> Change {
+    fn delete(&mut self, revision: u64, sub: u32, prev: &KeyValue) -> KeyValue {
         let kv = tombstone(prev.key(), revision, sub, Some(prev.clone()));
         self.add_version(&kv);
         self.live.remove(prev.key());
         self.leases.reattach(kv.key(), prev.lease(), 0);
         self.deleted.insert(Newest(kv.clone()), ());
-        Change { kv, replaced_bytes: version_bytes(prev) }
+        kv
     }
 
     fn add_version(&mut self, kv: &KeyValue) {
@@ -392,10 +391,10 @@ impl State {
             let revision = self.swept_revision + 1;
             let rest = log.at(revision).get(self.swept_changes..).unwrap_or_default();
             let part = rest.split_at(rest.len().min(left).min(SWEPT_AT_ONCE)).0;
-            self.pins.sweep(part);
             for change in part {
                 self.forget_before(change);
             }
+            self.pins.sweep(part);
             left -= part.len().max(1);
             if part.len() < rest.len() {
                 self.swept_changes += part.len();
@@ -428,13 +427,14 @@ impl State {
         self.swept_revision >= self.compact_revision
     }
 
-    fn forget_before(&mut self, change: &Change) {
-        if change.replaced_bytes > 0 {
-            self.forget(change.replaced_bytes);
+    /// No longer counts what was before a change, which is still linked.
+    fn forget_before(&mut self, change: &KeyValue) {
+        if let Some(replaced) = change.past().prev().filter(|prev| !prev.is_delete()) {
+            self.forget(version_bytes(&replaced));
         }
-        if change.kv.is_delete() {
-            self.forget(version_bytes(&change.kv));
-            let is_last = |(last, ()): (&Newest, &())| last.0.is_same(&change.kv);
+        if change.is_delete() {
+            self.forget(version_bytes(change));
+            let is_last = |(last, ()): (&Newest, &())| last.0.is_same(change);
             if self.deleted.get_key_value(change.key()).is_some_and(is_last) {
                 self.deleted.remove(change.key());
             }

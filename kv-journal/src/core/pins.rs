@@ -12,7 +12,6 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::log::Change;
 use super::value::KeyValue;
 
 /// The pins of all states that come of one another.
@@ -60,10 +59,10 @@ impl Pins {
 
     /// Frees what was before these changes, which a compaction has made unreadable, except for what
     /// a pin needs: that is done when the pin is gone. The writer holds nobody up with a few.
-    pub(super) fn sweep(&self, changes: &[Change]) {
+    pub(super) fn sweep(&self, changes: &[KeyValue]) {
         let mut pinned = self.pinned.lock();
         for change in changes {
-            pinned.sweep(&change.kv);
+            pinned.sweep(change);
         }
     }
 

@@ -146,6 +146,11 @@ impl KeyValue {
         self.0.header.header.depth_and_sub & 1 != 0
     }
 
+    /// What the change that made this version did.
+    pub(crate) fn kind(&self) -> EventKind {
+        if self.is_delete() { EventKind::Delete } else { EventKind::Put }
+    }
+
     /// Whether both are the same piece of memory.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.0.as_ptr() == other.0.as_ptr()

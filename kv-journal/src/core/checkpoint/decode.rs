@@ -14,7 +14,6 @@ use super::versions::{self, Edge, Versions};
 use super::{
     FOOTER, HEADER, LEASES, LEDGER, ORDER, PROPERTIES, VERSIONS, damaged, log, properties,
 };
-use crate::core::log::Change;
 use crate::core::mvcc::State;
 use crate::core::property::PropertyChange;
 use crate::core::retained::{Parts, keys_of};
@@ -87,7 +86,7 @@ impl Assembly {
     /// `Corrupt` if parts are missing or do not fit each other.
     pub(crate) fn finish(self, threads: usize) -> Result<Restored> {
         let Self { header, parts } = self;
-        let pieces = Pieces::collect(parts, &header)?;
+        let pieces = Pieces::collect(parts)?;
         let Pieces { live, deleted, changes, listed, leases, attached, ledger, totals, .. } =
             pieces;
         let properties = properties::build(&pieces.properties)?;
@@ -129,7 +128,7 @@ impl Assembly {
 struct Pieces {
     live: Vec<Vec<KeyValue>>,
     deleted: Vec<KeyValue>,
-    changes: Vec<Vec<Change>>,
+    changes: Vec<Vec<KeyValue>>,
     listed: Vec<Listed>,
     leases: Vec<Granted>,
     properties: Vec<PropertyChange>,
@@ -141,10 +140,10 @@ struct Pieces {
 }
 
 impl Pieces {
-    fn collect(parts: BTreeMap<u32, Part>, header: &Header) -> Result<Self> {
+    fn collect(parts: BTreeMap<u32, Part>) -> Result<Self> {
         let mut pieces = Self::default();
         for part in parts.into_values() {
-            pieces.take(part, header)?;
+            pieces.take(part)?;
         }
         // The last key of all is live or deleted.
         let last = pieces.last.take().filter(|last| !last.live).map(|last| last.kv);
@@ -153,10 +152,10 @@ impl Pieces {
         if pieces.ended && complete { Ok(pieces) } else { Err(damaged("no end")) }
     }
 
-    fn take(&mut self, part: Part, header: &Header) -> Result<()> {
+    fn take(&mut self, part: Part) -> Result<()> {
         match part {
             Part::Header => {}
-            Part::Versions(versions) => self.take_versions(versions, header)?,
+            Part::Versions(versions) => self.take_versions(versions)?,
             Part::Order(listed) => {
                 self.totals.listed += listed.len() as u64;
                 self.listed.extend(listed);
@@ -172,15 +171,10 @@ impl Pieces {
     }
 
     /// A key's versions may be cut between two frames: they are joined here.
-    fn take_versions(&mut self, mut versions: Versions, header: &Header) -> Result<()> {
+    fn take_versions(&mut self, versions: Versions) -> Result<()> {
         if let Some(first) = &versions.first {
             match self.last.take() {
                 Some(last) if last.check_next(first)? => {
-                    if first.kv.mod_revision() > header.compact_revision
-                        && let Some(change) = versions.changes.first_mut()
-                    {
-                        change.replaced_bytes = last.replaced_bytes();
-                    }
                     first.kv.past().link(last.kv);
                 }
                 Some(last) => self.deleted.extend(Some(last.kv).filter(KeyValue::is_delete)),

@@ -11,7 +11,6 @@ use super::{
     FOOTER, HEADER, LEASES, LEDGER, ORDER, PROPERTIES, VERSIONS, leases, order, properties,
     versions,
 };
-use crate::core::log::Change;
 use crate::core::mvcc::State;
 use crate::core::value::KeyValue;
 
@@ -223,7 +222,7 @@ impl Encoder {
     fn revision(
         &mut self,
         cursor: &mut OrderCursor,
-        changes: &[Change],
+        changes: &[KeyValue],
         budget: &mut usize,
     ) -> bool {
         while *budget > 0 && self.buffer.len() < self.frame_bytes {

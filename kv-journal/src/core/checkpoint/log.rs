@@ -5,11 +5,16 @@ use super::damaged;
 use super::header::Header;
 use super::order::Listed;
 use crate::core::entry::tombstone;
-use crate::core::log::{Change, Log};
+use crate::core::log::Log;
+use crate::core::value::KeyValue;
 use crate::error::{Error, Result};
 
 /// Puts the changes of each revision together, in their order. `changes` come in key order.
-pub(super) fn build(header: &Header, changes: Vec<Vec<Change>>, listed: &[Listed]) -> Result<Log> {
+pub(super) fn build(
+    header: &Header,
+    changes: Vec<Vec<KeyValue>>,
+    listed: &[Listed],
+) -> Result<Log> {
     let Sorted { mut changes, ends } = Sorted::new(header, changes)?;
     let mut rest = changes.as_mut_slice();
     let mut listed = listed.chunk_by(|a, b| a.revision == b.revision).peekable();
@@ -39,7 +44,7 @@ fn a_revision_less() -> Error {
 
 /// Changes in the order of their revisions, and within a revision in key order.
 struct Sorted {
-    changes: Vec<Option<Change>>,
+    changes: Vec<Option<KeyValue>>,
     /// Where the changes of each revision end, from the first that is logged on.
     ends: Vec<usize>,
 }
@@ -47,14 +52,14 @@ struct Sorted {
 impl Sorted {
     /// Counts what each revision has, so that each change is moved to its place at once: nothing
     /// else has to be in memory beside all of them.
-    fn new(header: &Header, lists: Vec<Vec<Change>>) -> Result<Self> {
+    fn new(header: &Header, lists: Vec<Vec<KeyValue>>) -> Result<Self> {
         let count = lists.iter().map(Vec::len).sum::<usize>();
         let revisions = header.revision.saturating_add(1).saturating_sub(header.first_logged());
         // A hostile revision cannot make a large list: only the compact one may have no change.
         let revisions = usize::try_from(revisions).ok().filter(|all| *all <= count + 1);
         let mut places = vec![0; revisions.ok_or_else(a_revision_less)?];
-        let revision_of = |change: &Change| {
-            let revision = change.kv.mod_revision().checked_sub(header.first_logged())?;
+        let revision_of = |change: &KeyValue| {
+            let revision = change.mod_revision().checked_sub(header.first_logged())?;
             usize::try_from(revision).ok()
         };
         for change in lists.iter().flatten() {
@@ -79,18 +84,17 @@ impl Sorted {
 
 /// `changes`, which are in key order, in the order listed. With `deletes` the list has deletes
 /// that are not among them.
-fn in_order(changes: &[Change], listed: &[Listed], deletes: bool) -> Result<Vec<Change>> {
+fn in_order(changes: &[KeyValue], listed: &[Listed], deletes: bool) -> Result<Vec<KeyValue>> {
     let mut used = vec![false; changes.len()];
     let ordered = listed.iter().map(|name| {
         if deletes && name.deleted {
-            let kv = tombstone(&name.key, name.revision, 0, None);
-            return Ok(Change { kv, replaced_bytes: 0 });
+            return Ok(tombstone(&name.key, name.revision, 0, None));
         }
         let at = changes.binary_search_by(|change| change.key().cmp(&name.key)).ok();
         let fresh = at.and_then(|at| used.get_mut(at)).filter(|used| !**used);
         let found = fresh.map(|used| *used = true).and(at).and_then(|at| changes.get(at));
         found
-            .filter(|change| change.kv.is_delete() == name.deleted)
+            .filter(|change| change.is_delete() == name.deleted)
             .cloned()
             .ok_or_else(|| damaged("an event without a version"))
     });

@@ -12,7 +12,7 @@ use bytes::{BufMut, Bytes};
 
 use super::damaged;
 use super::header::{bytes_of, put_bytes, u8_of, u64_of};
-use crate::core::log::Change;
+use crate::core::value::KeyValue;
 use crate::error::Result;
 
 /// One event, by name.
@@ -23,9 +23,9 @@ pub(crate) struct Listed {
     pub(super) key: Bytes,
 }
 
-pub(super) fn encode(out: &mut Vec<u8>, change: &Change) {
-    out.put_u64_le(change.kv.mod_revision());
-    out.put_u8(u8::from(change.kv.is_delete()));
+pub(super) fn encode(out: &mut Vec<u8>, change: &KeyValue) {
+    out.put_u64_le(change.mod_revision());
+    out.put_u8(u8::from(change.is_delete()));
     put_bytes(out, change.key());
 }
 

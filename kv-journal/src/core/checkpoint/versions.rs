@@ -15,8 +15,6 @@ use bytes::{BufMut, Bytes};
 use super::damaged;
 use super::header::{Header, put_bytes, slice_of, u8_of, u32_of, u64_of};
 use crate::core::entry::tombstone;
-use crate::core::log::Change;
-use crate::core::mvcc::version_bytes;
 use crate::core::value::{KeyValue, Meta};
 use crate::error::Result;
 
@@ -76,7 +74,7 @@ pub(crate) struct Versions {
     /// The last deletes of keys that do not exist, but for the one in `last`.
     pub(super) deleted: Vec<KeyValue>,
     /// What happened at each retained revision, by key.
-    pub(super) changes: Vec<Change>,
+    pub(super) changes: Vec<KeyValue>,
     /// Live keys and their leases.
     pub(super) attached: Vec<(i64, Bytes)>,
     pub(super) first: Option<Edge>,
@@ -112,11 +110,6 @@ impl Edge {
         };
         if follows && complete { Ok(same) } else { Err(out_of_order()) }
     }
-
-    /// What it counts if the next version of its key replaced it.
-    pub(super) fn replaced_bytes(&self) -> u64 {
-        if self.kv.is_delete() { 0 } else { version_bytes(&self.kv) }
-    }
 }
 
 fn out_of_order() -> crate::error::Error {
@@ -151,24 +144,22 @@ impl Versions {
             None => false,
         };
         let before = self.last.take();
-        let replaced = before.as_ref().filter(|_| same).map_or(0, Edge::replaced_bytes);
         // Whether the delete before is the last of its key shows only now.
         self.deleted.extend(before.filter(|it| !same && it.kv.is_delete()).map(|it| it.kv));
-        self.take_in(&version, replaced, header)?;
+        self.take_in(&version, header)?;
         self.first.get_or_insert_with(|| version.clone());
         self.last = Some(version);
         Ok(())
     }
 
-    fn take_in(&mut self, at: &Edge, replaced: u64, header: &Header) -> Result<()> {
+    fn take_in(&mut self, at: &Edge, header: &Header) -> Result<()> {
         let kv = &at.kv;
         let compacted = kv.mod_revision() <= header.compact_revision;
         if kv.mod_revision() > header.revision || (kv.is_delete() && compacted) {
             return Err(damaged("a version of a revision that it does not hold"));
         }
         if kv.mod_revision() >= header.first_logged() {
-            let replaced_bytes = if compacted { 0 } else { replaced };
-            self.changes.push(Change { kv: kv.clone(), replaced_bytes });
+            self.changes.push(kv.clone());
         }
         self.count += 1;
         self.bytes += content_len(kv);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::feed::Feed;
-use crate::core::{Change, Event, EventKind, Logged, Ranged, Span};
+use crate::core::{Event, EventKind, KeyValue, Logged, Ranged, Span};
 
 /// Which events a watcher wants, and what of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ impl Predicate {
         }
     }
 
-    fn wants(&self, change: &Change) -> bool {
+    fn wants(&self, change: &KeyValue) -> bool {
         self.wants_kind(change.kind()) && self.span.contains(change.key())
     }
 
