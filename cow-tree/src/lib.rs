@@ -31,6 +31,8 @@
 //! assert!(matches!(snapshot.diff(&pods).next(), Some(Change::Removed { value: 7, .. })));
 //! ```
 //!
+//! [`Log`] is the other way round: what was added in order, by place, with the same cheap clones.
+//!
 //! # Panics
 //!
 //! Nothing here panics by itself. Clones of a tree are never affected by a panic in the caller's
@@ -46,6 +48,7 @@ mod edit;
 mod heads;
 mod join;
 mod key;
+mod log;
 #[cfg(test)]
 mod model;
 mod node;
@@ -55,6 +58,7 @@ mod tree;
 
 pub use diff::{Change, Diff};
 pub use key::Key;
+pub use log::{Log, Place};
 pub use range::Range;
 pub use summary::Summary;
 pub use tree::Tree;
