@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// ```
 /// let mut config = watch_cache::Config::default();
 /// config.prefixes = vec!["/registry/".into()];
-/// config.snapshot_revisions = 10_000;
+/// config.log_revisions = 10_000;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -20,19 +20,12 @@ pub struct Config {
     /// What the cache holds: one or more prefixes, none within another. All of them are always at
     /// one revision. The default is the empty prefix: everything.
     pub prefixes: Vec<Bytes>,
-    /// How many revisions the event log keeps: [`Config::LOG_REVISIONS`].
+    /// How many revisions the event log keeps. All of them can be listed, and watched from:
+    /// [`Config::LOG_REVISIONS`].
     pub log_revisions: usize,
-    /// What the events in the log may pin: [`Config::LOG_BYTES`].
+    /// What the log may keep in memory: the versions that were replaced, and its own:
+    /// [`Config::LOG_BYTES`].
     pub log_bytes: usize,
-    /// How many of the newest revisions can be listed exactly, as long as the log holds them too:
-    /// [`Config::SNAPSHOT_REVISIONS`].
-    pub snapshot_revisions: usize,
-    /// What the kept snapshots may pin beyond the log, as estimated; with fewer of them, fewer
-    /// revisions can be listed exactly: [`Config::SNAPSHOT_BYTES`].
-    pub snapshot_bytes: usize,
-    /// After how many changes a snapshot is kept. A revision between two is made from the later one
-    /// and the log when it is asked for: [`Config::SNAPSHOT_CHANGES`].
-    pub snapshot_changes: usize,
     /// At most so many revisions are published at once: [`Config::BATCH_REVISIONS`].
     pub batch_revisions: usize,
     /// More watchers are refused: [`Config::WATCHERS`].
@@ -62,14 +55,6 @@ impl Config {
     pub const LOG_REVISIONS: Limit<usize> = Limit { default: 102_400, min: 1, max: 1 << 24 };
     /// Holds the default number of revisions with objects of 1 KB.
     pub const LOG_BYTES: Limit<usize> = Limit { default: 256 << 20, min: 1 << 10, max: 1 << 40 };
-    /// A paged list of some minutes finds its revision at a few writes a second.
-    pub const SNAPSHOT_REVISIONS: Limit<usize> = Limit { default: 1_024, min: 1, max: 1 << 24 };
-    /// A kept snapshot pins some KB of copied paths for each change since the one before.
-    pub const SNAPSHOT_BYTES: Limit<usize> =
-        Limit { default: 64 << 20, min: 1 << 10, max: 1 << 40 };
-    /// Making a revision between two snapshots takes back one change after the other, each at about
-    /// the cost of applying it: with the default about half a millisecond at 100,000 objects.
-    pub const SNAPSHOT_CHANGES: Limit<usize> = Limit { default: 32, min: 1, max: 1 << 16 };
     /// Enough to share a publication, few enough that readers see news within milliseconds.
     pub const BATCH_REVISIONS: Limit<usize> = Limit { default: 512, min: 1, max: 1 << 16 };
     /// Node agents of the largest published clusters (130,000), several watches each.
@@ -117,9 +102,6 @@ impl Config {
         self.check_prefixes()?;
         Self::LOG_REVISIONS.check("log_revisions", self.log_revisions)?;
         Self::LOG_BYTES.check("log_bytes", self.log_bytes)?;
-        Self::SNAPSHOT_REVISIONS.check("snapshot_revisions", self.snapshot_revisions)?;
-        Self::SNAPSHOT_BYTES.check("snapshot_bytes", self.snapshot_bytes)?;
-        Self::SNAPSHOT_CHANGES.check("snapshot_changes", self.snapshot_changes)?;
         Self::BATCH_REVISIONS.check("batch_revisions", self.batch_revisions)?;
         Self::WATCHERS.check("watchers", self.watchers)?;
         Self::WAITERS.check("waiters", self.waiters)?;
@@ -156,9 +138,6 @@ impl Default for Config {
             prefixes: vec![Bytes::new()],
             log_revisions: Self::LOG_REVISIONS.default,
             log_bytes: Self::LOG_BYTES.default,
-            snapshot_revisions: Self::SNAPSHOT_REVISIONS.default,
-            snapshot_bytes: Self::SNAPSHOT_BYTES.default,
-            snapshot_changes: Self::SNAPSHOT_CHANGES.default,
             batch_revisions: Self::BATCH_REVISIONS.default,
             watchers: Self::WATCHERS.default,
             waiters: Self::WAITERS.default,

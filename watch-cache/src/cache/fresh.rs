@@ -37,9 +37,8 @@ impl Held {
     }
 
     fn is_same(&self, view: &View) -> bool {
-        let same = |(ours, theirs): (&Arc<_>, &Arc<Object>)| {
-            let ours: &crate::core::index::Indexed = ours;
-            ours.object.key == theirs.key && ours.object.mod_revision == theirs.mod_revision
+        let same = |(ours, theirs): (&Arc<Object>, &Arc<Object>)| {
+            ours.key == theirs.key && ours.mod_revision == theirs.mod_revision
         };
         view.root.len() == self.objects.len() && view.root.objects().zip(&self.objects).all(same)
     }

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use arc_swap::Guard;
 use bytes::Bytes;
 
 use super::{Cache, Selector};
 use crate::core::predicate::Predicate;
 use crate::core::root::Root;
 use crate::core::token::ContinueToken;
+use crate::core::version::Lost;
+use crate::core::view::{View, expired};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::Object;
 
@@ -92,16 +95,17 @@ pub struct ListResponse {
     pub objects: Vec<Arc<Object>>,
     /// The way to the next page; none on the last.
     pub continue_token: Option<ContinueToken>,
-    /// How many objects follow this page.
-    pub remaining: usize,
+    /// How many objects follow this page. Unknown for a list at an older revision that was not
+    /// begun when that was the newest, and has more pages.
+    pub remaining: Option<usize>,
 }
 
 impl Cache {
     /// Lists objects at one revision.
     ///
-    /// A page costs `O(log n + page)`. The first one of an older revision also costs `O(log n)` for
-    /// each change between it and the next kept snapshot ([`snapshot_changes`] at most); the states
-    /// made last are remembered for the pages that follow.
+    /// A page costs `O(log n + page)`, whatever the revision: of an older one each object that was
+    /// written since also costs a search in its retained versions, and those are passed by that
+    /// were not there yet or are not any more.
     ///
     /// # Errors
     ///
@@ -114,57 +118,94 @@ impl Cache {
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
-    ///
-    /// [`snapshot_changes`]: crate::Config::snapshot_changes
     pub async fn list(&self, request: ListRequest) -> Result<ListResponse> {
         self.shared.check_open()?;
         let predicate = self.predicate(request.prefix, request.selector)?;
         if request.limit == Some(0) {
             return Err(invalid("list: a limit of 0 shows nothing: leave it out for all"));
         }
-        let Some(token) = request.continue_token else {
-            let (revision, root) = self.root(request.at).await?;
-            return Ok(page(&root, revision, &predicate, None, request.limit));
+        let at = match &request.continue_token {
+            None => request.at,
+            Some(_) if request.at != At::default() => {
+                return Err(invalid("list: a continue token has its revision: leave `at` out"));
+            }
+            Some(token) => {
+                token.check(&predicate)?;
+                At::Exactly(token.revision())
+            }
         };
-        if request.at != At::default() {
-            return Err(invalid("list: a continue token has its revision: leave `at` out"));
+        let view = self.view_at(at).await?;
+        let page = Page { predicate, token: request.continue_token, limit: request.limit };
+        match at {
+            At::Exactly(revision) => {
+                view.check(revision)?;
+                if revision >= view.root.revision {
+                    return Ok(page.newest(&view.root, revision));
+                }
+                page.past(&view.root, revision).map_err(|_| {
+                    // It left while it was read.
+                    expired(revision, self.shared.view().log_floor)
+                })
+            }
+            _ => Ok(page.newest(&view.root, view.revision)),
         }
-        let after = token.after(&predicate)?;
-        let (revision, root) = self.root(At::Exactly(token.revision())).await?;
-        Ok(page(&root, revision, &predicate, Some(after), request.limit))
     }
 
-    /// The state to list from, and the revision that it is listed as.
-    async fn root(&self, at: At) -> Result<(u64, Arc<Root>)> {
+    /// The state to list from.
+    async fn view_at(&self, at: At) -> Result<Arc<View>> {
         match at {
             At::Any => self.wait_for(0).await?,
             At::AtLeast(revision) | At::Exactly(revision) => self.wait_for(revision).await?,
             At::Consistent => self.wait_fresh().await?,
         }
-        let view = self.shared.view();
-        match at {
-            At::Exactly(revision) => Ok((revision, self.shared.rebuilt.root_at(&view, revision)?)),
-            _ => Ok((view.revision, Arc::clone(&view.root))),
-        }
+        Ok(Guard::into_inner(self.shared.view()))
     }
 }
 
-fn page(
-    root: &Root,
-    revision: u64,
-    predicate: &Predicate,
-    after: Option<&Bytes>,
+/// The part of a list that is asked for.
+struct Page {
+    predicate: Predicate,
+    token: Option<ContinueToken>,
     limit: Option<usize>,
-) -> ListResponse {
-    let part = root.select(predicate, after);
-    let count = part.count();
-    let size = limit.unwrap_or(count).min(count);
-    let mut objects = Vec::with_capacity(size);
-    objects.extend(part.iter().take(size).cloned());
-    let remaining = count - objects.len();
-    let last = objects.last().filter(|_| remaining > 0);
-    let continue_token = last.map(|last| ContinueToken::new(revision, predicate, last.key.clone()));
-    ListResponse { revision, objects, continue_token, remaining }
+}
+
+impl Page {
+    fn after(&self) -> Option<&Bytes> {
+        self.token.as_ref().map(ContinueToken::after)
+    }
+
+    /// Of the state that `root` is.
+    fn newest(&self, root: &Root, revision: u64) -> ListResponse {
+        let part = root.select(&self.predicate, self.after());
+        let count = part.len();
+        let objects: Vec<_> = part.take(self.limit.unwrap_or(count)).cloned().collect();
+        let remaining = count - objects.len();
+        self.response(revision, objects, remaining > 0, Some(remaining))
+    }
+
+    /// Of a state before it.
+    fn past(&self, root: &Root, revision: u64) -> Result<ListResponse, Lost> {
+        let mut part = root.select_at(&self.predicate, self.after(), revision);
+        let limit = self.limit.unwrap_or(usize::MAX);
+        let objects = part.by_ref().take(limit).collect::<Result<Vec<_>, Lost>>()?;
+        let more = part.next().transpose()?.is_some();
+        let before = self.token.as_ref().and_then(ContinueToken::remaining);
+        let remaining =
+            if more { before.map(|before| before - objects.len().min(before)) } else { Some(0) };
+        Ok(self.response(revision, objects, more, remaining))
+    }
+
+    fn response(
+        &self,
+        revision: u64,
+        objects: Vec<Arc<Object>>,
+        more: bool,
+        remaining: Option<usize>,
+    ) -> ListResponse {
+        let last = objects.last().filter(|_| more).map(|last| last.key.clone());
+        let token = |last| ContinueToken::new(revision, &self.predicate, last, remaining);
+        ListResponse { revision, continue_token: last.map(token), objects, remaining }
+    }
 }
 
 fn invalid(message: &'static str) -> Error {

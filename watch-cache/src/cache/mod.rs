@@ -1,7 +1,6 @@
 //! The shell: a cloneable handle, and the driver that follows the source.
 
 mod driver;
-mod exact;
 mod feed;
 mod fresh;
 mod list;
@@ -109,7 +108,7 @@ impl Cache {
     /// The object at `key`, as last published.
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<Arc<Object>> {
-        self.shared.view().root.get(key).map(|indexed| Arc::clone(&indexed.object))
+        self.shared.view().root.get(key).and_then(|version| version.object().cloned())
     }
 
     /// The state as last published. It stays as it is, whatever happens to the cache.

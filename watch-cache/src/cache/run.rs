@@ -76,13 +76,8 @@ impl Run {
     fn new(source: Arc<dyn Source>, closing: Closing) -> Self {
         let shared = &closing.shared;
         let config = &shared.config;
-        let retention = Retention {
-            log_revisions: config.log_revisions,
-            log_bytes: config.log_bytes,
-            snapshot_revisions: config.snapshot_revisions,
-            snapshot_bytes: config.snapshot_bytes,
-            snapshot_changes: config.snapshot_changes,
-        };
+        let retention =
+            Retention { log_revisions: config.log_revisions, log_bytes: config.log_bytes };
         let started = Instant::now();
         let list_only = matches!(source.freshness(), Freshness::ListOnly);
         Self {
@@ -272,15 +267,18 @@ impl Run {
 
     fn publish(&mut self) {
         let counters = &self.closing.shared.counters;
-        let (log, snapshots) = self.state.pinned_bytes();
-        counters.log_bytes.store(log as u64, Ordering::Relaxed);
-        counters.snapshot_bytes.store(snapshots as u64, Ordering::Relaxed);
+        counters.log_bytes.store(self.state.log_bytes() as u64, Ordering::Relaxed);
         add(&counters.published, 1);
         let view = self.state.seal();
-        let restarted = self.closing.shared.view().epoch != view.epoch;
+        let (revision, epoch) = (view.revision, view.epoch);
+        let restarted = self.closing.shared.view().epoch != epoch;
         self.closing.shared.publish(view);
+        // A reader that finds a head finds what it leads to, and one that finds the revision
+        // settled finds the heads.
+        let touched = self.state.settle();
+        self.closing.shared.settle(revision);
         let mut wakes = 0;
-        for group in self.state.take_touched() {
+        for group in touched {
             for slot in self.state.interests.watchers(group) {
                 slot.waker.wake();
                 wakes += 1;

@@ -5,7 +5,6 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
 
-use super::exact::Rebuilt;
 use super::stats::Counters;
 use crate::config::Config;
 use crate::core::index::Index;
@@ -20,7 +19,8 @@ pub(super) struct Shared {
     pub(super) watchers: AtomicUsize,
     pub(super) waiters: AtomicUsize,
     pub(super) next_watcher: AtomicU64,
-    pub(super) rebuilt: Rebuilt,
+    /// Up to here the groups' heads are complete, and what they lead to is published.
+    settled: AtomicU64,
     view: ArcSwap<View>,
     closed: OnceLock<Error>,
 }
@@ -28,6 +28,7 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(indexes: Arc<[Index]>, config: Config) -> Self {
         Self {
+            settled: AtomicU64::new(0),
             view: ArcSwap::from_pointee(View::new(indexes.len())),
             config,
             indexes,
@@ -35,7 +36,6 @@ impl Shared {
             watchers: AtomicUsize::new(0),
             waiters: AtomicUsize::new(0),
             next_watcher: AtomicU64::new(0),
-            rebuilt: Rebuilt::default(),
             closed: OnceLock::new(),
         }
     }
@@ -46,9 +46,16 @@ impl Shared {
     }
 
     pub(super) fn publish(&self, view: View) {
-        let view = Arc::new(view);
-        self.view.store(Arc::clone(&view));
-        self.rebuilt.trim(&view);
+        self.view.store(Arc::new(view));
+    }
+
+    /// The groups' heads are complete up to `revision`.
+    pub(super) fn settle(&self, revision: u64) {
+        self.settled.store(revision, Ordering::Release);
+    }
+
+    pub(super) fn settled(&self) -> u64 {
+        self.settled.load(Ordering::Acquire)
     }
 
     /// Says why every later call fails; the first reason stays.

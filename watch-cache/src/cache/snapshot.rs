@@ -52,18 +52,18 @@ impl Snapshot {
     /// The object at `key`.
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<&Arc<Object>> {
-        self.root.get(key).map(|indexed| &indexed.object)
+        self.root.get(key)?.object()
     }
 
     /// The objects whose keys start with `prefix`, in the order of their keys.
     pub fn range(&self, prefix: &[u8]) -> impl Iterator<Item = &Arc<Object>> + '_ {
-        self.root.select(&under(prefix), None).iter()
+        self.root.select(&under(prefix), None)
     }
 
     /// How many keys start with `prefix`, in `O(log n)`.
     #[must_use]
     pub fn count(&self, prefix: &[u8]) -> usize {
-        self.root.select(&under(prefix), None).count()
+        self.root.select(&under(prefix), None).len()
     }
 
     /// The objects that have `value` in the index `name`, in the order of their keys.
@@ -77,7 +77,7 @@ impl Snapshot {
         value: &[u8],
     ) -> Result<impl Iterator<Item = &Arc<Object>> + '_> {
         let index = Some((find_index(&self.indexes, name)?, Bytes::copy_from_slice(value)));
-        Ok(self.root.select(&Predicate { prefix: Bytes::new(), index }, None).iter())
+        Ok(self.root.select(&Predicate { prefix: Bytes::new(), index }, None))
     }
 }
 

@@ -13,20 +13,14 @@ pub struct Stats {
     pub ready: bool,
     /// The published revision.
     pub revision: u64,
-    /// The oldest revision that can be listed exactly.
+    /// The oldest revision that can be listed exactly, and that a watch can start after.
     pub oldest_revision: u64,
-    /// The oldest revision that a watch can start after.
-    pub oldest_watch_revision: u64,
     /// Objects held.
     pub objects: usize,
-    /// Revisions that can be listed exactly and changed something.
-    pub snapshots: usize,
     /// Revisions in the event log.
     pub log_revisions: usize,
-    /// What the log takes, in bytes, with the versions of the objects in it.
+    /// What the log keeps in memory, in bytes: the versions that were replaced, and its own.
     pub log_bytes: u64,
-    /// What kept snapshots pin beyond the log, in bytes, as estimated.
-    pub snapshot_bytes: u64,
     /// Open watchers, and those that the driver has not yet heard are gone.
     pub watchers: usize,
     /// Reads that wait for a revision.
@@ -61,7 +55,6 @@ pub struct Stats {
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) log_bytes: AtomicU64,
-    pub(super) snapshot_bytes: AtomicU64,
     pub(super) applied: AtomicU64,
     pub(super) published: AtomicU64,
     pub(super) wakes: AtomicU64,
@@ -94,13 +87,10 @@ impl Counters {
         Stats {
             ready: view.ready,
             revision: view.revision,
-            oldest_revision: view.oldest,
-            oldest_watch_revision: view.log_floor,
+            oldest_revision: view.log_floor,
             objects: view.root.len(),
-            snapshots: view.snapshots(),
-            log_revisions: view.log.len(),
+            log_revisions: view.log_revisions,
             log_bytes: get(&self.log_bytes),
-            snapshot_bytes: get(&self.snapshot_bytes),
             watchers,
             waiters,
             applied: get(&self.applied),

@@ -18,6 +18,7 @@ use crate::core::event::WatchEvent;
 use crate::core::interest::Mark;
 use crate::core::predicate::Predicate;
 use crate::core::root::Root;
+use crate::core::version::Lost;
 use crate::core::view::expired;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -152,7 +153,7 @@ impl Cache {
         let (position, phase) = match request.from {
             Start::Now => (view.revision, Phase::Following),
             Start::After(revision) => {
-                view.check_resume(revision)?;
+                view.check(revision)?;
                 (revision, Phase::Following)
             }
             Start::Initial => {
@@ -199,7 +200,7 @@ impl Watcher {
         let revision = self.position;
         let part = root.select(&self.predicate, after.as_ref());
         let added = |object: &Arc<_>| WatchEvent::Added { revision, object: Arc::clone(object) };
-        self.taken.extend(part.iter().take(TAKE).map(added));
+        self.taken.extend(part.take(TAKE).map(added));
         let last = self.taken.back().and_then(WatchEvent::object);
         *after = last.map(|last| last.key.clone());
         if self.taken.len() < TAKE {
@@ -211,19 +212,32 @@ impl Watcher {
     /// Takes the next revisions from the log; false if there is nothing to say.
     fn take_log(&mut self) -> Result<bool> {
         // Read before the state: what was published before the end is still delivered.
-        let open = self.cache.shared.check_open();
-        let view = self.cache.shared.view();
+        let shared = &self.cache.shared;
+        let open = shared.check_open();
+        let mark = self.slot.mark.get().filter(|mark| mark.posted && self.position >= mark.since);
+        // In this order: see where the driver publishes.
+        let settled = shared.settled();
+        let head = mark.map(|mark| mark.head());
+        let view = shared.view();
         if view.epoch != self.epoch {
             return Err(expired(self.position, view.revision));
         }
-        let mark = self.slot.mark.get().map(Arc::as_ref);
-        let (entries, reached) = view.read(mark, self.position, TAKE)?;
-        for entry in &entries {
-            let event = |change| self.predicate.event(entry.revision, change);
-            self.taken.extend(entry.changes.iter().filter_map(event));
+        let posts = mark.zip(head).map(|(mark, head)| view.read_posts(mark, self.position, head));
+        let (revisions, reached, behind) = if let Some(revisions) = posts.transpose()?.flatten() {
+            (revisions, settled.max(head.unwrap_or(0)).max(self.position), false)
+        } else {
+            let (revisions, reached) = view.read(self.position, TAKE)?;
+            (revisions, reached, reached < view.revision)
+        };
+        for (revision, entries) in revisions {
+            for entry in entries {
+                let event = self.predicate.event(revision, &entry.version);
+                let event = event.map_err(|Lost| expired(self.position, shared.view().log_floor));
+                self.taken.extend(event?);
+            }
         }
+        drop(view);
         self.position = reached;
-        let behind = reached < view.revision;
         if self.taken.is_empty() && !behind {
             open?;
             self.bookmark();

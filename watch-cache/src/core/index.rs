@@ -44,34 +44,14 @@ impl Index {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    pub(crate) fn value(&self, object: &Object) -> Option<Bytes> {
+        (self.extract)(object)
+    }
 }
 
 impl fmt::Debug for Index {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Index").field(&self.name).finish()
-    }
-}
-
-/// An object with its value in each index, taken once.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Indexed {
-    pub(crate) object: Arc<Object>,
-    pub(crate) values: Box<[Option<Bytes>]>,
-}
-
-impl Indexed {
-    pub(crate) fn new(object: Arc<Object>, indexes: &[Index]) -> Arc<Self> {
-        let values = indexes.iter().map(|index| (index.extract)(&object)).collect();
-        Arc::new(Self { object, values })
-    }
-
-    pub(crate) fn value(&self, index: usize) -> Option<&Bytes> {
-        self.values.get(index)?.as_ref()
-    }
-
-    /// The bytes that this version of the object takes: its own, and the structures around them.
-    pub(crate) fn bytes(&self) -> usize {
-        const OVERHEAD: usize = size_of::<Indexed>() + size_of::<Object>() + 32;
-        self.object.key.len() + self.object.value.len() + OVERHEAD
     }
 }

@@ -7,31 +7,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 
 use super::predicate::Predicate;
-use super::view::Applied;
+use super::version::Version;
+use super::view::Post;
 
 /// A group's place in the log, shared with its watchers.
 #[derive(Debug)]
 pub(crate) struct Mark {
     pub(crate) id: u64,
-    /// The group's postings are complete above this revision.
+    /// The group's posts are complete above this revision.
     pub(crate) since: u64,
     /// False where the group is concerned by everything and reads the log itself.
     pub(crate) posted: bool,
-    /// The newest revision whose posting left the log.
-    trimmed: AtomicU64,
+    /// The newest published revision that concerned the group; 0 for none.
+    head: AtomicU64,
 }
 
 impl Mark {
-    fn new(id: u64, since: u64, posted: bool) -> Self {
-        Self { id, since, posted, trimmed: AtomicU64::new(0) }
-    }
-
-    pub(crate) fn trimmed(&self) -> u64 {
-        self.trimmed.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn trim(&self, revision: u64) {
-        self.trimmed.fetch_max(revision, Ordering::Release);
+    /// Every revision up to one that was settled before is at this or reached from it.
+    pub(crate) fn head(&self) -> u64 {
+        self.head.load(Ordering::Acquire)
     }
 }
 
@@ -40,6 +34,8 @@ impl Mark {
 struct Group<W> {
     predicate: Predicate,
     mark: Arc<Mark>,
+    /// The newest revision that concerned it; what is published of that is in the mark.
+    head: u64,
     watchers: HashMap<u64, W>,
 }
 
@@ -94,7 +90,13 @@ impl<W> Interests<W> {
         let posted = predicate.index.is_some() || !everything;
         let group = self.groups.entry(id_of_group).or_insert_with(|| Group {
             predicate: predicate.clone(),
-            mark: Arc::new(Mark::new(id_of_group, revision, posted)),
+            mark: Arc::new(Mark {
+                id: id_of_group,
+                since: revision,
+                posted,
+                head: AtomicU64::new(0),
+            }),
+            head: 0,
             watchers: HashMap::new(),
         });
         self.by_watcher.insert(id, id_of_group);
@@ -116,18 +118,17 @@ impl<W> Interests<W> {
         group
     }
 
-    /// Removes a watcher; returns the group that went with it, if it was the last one.
-    pub(crate) fn remove(&mut self, id: u64) -> Option<u64> {
-        let group_id = self.by_watcher.remove(&id)?;
-        let group = self.groups.get_mut(&group_id)?;
+    /// Removes a watcher, and its group if it was the last one.
+    pub(crate) fn remove(&mut self, id: u64) {
+        let Some(group_id) = self.by_watcher.remove(&id) else { return };
+        let Some(group) = self.groups.get_mut(&group_id) else { return };
         group.watchers.remove(&id);
-        if !group.watchers.is_empty() {
-            return None;
+        if group.watchers.is_empty()
+            && let Some(group) = self.groups.remove(&group_id)
+        {
+            self.by_predicate.remove(&group.predicate);
+            self.unlink(group_id, group.predicate);
         }
-        let group = self.groups.remove(&group_id)?;
-        self.by_predicate.remove(&group.predicate);
-        self.unlink(group_id, group.predicate);
-        Some(group_id)
     }
 
     fn unlink(&mut self, group: u64, predicate: Predicate) {
@@ -148,20 +149,22 @@ impl<W> Interests<W> {
         }
     }
 
-    /// Puts the groups that a change concerns into `found`, which may then name one twice.
-    pub(crate) fn concerned(&self, change: &Applied, found: &mut Vec<u64>) {
-        let Some(any) = change.new.as_ref().or(change.old.as_ref()) else {
-            return;
-        };
-        let key = &any.object.key;
+    /// Puts the groups that a version concerns into `found`, which may then name one twice.
+    pub(crate) fn concerned(
+        &self,
+        version: &Version,
+        replaced: Option<&Version>,
+        found: &mut Vec<u64>,
+    ) {
+        let key = version.key();
         for length in self.lengths.range(..=key.len()).map(|(length, _)| *length) {
             found.extend(key.get(..length).and_then(|prefix| self.by_prefix.get(prefix)));
         }
         if self.by_value.is_empty() {
             return;
         }
-        for side in [&change.old, &change.new].into_iter().flatten() {
-            for (index, value) in side.values.iter().enumerate() {
+        for side in replaced.into_iter().chain([version]) {
+            for (index, value) in side.values().iter().enumerate() {
                 let Some(value) = value else { continue };
                 let groups = self.by_value.get(&(index, value.clone()));
                 let under = |group: &&u64| self.watches_key(**group, key);
@@ -174,8 +177,27 @@ impl<W> Interests<W> {
         self.groups.get(&group).is_some_and(|group| key.starts_with(&group.predicate.prefix))
     }
 
-    pub(crate) fn mark(&self, group: u64) -> Option<&Arc<Mark>> {
-        self.groups.get(&group).map(|group| &group.mark)
+    /// Notes that a revision concerned a group; returns what its log entry says, if the group
+    /// reads that.
+    pub(crate) fn post(&mut self, group: u64, revision: u64) -> Option<Post> {
+        let group = self.groups.get_mut(&group)?;
+        let before = std::mem::replace(&mut group.head, revision);
+        group.mark.posted.then_some(Post { group: group.mark.id, before })
+    }
+
+    /// Forgets what concerned the groups: the log begins anew.
+    pub(crate) fn reset(&mut self) {
+        for group in self.groups.values_mut() {
+            group.head = 0;
+            group.mark.head.store(0, Ordering::Release);
+        }
+    }
+
+    /// What concerned the group is published, and can be read.
+    pub(crate) fn settle(&self, group: u64) {
+        if let Some(group) = self.groups.get(&group) {
+            group.mark.head.store(group.head, Ordering::Release);
+        }
     }
 
     pub(crate) fn watchers(&self, group: u64) -> impl Iterator<Item = &W> {

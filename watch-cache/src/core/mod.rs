@@ -10,4 +10,5 @@ pub(crate) mod questions;
 pub(crate) mod root;
 pub(crate) mod state;
 pub(crate) mod token;
+pub(crate) mod version;
 pub(crate) mod view;

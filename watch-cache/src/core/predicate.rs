@@ -3,8 +3,7 @@
 use bytes::Bytes;
 
 use super::event::WatchEvent;
-use super::index::Indexed;
-use super::view::Applied;
+use super::version::{Lost, Version};
 
 /// A prefix, and a value in an index where one is selected by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -15,26 +14,31 @@ pub(crate) struct Predicate {
 }
 
 impl Predicate {
-    pub(crate) fn matches(&self, object: &Indexed) -> bool {
+    pub(crate) fn matches(&self, version: &Version) -> bool {
         let selected = match &self.index {
-            Some((index, value)) => object.value(*index) == Some(value),
+            Some((index, value)) => version.value(*index) == Some(value),
             None => true,
         };
-        selected && object.object.key.starts_with(&self.prefix)
+        selected && version.key().starts_with(&self.prefix)
     }
 
-    /// The event that a change is for one who watches this. Both sides of the change are judged:
+    /// The event that a version is for one who watches this. Both sides of the change are judged:
     /// an update that leaves the selection deletes, and one that enters it adds.
-    pub(crate) fn event(&self, revision: u64, change: &Applied) -> Option<WatchEvent> {
-        let old = change.old.as_ref().filter(|old| self.matches(old));
-        let new = change.new.as_ref().filter(|new| self.matches(new));
-        let previous = old.map(|old| old.object.clone());
-        let object = new.map(|new| new.object.clone());
-        Some(match (previous, object) {
-            (None, None) => return None,
-            (None, Some(object)) => WatchEvent::Added { revision, object },
-            (Some(previous), Some(object)) => WatchEvent::Modified { revision, object, previous },
-            (Some(previous), None) => WatchEvent::Deleted { revision, previous },
+    pub(crate) fn event(
+        &self,
+        revision: u64,
+        version: &Version,
+    ) -> Result<Option<WatchEvent>, Lost> {
+        let old = version.replaced()?;
+        let old = old.filter(|old| self.matches(old)).and_then(|old| old.object().cloned());
+        let new = version.object().filter(|_| self.matches(version)).cloned();
+        Ok(match (old, new) {
+            (None, None) => None,
+            (None, Some(object)) => Some(WatchEvent::Added { revision, object }),
+            (Some(previous), Some(object)) => {
+                Some(WatchEvent::Modified { revision, object, previous })
+            }
+            (Some(previous), None) => Some(WatchEvent::Deleted { revision, previous }),
         })
     }
 }

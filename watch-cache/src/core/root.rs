@@ -1,110 +1,246 @@
-//! The objects and their indexes at one revision.
+//! The objects as trees that are shared with every earlier state.
 
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::hint::black_box;
+use std::iter::{self, Peekable};
 use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cow_tree::Tree;
+use cow_tree::{Key, Tree};
 
-use super::index::Indexed;
+use super::index::Index;
 use super::predicate::Predicate;
-use super::view::Applied;
+use super::version::{Lost, Version};
 use crate::object::{Object, prefix_end};
 
-type ByKey = Tree<Bytes, Arc<Indexed>>;
+/// The newest version of a key, ordered by the key.
+#[derive(Debug, Clone)]
+pub(crate) struct Newest(Version);
+
+type Newests = Tree<Newest, ()>;
 /// By value in the index, then by key.
-type ByValue = Tree<(Bytes, Bytes), Arc<Indexed>>;
+type Posting = (Bytes, Bytes);
+
+/// The keys by their values in one index. An object that is written without changing its value
+/// changes nothing here.
+#[derive(Debug, Clone, Default)]
+struct ByValue {
+    now: Tree<Posting, ()>,
+    /// Those that were at a retained revision, and the last revision that ended them. They may be
+    /// there again.
+    past: Tree<Posting, u64>,
+}
 
 /// A persistent version of the state: cloning it is `O(indexes)`.
 #[derive(Debug, Clone)]
 pub(crate) struct Root {
     pub(crate) revision: u64,
-    objects: ByKey,
+    live: Newests,
+    /// The deletes of objects that were there at a retained revision.
+    deleted: Newests,
     indexes: Vec<ByValue>,
-}
-
-/// The part of one tree that a predicate selects, from a key on.
-pub(crate) enum Part<'a> {
-    Key(&'a ByKey, Bound<Bytes>, Bound<Bytes>),
-    Value(&'a ByValue, Bound<(Bytes, Bytes)>, Bound<(Bytes, Bytes)>),
 }
 
 impl Root {
     pub(crate) fn new(indexes: usize) -> Self {
-        let indexes = (0..indexes).map(|_| Tree::new()).collect();
-        Self { revision: 0, objects: Tree::new(), indexes }
+        Self {
+            revision: 0,
+            live: Tree::new(),
+            deleted: Tree::new(),
+            indexes: vec![ByValue::default(); indexes],
+        }
     }
 
-    pub(crate) fn get(&self, key: &[u8]) -> Option<&Arc<Indexed>> {
-        self.objects.get(key)
+    /// The state of a listing, which is in the order of the keys, with nothing before it.
+    pub(crate) fn of_listing(revision: u64, objects: Vec<Arc<Object>>, indexes: &[Index]) -> Self {
+        let put = |object| Newest(Version::put(object, indexes, revision, None));
+        let versions: Vec<Newest> = objects.into_iter().map(put).collect();
+        let by_value = |index| {
+            let posting = |Newest(version): &Newest| {
+                Some(((version.value(index)?.clone(), version.key().clone()), ()))
+            };
+            ByValue { now: versions.iter().filter_map(posting).collect(), past: Tree::new() }
+        };
+        Self {
+            revision,
+            indexes: (0..indexes.len()).map(by_value).collect(),
+            live: Tree::from_sorted(versions.into_iter().map(|newest| (newest, ()))),
+            deleted: Tree::new(),
+        }
+    }
+
+    pub(crate) fn get(&self, key: &[u8]) -> Option<&Version> {
+        Some(&self.live.get_key_value(key)?.0.0)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.objects.len()
+        self.live.len()
     }
 
-    pub(crate) fn objects(&self) -> impl Iterator<Item = &Arc<Indexed>> {
-        self.objects.values()
+    pub(crate) fn objects(&self) -> impl Iterator<Item = &Arc<Object>> {
+        self.live.keys().filter_map(|newest| newest.0.object())
     }
 
-    /// Puts a version in; returns the one that it replaces.
-    pub(crate) fn insert(&mut self, new: &Arc<Indexed>) -> Option<Arc<Indexed>> {
-        let key = &new.object.key;
-        let old = self.objects.insert(key.clone(), Arc::clone(new));
-        for (position, tree) in self.indexes.iter_mut().enumerate() {
-            let before = old.as_ref().and_then(|old| old.value(position));
-            let after = new.value(position);
-            if let Some(value) = before.filter(|value| Some(*value) != after) {
-                tree.remove(&(value.clone(), key.clone()));
+    /// Puts an object in.
+    pub(crate) fn put(&mut self, object: Arc<Object>, indexes: &[Index], revision: u64) -> Version {
+        let (live, deleted) = (&mut self.live, &mut self.deleted);
+        let key = object.key.clone();
+        let (replaced, new) = live.replace_with(&key[..], |old| {
+            let old = old.map(|(newest, ())| newest.0.clone());
+            // An object that is not there may have been before.
+            let old = old.or_else(|| Some(deleted.remove_entry(&key[..])?.0.0));
+            let new = Version::put(object, indexes, revision, old.as_ref());
+            ((Newest(new.clone()), ()), new)
+        });
+        let replaced = replaced.map(|(newest, ())| newest.0);
+        self.reindex(&key, revision, replaced.as_ref(), Some(&new));
+        new
+    }
+
+    /// Takes an object out; one that is not there changes nothing.
+    pub(crate) fn delete(&mut self, key: &[u8], revision: u64) -> Option<Version> {
+        let (Newest(old), ()) = self.live.remove_entry(key)?;
+        let delete = Version::delete(&old, revision);
+        self.deleted.insert(Newest(delete.clone()), ());
+        self.reindex(old.key(), revision, Some(&old), None);
+        Some(delete)
+    }
+
+    /// Deletes, and ended postings.
+    #[cfg(test)]
+    pub(crate) fn kept_for_the_past(&self) -> (usize, usize) {
+        (self.deleted.len(), self.indexes.iter().map(|postings| postings.past.len()).sum())
+    }
+
+    fn reindex(
+        &mut self,
+        key: &Bytes,
+        revision: u64,
+        old: Option<&Version>,
+        new: Option<&Version>,
+    ) {
+        for (index, postings) in self.indexes.iter_mut().enumerate() {
+            let old = old.and_then(|old| old.value(index));
+            let new = new.and_then(|new| new.value(index));
+            if old == new {
+                continue;
             }
-            if let Some(value) = after {
-                tree.insert((value.clone(), key.clone()), Arc::clone(new));
+            if let Some(old) = old {
+                let posting = (old.clone(), key.clone());
+                postings.now.remove(&posting);
+                postings.past.insert(posting, revision);
+            }
+            if let Some(new) = new {
+                postings.now.insert((new.clone(), key.clone()), ());
             }
         }
-        old
     }
 
-    pub(crate) fn remove(&mut self, key: &Bytes) -> Option<Arc<Indexed>> {
-        let old = self.objects.remove(key)?;
-        for (position, tree) in self.indexes.iter_mut().enumerate() {
-            if let Some(value) = old.value(position) {
-                tree.remove(&(value.clone(), key.clone()));
+    /// Lets go of what was before a version, whose revision leaves the log.
+    pub(crate) fn forget_before(&mut self, version: &Version) {
+        if let Ok(Some(replaced)) = version.replaced() {
+            for (index, postings) in self.indexes.iter_mut().enumerate() {
+                let Some(value) = replaced.value(index) else { continue };
+                let posting = (value.clone(), version.key().clone());
+                // A later revision may have ended it again.
+                if postings.past.get(&posting) == Some(&version.revision()) {
+                    postings.past.remove(&posting);
+                }
             }
         }
-        Some(old)
-    }
-
-    /// Undoes a change, which must be the last one of its key.
-    pub(crate) fn take_back(&mut self, change: &Applied) {
-        if let Some(old) = &change.old {
-            self.insert(old);
-        } else if let Some(new) = &change.new {
-            self.remove(&new.object.key);
+        let is_it = |(newest, ()): (&Newest, &())| newest.0.is_same(version);
+        if version.is_delete() && self.deleted.get_key_value(&version.key()[..]).is_some_and(is_it)
+        {
+            self.deleted.remove(&version.key()[..]);
         }
+        version.cut();
     }
 
-    /// What `predicate` selects, after the key `after` where one is given.
+    /// What `predicate` selects now, after the key `after` where one is given.
     pub(crate) fn select(&self, predicate: &Predicate, after: Option<&Bytes>) -> Part<'_> {
-        let prefix = &predicate.prefix;
+        let keys = Keys::new(predicate, after);
+        // A predicate is only made of an index that is there.
+        let posted = predicate.index.as_ref();
+        let posted = posted.and_then(|(index, value)| Some((self.indexes.get(*index)?, value)));
+        match posted {
+            Some((postings, value)) => {
+                Part::Values(&self.live, postings.now.range::<Posting, _>(keys.under(value)))
+            }
+            None => Part::Keys(self.live.range::<[u8], _>(keys.bounds())),
+        }
+    }
+
+    /// What `predicate` selected at `revision`, after the key `after` where one is given.
+    pub(crate) fn select_at<'a>(
+        &'a self,
+        predicate: &'a Predicate,
+        after: Option<&Bytes>,
+        revision: u64,
+    ) -> impl Iterator<Item = Result<Arc<Object>, Lost>> + 'a {
+        let keys = Keys::new(predicate, after);
+        let newests: Box<dyn Iterator<Item = &'a Version> + 'a> = match &predicate.index {
+            None => {
+                let live = self.live.range::<[u8], _>(keys.bounds()).map(|(newest, ())| newest);
+                let deleted = self.deleted.range::<[u8], _>(keys.bounds());
+                let deleted = deleted.map(|(newest, ())| newest);
+                Box::new(merge(live, deleted).map(|newest| &newest.0))
+            }
+            Some((index, value)) => {
+                let postings = self.indexes.get(*index).into_iter();
+                let bounds = keys.under(value);
+                let posted = postings.flat_map(move |postings| {
+                    let now = postings.now.range::<Posting, _>(bounds.clone());
+                    let past = postings.past.range::<Posting, _>(bounds.clone());
+                    merge(now.map(|(posting, ())| posting), past.map(|(posting, _)| posting))
+                });
+                Box::new(posted.filter_map(|(_, key)| self.newest(key)))
+            }
+        };
+        newests.filter_map(move |newest| match newest.at(revision) {
+            Ok(version) => {
+                let version = version.filter(|version| predicate.matches(version))?;
+                version.object().cloned().map(Ok)
+            }
+            Err(lost) => Some(Err(lost)),
+        })
+    }
+
+    /// The newest version of a key, or its delete.
+    fn newest(&self, key: &[u8]) -> Option<&Version> {
+        let newest = self.live.get_key_value(key).or_else(|| self.deleted.get_key_value(key));
+        newest.map(|(newest, ())| &newest.0)
+    }
+}
+
+/// The keys of a predicate, from a key on.
+struct Keys {
+    start: Bound<Bytes>,
+    end: Option<Bytes>,
+}
+
+impl Keys {
+    fn new(predicate: &Predicate, after: Option<&Bytes>) -> Self {
         let start = match after {
             Some(key) => Bound::Excluded(key.clone()),
-            None => Bound::Included(prefix.clone()),
+            None => Bound::Included(predicate.prefix.clone()),
         };
-        let end = prefix_end(prefix);
-        let Some((index, value)) = &predicate.index else {
-            return Part::Key(&self.objects, start, end.map_or(Bound::Unbounded, Bound::Excluded));
-        };
-        let end = match end {
-            Some(end) => (value.clone(), end),
+        Self { start, end: prefix_end(&predicate.prefix) }
+    }
+
+    fn bounds(&self) -> (Bound<&[u8]>, Bound<&[u8]>) {
+        let end = self.end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        (self.start.as_ref().map(|key| &key[..]), end)
+    }
+
+    /// The postings of a value.
+    fn under(&self, value: &Bytes) -> (Bound<Posting>, Bound<Posting>) {
+        let end = match &self.end {
+            Some(end) => (value.clone(), end.clone()),
             None => (next_value(value), Bytes::new()),
         };
-        // A predicate is only made of an index that is there.
-        match self.indexes.get(*index) {
-            Some(tree) => {
-                Part::Value(tree, start.map(|key| (value.clone(), key)), Bound::Excluded(end))
-            }
-            None => Part::Key(&self.objects, Bound::Unbounded, Bound::Excluded(Bytes::new())),
-        }
+        (self.start.clone().map(|key| (value.clone(), key)), Bound::Excluded(end))
     }
 }
 
@@ -113,47 +249,103 @@ fn next_value(value: &Bytes) -> Bytes {
     [value, &b"\0"[..]].concat().into()
 }
 
-impl<'a> Part<'a> {
-    /// How many objects the part has, in `O(log n)`.
-    pub(crate) fn count(&self) -> usize {
-        match self {
-            Self::Key(tree, start, end) => {
-                tree.count_of::<Bytes, _>((start.as_ref(), end.as_ref()))
-            }
-            Self::Value(tree, start, end) => {
-                tree.count_of::<(Bytes, Bytes), _>((start.as_ref(), end.as_ref()))
-            }
-        }
-    }
-
-    /// The objects in ascending order of their keys; the start costs `O(log n)`.
-    pub(crate) fn iter(&self) -> Objects<'a> {
-        match self {
-            Self::Key(tree, start, end) => {
-                Objects::Key(tree.range::<Bytes, _>((start.as_ref(), end.as_ref())))
-            }
-            Self::Value(tree, start, end) => {
-                Objects::Value(tree.range::<(Bytes, Bytes), _>((start.as_ref(), end.as_ref())))
-            }
-        }
-    }
+/// What is in one of two ascending sequences or in both, once.
+fn merge<'a, T: Ord + 'a>(
+    one: impl Iterator<Item = &'a T>,
+    other: impl Iterator<Item = &'a T>,
+) -> impl Iterator<Item = &'a T> {
+    let (mut one, mut other) = (one.peekable(), other.peekable());
+    iter::from_fn(move || match (one.peek(), other.peek()) {
+        (Some(a), Some(b)) => match a.cmp(b) {
+            Ordering::Less => one.next(),
+            Ordering::Greater => other.next(),
+            Ordering::Equal => both(&mut one, &mut other),
+        },
+        (Some(_), None) => one.next(),
+        (None, _) => other.next(),
+    })
 }
 
-/// The objects of a [`Part`].
+fn both<'a, T: 'a>(
+    one: &mut Peekable<impl Iterator<Item = &'a T>>,
+    other: &mut Peekable<impl Iterator<Item = &'a T>>,
+) -> Option<&'a T> {
+    other.next();
+    one.next()
+}
+
+/// The part of the newest state that a predicate selects: its objects in ascending order of their
+/// keys. How many there are is known from the start.
 #[derive(Debug)]
-pub(crate) enum Objects<'a> {
-    Key(cow_tree::Range<'a, Bytes, Arc<Indexed>>),
-    Value(cow_tree::Range<'a, (Bytes, Bytes), Arc<Indexed>>),
+pub(crate) enum Part<'a> {
+    Keys(cow_tree::Range<'a, Newest, ()>),
+    Values(&'a Newests, cow_tree::Range<'a, Posting, ()>),
 }
 
-impl<'a> Iterator for Objects<'a> {
+impl<'a> Iterator for Part<'a> {
     type Item = &'a Arc<Object>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let indexed = match self {
-            Self::Key(range) => range.next()?.1,
-            Self::Value(range) => range.next()?.1,
-        };
-        Some(&indexed.object)
+        match self {
+            Self::Keys(range) => range.next()?.0.0.object(),
+            Self::Values(live, range) => {
+                let (_, key) = range.next()?.0;
+                live.get_key_value(&key[..])?.0.0.object()
+            }
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        match self {
+            Self::Keys(range) => range.size_hint(),
+            Self::Values(_, range) => range.size_hint(),
+        }
+    }
+}
+
+impl ExactSizeIterator for Part<'_> {}
+
+impl Borrow<[u8]> for Newest {
+    fn borrow(&self) -> &[u8] {
+        self.0.key()
+    }
+}
+
+impl PartialEq for Newest {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.key() == other.0.key()
+    }
+}
+
+impl Eq for Newest {}
+
+impl PartialOrd for Newest {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Newest {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.key().cmp(other.0.key())
+    }
+}
+
+impl Key for Newest {
+    fn shared(&self, other: &Self) -> usize {
+        self.0.key()[..].shared(&other.0.key()[..])
+    }
+
+    fn head(&self, skip: usize) -> u64 {
+        self.0.key()[..].head(skip)
+    }
+
+    fn touch(&self) {
+        black_box(self.0.revision());
+    }
+
+    /// With memory of its own: the version there may go before it does.
+    fn separator(&self) -> Self {
+        Self(self.0.separator())
     }
 }

@@ -1,49 +1,28 @@
 //! The one writer: applies whole revisions to a working copy of the view.
 
-use std::collections::{BTreeSet, VecDeque};
 use std::iter::Peekable;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::index::{Index, Indexed};
+use super::index::Index;
 use super::interest::{Interests, Mark};
 use super::predicate::Predicate;
 use super::root::Root;
-use super::view::{Applied, Entry, Gap, View};
+use super::version::Version;
+use super::view::{Entry, Gap, Post, View};
 use crate::object::{Change, Object, Revision};
 
-/// What a kept root pins for each change since the one before, in each tree: the nodes on one path,
-/// copied. An estimate; the versions of the objects are pinned by the log, and counted there.
-const PATH_BYTES: usize = 2048;
-/// What one posting takes, with its part of a node.
-const POSTING_BYTES: usize = 64;
 /// More gaps than that are not told apart.
 const GAPS: usize = 256;
+/// So many revisions leave the log's memory together: each time its first segment is copied.
+const TRIMMED_AT_ONCE: usize = 64;
 
 /// What to keep.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Retention {
     pub(crate) log_revisions: usize,
     pub(crate) log_bytes: usize,
-    pub(crate) snapshot_revisions: usize,
-    pub(crate) snapshot_bytes: usize,
-    pub(crate) snapshot_changes: usize,
-}
-
-/// A revision in the log, with what it pins and the groups that have postings of it.
-#[derive(Debug)]
-struct Logged {
-    revision: u64,
-    bytes: usize,
-    groups: Vec<u64>,
-}
-
-/// A kept root, with what it pins.
-#[derive(Debug)]
-struct Kept {
-    revision: u64,
-    bytes: usize,
 }
 
 /// The cache's state and its watchers `W`.
@@ -55,13 +34,10 @@ pub(crate) struct State<W> {
     retention: Retention,
     pub(crate) interests: Interests<W>,
     /// The groups that something was applied for since they were last taken.
-    touched: BTreeSet<u64>,
-    log: VecDeque<Logged>,
+    touched: Vec<u64>,
     log_bytes: usize,
-    roots: VecDeque<Kept>,
-    roots_bytes: usize,
-    /// Changes since the newest kept root.
-    unkept: usize,
+    /// Revisions that left the log, and are still in its memory.
+    untrimmed: usize,
 }
 
 impl<W> State<W> {
@@ -72,12 +48,9 @@ impl<W> State<W> {
             indexes,
             retention,
             interests: Interests::new(prefixes),
-            touched: BTreeSet::new(),
-            log: VecDeque::new(),
+            touched: Vec::new(),
             log_bytes: 0,
-            roots: VecDeque::new(),
-            roots_bytes: 0,
-            unkept: 0,
+            untrimmed: 0,
         }
     }
 
@@ -95,14 +68,20 @@ impl<W> State<W> {
         self.view.clone()
     }
 
-    /// What the log and the kept roots pin.
-    pub(crate) fn pinned_bytes(&self) -> (usize, usize) {
-        (self.log_bytes, self.roots_bytes)
+    /// What the log keeps in memory.
+    pub(crate) fn log_bytes(&self) -> usize {
+        self.log_bytes
     }
 
-    /// The groups to wake after publishing.
-    pub(crate) fn take_touched(&mut self) -> BTreeSet<u64> {
-        std::mem::take(&mut self.touched)
+    /// What was sealed is published: the groups that it concerns can read it. Returns them.
+    pub(crate) fn settle(&mut self) -> Vec<u64> {
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.sort_unstable();
+        touched.dedup();
+        for group in &touched {
+            self.interests.settle(*group);
+        }
+        touched
     }
 
     pub(crate) fn add_watcher(&mut self, id: u64, predicate: &Predicate, watcher: W) -> Arc<Mark> {
@@ -110,28 +89,20 @@ impl<W> State<W> {
     }
 
     pub(crate) fn remove_watcher(&mut self, id: u64) {
-        let Some(group) = self.interests.remove(id) else {
-            return;
-        };
-        let range = self.view.postings.range((group, 0)..=(group, u64::MAX));
-        let postings: Vec<(u64, u64)> = range.map(|(posting, _)| *posting).collect();
-        for posting in postings {
-            self.view.postings.remove(&posting);
-        }
+        self.interests.remove(id);
     }
 
     /// Applies one revision, which must be above the current one.
     pub(crate) fn apply(&mut self, revision: Revision) {
-        // A big revision lies between two roots, so that it is never the way to another.
-        if self.unkept + revision.changes.len() > self.retention.snapshot_changes {
-            self.keep_root();
-        }
-        let changes = revision.changes.into_iter().filter_map(|change| match change {
-            Change::Put(object) => Some(self.put(object)),
-            Change::Delete(key) => self.delete(&key),
+        let Revision { revision, mut changes } = revision;
+        // Events of one revision come in the order of their keys, whatever the source's order.
+        changes.sort_by(|a, b| a.key().cmp(b.key()));
+        let versions = changes.into_iter().filter_map(|change| match change {
+            Change::Put(object) => Some(self.root.put(object, &self.indexes, revision)),
+            Change::Delete(key) => self.root.delete(&key, revision),
         });
-        let changes: Vec<Applied> = collect_by_key(changes);
-        self.commit(revision.revision, changes);
+        let versions = versions.collect();
+        self.commit(revision, versions);
     }
 
     /// Nothing under the cache's prefixes changed up to `revision`.
@@ -147,17 +118,17 @@ impl<W> State<W> {
     /// positions are worth nothing and go.
     pub(crate) fn relist(&mut self, revision: u64, listing: Vec<Arc<Object>>, trusted: bool) {
         let before = self.view.revision;
-        self.keep_root();
-        let changes = self.merge(listing);
-        let consistent = revision > before || (revision == before && changes.is_empty());
+        let consistent =
+            revision > before || (revision == before && self.root.objects().eq(&listing));
         if !(self.view.ready && trusted && consistent) {
-            return self.restart(revision);
+            return self.restart(revision, listing);
         }
         if revision > before + 1 {
             let gap = Gap { after: before, until: revision };
             self.add_gap(gap);
         }
-        self.commit(revision, changes);
+        let versions = self.merge(revision, listing);
+        self.commit(revision, versions);
     }
 
     /// Where there are too many gaps, the oldest two become one: what was known between is not
@@ -172,149 +143,93 @@ impl<W> State<W> {
         self.view.gaps = gaps.into();
     }
 
-    fn restart(&mut self, revision: u64) {
-        self.root.revision = revision;
+    fn restart(&mut self, revision: u64, listing: Vec<Arc<Object>>) {
+        self.root = Root::of_listing(revision, listing, &self.indexes);
         self.view = View {
             ready: true,
             epoch: self.view.epoch + u64::from(self.view.ready),
             revision,
             root: Arc::new(self.root.clone()),
-            oldest: revision,
             log_floor: revision,
             ..View::new(self.indexes.len())
         };
-        self.log.clear();
         self.log_bytes = 0;
-        self.roots.clear();
-        self.roots_bytes = 0;
-        self.unkept = 0;
-        self.view.roots.insert(revision, Arc::clone(&self.view.root));
-        self.roots.push_back(Kept { revision, bytes: 0 });
+        self.untrimmed = 0;
+        self.interests.reset();
     }
 
     /// Turns the objects into those of a listing, in one ordered walk over both.
-    fn merge(&mut self, listing: Vec<Arc<Object>>) -> Vec<Applied> {
+    fn merge(&mut self, revision: u64, listing: Vec<Arc<Object>>) -> Vec<Version> {
         let before = self.root.clone();
-        let mut old = before.objects().map(|old| &old.object).peekable();
-        let mut changes = Vec::new();
+        let mut old = before.objects().peekable();
+        let mut versions = Vec::new();
         for object in listing {
             while let Some(gone) = next_below(&mut old, &object.key) {
-                changes.extend(self.delete(&gone.key));
+                versions.extend(self.root.delete(&gone.key, revision));
             }
             let same = old.next_if(|old| old.key == object.key);
             if same.is_none_or(|old| **old != *object) {
-                changes.push(self.put(object));
+                versions.push(self.root.put(object, &self.indexes, revision));
             }
         }
         for gone in old {
-            changes.extend(self.delete(&gone.key));
+            versions.extend(self.root.delete(&gone.key, revision));
         }
-        changes
+        versions
     }
 
-    fn put(&mut self, object: Arc<Object>) -> Applied {
-        let new = Indexed::new(object, &self.indexes);
-        let old = self.root.insert(&new);
-        Applied { old, new: Some(new) }
-    }
-
-    /// A delete of what is not there changes nothing.
-    fn delete(&mut self, key: &Bytes) -> Option<Applied> {
-        let old = self.root.remove(key)?;
-        Some(Applied { old: Some(old), new: None })
-    }
-
-    fn commit(&mut self, revision: u64, changes: Vec<Applied>) {
+    fn commit(&mut self, revision: u64, versions: Vec<Version>) {
         self.view.revision = revision;
-        if changes.is_empty() {
+        if versions.is_empty() {
             return;
         }
-        let groups = self.groups_of(&changes);
-        let postings = groups.len() * POSTING_BYTES;
-        let bytes = changes.iter().map(version_bytes).sum::<usize>() + postings;
-        self.unkept += changes.len();
-        let entry = Arc::new(Entry { revision, changes });
-        for group in &groups {
-            self.view.postings.insert((*group, revision), Arc::clone(&entry));
-        }
-        self.view.log.insert(revision, entry);
-        self.log.push_back(Logged { revision, bytes, groups });
-        self.log_bytes += bytes;
+        let mut posts = Some(self.post(revision, &versions)).filter(|posts| !posts.is_empty());
+        self.log_bytes += versions.iter().map(pinned_bytes).sum::<usize>();
+        self.view.log.push(versions.into_iter().map(|version| Entry {
+            revision,
+            version,
+            posts: posts.take().map(Arc::from),
+        }));
+        self.view.log_revisions += 1;
         self.root.revision = revision;
-        if self.unkept >= self.retention.snapshot_changes {
-            self.keep_root();
-        }
-        self.trim_log();
-        self.trim_roots();
+        self.trim();
     }
 
-    /// Notes the groups that the changes concern as touched; returns those that read postings.
-    fn groups_of(&mut self, changes: &[Applied]) -> Vec<u64> {
+    /// Finds the groups that the versions concern; returns what those need that read posts.
+    fn post(&mut self, revision: u64, versions: &[Version]) -> Vec<Post> {
         let mut found = Vec::new();
-        for change in changes {
-            self.interests.concerned(change, &mut found);
+        for version in versions {
+            let replaced = version.replaced().unwrap_or(None);
+            self.interests.concerned(version, replaced.as_ref(), &mut found);
         }
-        found.sort_unstable();
-        found.dedup();
+        if versions.len() > 1 || found.len() > 1 {
+            found.sort_unstable();
+            found.dedup();
+        }
         self.touched.extend(&found);
-        found.retain(|group| self.interests.mark(*group).is_some_and(|mark| mark.posted));
-        found
+        found.into_iter().filter_map(|group| self.interests.post(group, revision)).collect()
     }
 
-    /// Keeps the current root, if something changed since the last was kept.
-    fn keep_root(&mut self) {
-        if self.unkept == 0 {
-            return;
-        }
-        let revision = self.root.revision;
-        self.view.root = Arc::new(self.root.clone());
-        self.view.roots.insert(revision, Arc::clone(&self.view.root));
-        let bytes = self.unkept * PATH_BYTES * (1 + self.indexes.len());
-        self.roots.push_back(Kept { revision, bytes });
-        self.roots_bytes += bytes;
-        self.unkept = 0;
-    }
-
-    fn trim_log(&mut self) {
-        let Retention { log_revisions, log_bytes, .. } = self.retention;
-        while self.log.len() > log_revisions || self.log_bytes > log_bytes {
-            let Some(logged) = self.log.pop_front() else {
+    /// Lets revisions leave the log as far as the bounds ask for.
+    fn trim(&mut self) {
+        let Retention { log_revisions, log_bytes } = self.retention;
+        while self.view.log_revisions > log_revisions || self.log_bytes > log_bytes {
+            let Some((revision, entries)) = self.view.log.from(self.view.log_floor + 1).next()
+            else {
                 return;
             };
-            self.log_bytes -= logged.bytes;
-            self.view.log.remove(&logged.revision);
-            self.view.log_floor = logged.revision;
-            for group in logged.groups {
-                self.view.postings.remove(&(group, logged.revision));
-                // Before the view without the posting is published: who misses it knows why.
-                if let Some(mark) = self.interests.mark(group) {
-                    mark.trim(logged.revision);
-                }
+            for entry in entries {
+                self.log_bytes -= pinned_bytes(&entry.version);
+                self.root.forget_before(&entry.version);
             }
+            self.view.log_floor = revision;
+            self.view.log_revisions -= 1;
+            self.untrimmed += 1;
         }
-    }
-
-    /// Raises the oldest revision that can be listed exactly as far as the bounds ask for, and
-    /// drops the roots that no such revision is made from. The current one can always be listed.
-    fn trim_roots(&mut self) {
-        let Retention { snapshot_revisions, snapshot_bytes, .. } = self.retention;
-        // A state is made with what the log has after it.
-        let mut oldest = self.view.oldest.max(self.view.log_floor);
-        let beyond = self.log.len().checked_sub(snapshot_revisions);
-        if let Some(logged) = beyond.and_then(|beyond| self.log.get(beyond)) {
-            oldest = oldest.max(logged.revision);
+        if self.untrimmed >= TRIMMED_AT_ONCE || self.view.log_revisions == 0 {
+            self.untrimmed = 0;
+            self.view.log.trim(self.view.log_floor + 1);
         }
-        while let Some(first) = self.roots.front() {
-            if self.roots_bytes > snapshot_bytes {
-                oldest = oldest.max(first.revision + 1).min(self.view.revision);
-            } else if first.revision >= oldest {
-                break;
-            }
-            self.view.roots.remove(&first.revision);
-            self.roots_bytes -= first.bytes;
-            self.roots.pop_front();
-        }
-        self.view.oldest = oldest;
         let floor = self.view.log_floor;
         if self.view.gaps.first().is_some_and(|gap| gap.until <= floor) {
             self.view.gaps =
@@ -330,21 +245,11 @@ fn next_below<'a>(
     old.next_if(|old| old.key < *key)
 }
 
-/// Events of one revision come in the order of their keys, whatever the source's order.
-fn collect_by_key(changes: impl Iterator<Item = Applied>) -> Vec<Applied> {
-    let mut changes: Vec<Applied> = changes.collect();
-    changes.sort_by(|a, b| key_of(a).cmp(&key_of(b)));
-    changes
-}
-
-fn key_of(change: &Applied) -> Option<&Bytes> {
-    change.new.as_ref().or(change.old.as_ref()).map(|side| &side.object.key)
-}
-
-fn version_bytes(change: &Applied) -> usize {
-    let old = change.old.as_ref().map_or(0, |old| old.bytes());
-    let new = change.new.as_ref().map_or(0, |new| new.bytes());
-    old + new
+/// What is in memory because a version is in the log: what it replaced, or a delete itself.
+fn pinned_bytes(version: &Version) -> usize {
+    let replaced = version.replaced().ok().flatten().map_or(0, |replaced| replaced.bytes());
+    let delete = if version.is_delete() { version.bytes() } else { 0 };
+    size_of::<Entry>() + replaced + delete
 }
 
 #[cfg(test)]
@@ -353,13 +258,7 @@ mod tests {
 
     fn retention() -> Retention {
         let most = 1 << 30;
-        Retention {
-            log_revisions: most,
-            log_bytes: most,
-            snapshot_revisions: most,
-            snapshot_bytes: most,
-            snapshot_changes: 8,
-        }
+        Retention { log_revisions: most, log_bytes: most }
     }
 
     fn state(retention: Retention) -> State<()> {
@@ -385,20 +284,46 @@ mod tests {
         Revision { revision, changes: (first..first + size).map(change).collect() }
     }
 
-    fn content(root: &Root) -> (Vec<Arc<Object>>, Vec<Vec<Arc<Object>>>) {
-        let select = |value: &'static str| Predicate {
-            prefix: Bytes::new(),
-            index: Some((0, Bytes::from_static(value.as_bytes()))),
+    fn predicates() -> Vec<Predicate> {
+        let value = |value: &'static str| Some((0, Bytes::from_static(value.as_bytes())));
+        let indexes = [None, value("0"), value("1"), value("2")];
+        let prefixes = ["", "000", "0009"];
+        let of = |prefix: &'static str| {
+            indexes.clone().map(|index| Predicate { prefix: Bytes::from(prefix), index })
         };
-        let listed = |value| root.select(&select(value), None).iter().cloned().collect();
-        let all = root.objects().map(|indexed| Arc::clone(&indexed.object)).collect();
-        (all, ["0", "1", "2"].map(listed).to_vec())
+        prefixes.into_iter().flat_map(of).collect()
     }
 
-    /// Whatever the sizes of revisions and the moments of publishing, each state is rebuilt as it
-    /// was, from a root that is near.
+    /// What each predicate selects now.
+    fn content(root: &Root) -> Vec<Vec<Arc<Object>>> {
+        predicates()
+            .iter()
+            .map(|predicate| root.select(predicate, None).cloned().collect())
+            .collect()
+    }
+
+    /// What each predicate selected at a revision.
+    fn content_at(view: &View, revision: u64) -> Vec<Vec<Arc<Object>>> {
+        predicates()
+            .iter()
+            .map(|predicate| {
+                let whole: Vec<_> = view
+                    .root
+                    .select_at(predicate, None, revision)
+                    .collect::<Result<_, _>>()
+                    .unwrap();
+                if let [first, rest @ ..] = &whole[..] {
+                    let after = view.root.select_at(predicate, Some(&first.key), revision);
+                    assert!(after.map(Result::unwrap).eq(rest.iter().cloned()));
+                }
+                whole
+            })
+            .collect()
+    }
+
+    /// Whatever the sizes of revisions and the moments of publishing, each state is read as it was.
     #[test]
-    fn every_state_is_rebuilt_from_near() {
+    fn every_retained_state_is_read_as_it_was() {
         let mut state = state(retention());
         let mut expected = vec![(1, content(&state.root))];
         for number in 2..200 {
@@ -415,72 +340,127 @@ mod tests {
             }
         }
         let view = state.seal();
-        assert_eq!(view.oldest, 1);
-        let mut rebuilt = 0;
+        assert_eq!(view.log_floor, 1);
         for (number, expected) in expected {
-            let made_by = view.state_at(number).unwrap();
-            assert_eq!(content(&view.rebuild(made_by)), expected, "at {number}");
-            let nearest = view.nearest(made_by).revision;
-            let between = view.log.range(made_by + 1..=nearest);
-            let distance: usize = between.map(|(_, entry)| entry.changes.len()).sum();
-            assert!(distance < 8, "{number} is {distance} changes from {nearest}");
-            rebuilt += usize::from(distance > 0);
+            view.check(number).unwrap();
+            assert_eq!(content_at(&view, number), expected, "at {number}");
         }
-        assert!(rebuilt > 50, "{rebuilt}");
     }
 
     #[test]
-    fn what_is_kept_agrees_with_what_can_be_listed() {
+    fn the_log_keeps_to_its_limits_and_what_left_it_leaves_nothing() {
         let most = retention();
         for retention in [
-            Retention { snapshot_revisions: 10, ..most },
-            Retention { snapshot_revisions: 1, ..most },
             Retention { log_revisions: 20, ..most },
+            Retention { log_revisions: 1, ..most },
             Retention { log_bytes: 3_000, ..most },
-            Retention { snapshot_bytes: 200_000, ..most },
-            Retention { snapshot_bytes: 1, ..most },
+            Retention { log_bytes: 0, ..most },
         ] {
             let mut state = state(retention);
+            let mut expected = vec![(1, content(&state.root))];
             for number in 2..300 {
                 state.apply(revision(number, number % 4));
+                expected.push((number, content(&state.root)));
                 let view = state.seal();
-                assert!(view.oldest >= view.log_floor && view.oldest <= view.revision);
-                assert!(view.snapshots() <= retention.snapshot_revisions);
-                for at in [view.oldest, view.revision] {
-                    let made_by = view.state_at(at).unwrap();
-                    assert_eq!(view.rebuild(made_by).revision, made_by);
+                assert!(view.log_floor <= view.revision);
+                assert!(view.log_revisions <= retention.log_revisions);
+                assert!(state.log_bytes() <= retention.log_bytes);
+                assert_eq!(view.log.from(view.log_floor + 1).count(), view.log_revisions);
+                assert!(view.check(view.log_floor - 1).is_err());
+                for (at, expected) in expected.iter().rev().take(25) {
+                    if view.check(*at).is_ok() {
+                        assert_eq!(&content_at(&view, *at), expected, "{at} at {number}");
+                    }
                 }
-                assert!(view.state_at(view.oldest - 1).is_err());
-                let (log, roots) = state.pinned_bytes();
-                assert!(log <= retention.log_bytes && roots <= retention.snapshot_bytes);
-                assert_eq!(view.roots.len(), state.roots.len());
-                assert!(view.roots.keys().all(|root| *root >= view.oldest), "a useless root");
             }
-            let count = retention.snapshot_revisions.min(retention.log_revisions + 1);
-            assert!(count > 100 || state.view().snapshots() == count);
+            let changed = state.view.log.from(state.view.log_floor + 1);
+            let changed = changed.map(|(_, entries)| entries.len()).sum::<usize>();
+            let (deleted, past) = state.root.kept_for_the_past();
+            assert!(deleted <= changed && past <= changed, "{deleted} {past} of {changed}");
+            let view = state.seal();
+            // One that nobody changed leaves the log empty of what was before.
+            (300..320).for_each(|number| {
+                state.apply(Revision {
+                    revision: number,
+                    changes: vec![Change::Put(put(999, number))],
+                });
+            });
+            if retention.log_revisions == 20 {
+                assert_eq!(state.root.kept_for_the_past().0, 0);
+            }
+            // Who still has an older state is told what is lost, and not something else.
+            for (at, expected) in &expected {
+                for (predicate, expected) in predicates().iter().zip(expected) {
+                    let found = view.root.select_at(predicate, None, *at);
+                    if let Ok(found) = found.collect::<Result<Vec<_>, _>>()
+                        && view.check(*at).is_ok()
+                    {
+                        assert_eq!(&found, expected);
+                    }
+                }
+            }
         }
     }
 
     #[test]
-    fn postings_go_with_the_last_watcher_of_their_group() {
+    fn posts_lead_a_group_to_what_concerns_it() {
+        for log_revisions in [1000, 30] {
+            let mut state = state(Retention { log_revisions, ..retention() });
+            let mut marks = Vec::new();
+            for (id, predicate) in (0..).zip(predicates()) {
+                // Each joins at another time.
+                state.apply(revision(2 + id, 2));
+                marks.push((state.add_watcher(id, &predicate, ()), predicate));
+            }
+            for number in 20..120 {
+                state.apply(revision(number, number % 3));
+            }
+            let view = state.seal();
+            let touched = state.settle();
+            assert!(!touched.is_empty() && state.settle().is_empty());
+            for (mark, predicate) in marks {
+                assert_eq!(mark.posted, !predicate.prefix.is_empty() || predicate.index.is_some());
+                for position in mark.since.max(view.log_floor)..=view.revision {
+                    let (all, reached) = view.read(position, usize::MAX).unwrap();
+                    assert_eq!(reached, view.revision);
+                    let events = |logged: &[super::super::view::Logged<'_>]| -> Vec<_> {
+                        let of = logged.iter().flat_map(|(at, entries)| {
+                            entries
+                                .iter()
+                                .map(|entry| predicate.event(*at, &entry.version).unwrap())
+                        });
+                        of.flatten().collect()
+                    };
+                    if mark.posted {
+                        let posts = view.read_posts(&mark, position, mark.head()).unwrap().unwrap();
+                        assert_eq!(events(&posts), events(&all));
+                    }
+                }
+                if mark.posted && mark.head() > view.log_floor && log_revisions == 30 {
+                    let early = view.read_posts(&mark, mark.since, mark.head());
+                    assert!(early.is_err(), "{predicate:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn groups_go_with_their_last_watcher() {
         let mut state = state(retention());
         let predicate = Predicate { prefix: Bytes::from("00"), index: None };
-        state.add_watcher(1, &predicate, ());
+        let mark = state.add_watcher(1, &predicate, ());
         state.add_watcher(2, &predicate, ());
-        let other = Predicate { prefix: Bytes::from("000"), index: None };
-        state.add_watcher(3, &other, ());
         state.apply(revision(2, 3));
-        state.apply(revision(3, 3));
-        assert_eq!(state.view().postings.len(), 4);
+        state.settle();
+        assert_eq!(mark.head(), 2);
         state.remove_watcher(1);
-        assert_eq!(state.view().postings.len(), 4);
+        state.apply(revision(3, 3));
+        state.settle();
+        assert_eq!(mark.head(), 3);
         state.remove_watcher(2);
-        assert_eq!(state.view().postings.len(), 2);
-        state.remove_watcher(3);
-        assert_eq!(state.view().postings.len(), 0);
         state.apply(revision(4, 3));
-        assert_eq!((state.view().postings.len(), state.view().log.len()), (0, 3));
-        assert_eq!(state.interests.all().count(), 0);
+        assert!(state.settle().is_empty());
+        assert_eq!((mark.head(), state.interests.all().count()), (3, 0));
     }
 
     #[test]
@@ -492,8 +472,8 @@ mod tests {
         let view = state.view();
         assert_eq!(view.gaps.len(), GAPS);
         for number in 2..2000 {
-            assert!(view.check_resume(number * 10 - 5).is_err());
+            assert!(view.check(number * 10 - 5).is_err());
         }
-        assert!(view.check_resume(19_990).is_ok() && view.check_resume(1).is_ok());
+        assert!(view.check(19_990).is_ok() && view.check(1).is_ok());
     }
 }

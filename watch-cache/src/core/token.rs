@@ -9,9 +9,11 @@ use super::predicate::Predicate;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The first byte, so that a later format can be told apart.
-const VERSION: u8 = 1;
-/// Version, revision, fingerprint of the request, checksum.
-const FIXED: usize = 1 + 8 + 8 + 8;
+const VERSION: u8 = 2;
+/// Version, revision, what remains, fingerprint of the request, checksum.
+const FIXED: usize = 1 + 8 + 8 + 8 + 8;
+/// What remains is not known.
+const UNKNOWN: u64 = u64::MAX;
 /// No source takes a longer key; a longer token is refused before it is decoded.
 const KEY_MAX: usize = 64 << 20;
 
@@ -26,14 +28,22 @@ const KEY_MAX: usize = 64 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ContinueToken {
     revision: u64,
+    /// How many objects come after, if that is known.
+    remaining: u64,
     /// Of the prefix and the selector that the list was made with.
     request: u64,
     after: Bytes,
 }
 
 impl ContinueToken {
-    pub(crate) fn new(revision: u64, predicate: &Predicate, after: Bytes) -> Self {
-        Self { revision, request: fingerprint(predicate), after }
+    pub(crate) fn new(
+        revision: u64,
+        predicate: &Predicate,
+        after: Bytes,
+        remaining: Option<usize>,
+    ) -> Self {
+        let remaining = remaining.map_or(UNKNOWN, |remaining| remaining as u64);
+        Self { revision, remaining, request: fingerprint(predicate), after }
     }
 
     /// The revision of every page.
@@ -42,15 +52,25 @@ impl ContinueToken {
         self.revision
     }
 
-    /// The last key of the page before, if this is a token of a list of `predicate`.
-    pub(crate) fn after(&self, predicate: &Predicate) -> Result<&Bytes> {
+    /// The last key of the page before.
+    pub(crate) fn after(&self) -> &Bytes {
+        &self.after
+    }
+
+    /// How many objects come after it, if that is known.
+    pub(crate) fn remaining(&self) -> Option<usize> {
+        Some(self.remaining).filter(|remaining| *remaining != UNKNOWN)?.try_into().ok()
+    }
+
+    /// Whether this is a token of a list of `predicate`.
+    pub(crate) fn check(&self, predicate: &Predicate) -> Result<()> {
         if self.request != fingerprint(predicate) || !self.after.starts_with(&predicate.prefix) {
             return Err(Error::new(
                 ErrorKind::Invalid,
                 "continue token: it is of another list: give the prefix and selector it came from",
             ));
         }
-        Ok(&self.after)
+        Ok(())
     }
 }
 
@@ -59,6 +79,7 @@ impl fmt::Display for ContinueToken {
         let mut bytes = Vec::with_capacity(FIXED + self.after.len());
         bytes.push(VERSION);
         bytes.extend(self.revision.to_be_bytes());
+        bytes.extend(self.remaining.to_be_bytes());
         bytes.extend(self.request.to_be_bytes());
         bytes.extend(&self.after);
         bytes.extend(hash(HASH_START, &bytes).to_be_bytes());
@@ -91,9 +112,11 @@ fn decode(text: &str) -> Option<ContinueToken> {
     }
     let (version, rest) = body.split_first()?;
     let (revision, rest) = rest.split_first_chunk::<8>()?;
+    let (remaining, rest) = rest.split_first_chunk::<8>()?;
     let (request, after) = rest.split_first_chunk::<8>()?;
     (*version == VERSION).then(|| ContinueToken {
         revision: u64::from_be_bytes(*revision),
+        remaining: u64::from_be_bytes(*remaining),
         request: u64::from_be_bytes(*request),
         after: Bytes::copy_from_slice(after),
     })
@@ -145,11 +168,12 @@ mod tests {
     #[test]
     fn a_token_is_of_one_list() {
         let list = predicate("/a/", Some((0, "n1")));
-        let token = ContinueToken::new(7, &list, Bytes::from("/a/x"));
-        assert_eq!(token.after(&list).unwrap(), "/a/x");
+        let token = ContinueToken::new(7, &list, Bytes::from("/a/x"), None);
+        token.check(&list).unwrap();
+        assert_eq!((&token.after()[..], token.remaining()), (&b"/a/x"[..], None));
         let others = [("/a", Some((0, "n1"))), ("/a/", None), ("/a/", Some((1, "n1")))];
         for (prefix, index) in others {
-            let error = token.after(&predicate(prefix, index)).unwrap_err();
+            let error = token.check(&predicate(prefix, index)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Invalid);
         }
     }
@@ -160,7 +184,7 @@ mod tests {
             revision: u64, key: Vec<u8>, at: prop::sample::Index, flip in 1_u8..=255,
         ) {
             let list = predicate("", None);
-            let token = ContinueToken::new(revision, &list, Bytes::from(key));
+            let token = ContinueToken::new(revision, &list, Bytes::from(key), Some(3));
             let text = token.to_string();
             prop_assert_eq!(&text.parse::<ContinueToken>().unwrap(), &token);
             let mut altered = text.clone().into_bytes();

@@ -1,28 +1,42 @@
 //! What readers see: one immutable value, published whole.
 
-use std::ops::Bound;
 use std::sync::Arc;
 
-use cow_tree::Tree;
+use cow_tree::{Log, Place};
 
-use super::index::Indexed;
 use super::interest::Mark;
 use super::root::Root;
+use super::version::Version;
 use crate::error::{Error, ErrorKind, Result};
 
-/// One key's change, as applied.
-#[derive(Debug)]
-pub(crate) struct Applied {
-    pub(crate) old: Option<Arc<Indexed>>,
-    pub(crate) new: Option<Arc<Indexed>>,
+/// A watcher that is more revisions of its group behind than that reads all of the log instead.
+const FOUND: usize = 1024;
+
+/// A revision concerned a group of watchers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Post {
+    pub(crate) group: u64,
+    /// The revision before that did; 0 for none since the group is there.
+    pub(crate) before: u64,
 }
 
-/// One revision of the event log.
-#[derive(Debug)]
+/// One key's change in the event log.
+#[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) revision: u64,
-    pub(crate) changes: Vec<Applied>,
+    pub(crate) version: Version,
+    /// With the first change of a revision: the groups that the revision concerned.
+    pub(crate) posts: Option<Arc<[Post]>>,
 }
+
+impl Place for Entry {
+    fn place(&self) -> u64 {
+        self.revision
+    }
+}
+
+/// A revision, and what it changed, in the order of the keys.
+pub(crate) type Logged<'a> = (u64, &'a [Entry]);
 
 /// Revisions of which nothing is known, since the source had compacted them: those above `after`
 /// and below `until`.
@@ -43,16 +57,12 @@ pub(crate) struct View {
     /// The revision that the state is known to hold at; at least that of `root`.
     pub(crate) revision: u64,
     pub(crate) root: Arc<Root>,
-    /// The kept roots, by the revision that made them. Between two that follow each other lie at
-    /// most [`snapshot_changes`](crate::Config::snapshot_changes) changes, or one revision.
-    pub(crate) roots: Tree<u64, Arc<Root>>,
-    /// The oldest revision that can be listed exactly, at least `log_floor`.
-    pub(crate) oldest: u64,
-    /// The changes of every revision above `log_floor`.
-    pub(crate) log: Tree<u64, Arc<Entry>>,
+    /// The changes of every revision above `log_floor`, and of a few that left it.
+    pub(crate) log: Log<Entry>,
+    /// How many revisions are in the log.
+    pub(crate) log_revisions: usize,
+    /// The oldest revision that can be read, and that a watch can go on after.
     pub(crate) log_floor: u64,
-    /// The part of the log that touches a group of watchers, by group and revision.
-    pub(crate) postings: Tree<(u64, u64), Arc<Entry>>,
     pub(crate) gaps: Arc<[Gap]>,
 }
 
@@ -63,77 +73,26 @@ impl View {
             epoch: 0,
             revision: 0,
             root: Arc::new(Root::new(indexes)),
-            roots: Tree::new(),
-            oldest: 0,
-            log: Tree::new(),
+            log: Log::new(),
+            log_revisions: 0,
             log_floor: 0,
-            postings: Tree::new(),
             gaps: Arc::new([]),
         }
     }
 
-    /// How many states can be listed exactly.
-    pub(crate) fn snapshots(&self) -> usize {
-        let after = (Bound::Excluded(self.oldest), Bound::Unbounded);
-        usize::from(self.ready) + self.log.count_of::<u64, _>(after)
-    }
-
-    /// The revision that made the state at `revision`, if that can be listed exactly.
-    pub(crate) fn state_at(&self, revision: u64) -> Result<u64> {
+    /// Whether the state at `revision` can be read, and a watch can go on after it.
+    pub(crate) fn check(&self, revision: u64) -> Result<()> {
         if revision > self.revision {
             return Err(self.too_large(revision));
         }
-        self.check_known(revision)?;
-        if revision < self.oldest {
-            return Err(expired(revision, self.oldest));
+        let within = |gap: &&Gap| revision > gap.after && revision < gap.until;
+        if let Some(gap) = self.gaps.iter().find(within) {
+            return Err(expired(revision, gap.until));
         }
-        Ok(self.made_by(revision))
-    }
-
-    /// The revision that made the state at `revision`, which the log must reach back to.
-    pub(crate) fn made_by(&self, revision: u64) -> u64 {
-        let made_by = self.log.range(..=revision).next_back();
-        made_by.map_or(self.log_floor, |(made_by, _)| *made_by)
-    }
-
-    /// The root that is nearest to the state that `revision` made, at it or after it.
-    pub(crate) fn nearest(&self, revision: u64) -> &Arc<Root> {
-        self.roots.range(revision..).next().map_or(&self.root, |(_, root)| root)
-    }
-
-    /// The state that `revision` made: the nearest root without what the log has between. The log
-    /// holds the objects as they were, so it can be read backwards, and one that was cut short
-    /// still serves every revision that it has.
-    pub(crate) fn rebuild(&self, revision: u64) -> Root {
-        let nearest = self.nearest(revision);
-        let mut root = Root::clone(nearest);
-        if revision < root.revision {
-            let after = (Bound::Excluded(revision), Bound::Included(root.revision));
-            let changes = self.log.range(after).rev().flat_map(|(_, entry)| &entry.changes);
-            changes.for_each(|change| root.take_back(change));
-            root.revision = revision;
-        }
-        root
-    }
-
-    /// Whether a watch can go on after `revision`.
-    pub(crate) fn check_resume(&self, revision: u64) -> Result<()> {
-        if revision > self.revision {
-            return Err(self.too_large(revision));
-        }
-        self.check_known(revision)?;
         if revision < self.log_floor {
             return Err(expired(revision, self.log_floor));
         }
         Ok(())
-    }
-
-    fn check_known(&self, revision: u64) -> Result<()> {
-        let within = |gap: &&Gap| revision > gap.after && revision < gap.until;
-        match self.gaps.iter().find(within) {
-            Some(gap) => Err(expired(revision, gap.until)),
-            None => Ok(()),
-        }
     }
 
     pub(crate) fn too_large(&self, revision: u64) -> Error {
@@ -144,32 +103,42 @@ impl View {
         )
     }
 
-    /// At most `limit` entries above `position` that may touch the group of `mark`, and the
-    /// position behind them. Without a mark, or where it began later, every entry is given.
-    pub(crate) fn read(
-        &self,
-        mark: Option<&Mark>,
-        position: u64,
-        limit: usize,
-    ) -> Result<(Vec<Arc<Entry>>, u64)> {
-        let posted = mark.filter(|mark| mark.posted && position >= mark.since);
-        let trimmed = posted.map_or(self.log_floor, |mark| mark.trimmed().min(self.log_floor));
-        if trimmed > position {
+    /// At most `limit` revisions above `position`, and the position behind them.
+    pub(crate) fn read(&self, position: u64, limit: usize) -> Result<(Vec<Logged<'_>>, u64)> {
+        if position < self.log_floor {
             return Err(expired(position, self.log_floor));
         }
-        let entries: Vec<Arc<Entry>> = if let Some(mark) = posted {
-            let from = Bound::Excluded((mark.id, position));
-            let range = self.postings.range((from, Bound::Included((mark.id, u64::MAX))));
-            range.take(limit).map(|(_, entry)| Arc::clone(entry)).collect()
-        } else {
-            let range = self.log.range((Bound::Excluded(position), Bound::Unbounded));
-            range.take(limit).map(|(_, entry)| Arc::clone(entry)).collect()
-        };
-        let reached = match entries.last() {
-            Some(last) if entries.len() == limit => last.revision,
+        let revisions: Vec<_> = self.log.from(position + 1).take(limit).collect();
+        let reached = match revisions.last() {
+            Some((last, _)) if revisions.len() == limit => *last,
             _ => self.revision.max(position),
         };
-        Ok((entries, reached))
+        Ok((revisions, reached))
+    }
+
+    /// The revisions above `position`, up to `head`, that concerned the group of `mark`, which was
+    /// there before. None if they are so many that reading all is better.
+    pub(crate) fn read_posts(
+        &self,
+        mark: &Mark,
+        position: u64,
+        head: u64,
+    ) -> Result<Option<Vec<Logged<'_>>>> {
+        let mut found = Vec::new();
+        let mut at = head;
+        while at > position {
+            if found.len() == FOUND {
+                return Ok(None);
+            }
+            let entries = if at > self.log_floor { self.log.at(at) } else { &[] };
+            let posts = entries.first().and_then(|first| first.posts.as_deref());
+            let post = posts.unwrap_or_default().iter().find(|post| post.group == mark.id);
+            let post = post.ok_or_else(|| expired(position, self.log_floor))?;
+            found.push((at, entries));
+            at = post.before;
+        }
+        found.reverse();
+        Ok(Some(found))
     }
 }
 
