@@ -11,6 +11,7 @@ pub mod lazy_blob;
 pub mod load;
 pub mod process;
 pub mod report;
+pub mod settings;
 pub mod watch_cache;
 
 /// The seed of every workload.

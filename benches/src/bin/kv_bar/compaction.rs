@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use benches::kv_journal::{Durability, Outcome, Running, keys, put_all, runtime, shuffled, values};
+use benches::settings::Settings;
 use bytes::Bytes;
 use clap::Args;
 use kv_journal::{PutRequest, Store};
@@ -16,7 +17,6 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval};
 
 use super::report;
-use super::settings::Settings;
 
 const NAME: &str = "compaction-p99";
 const KEYS: usize = 100_000;

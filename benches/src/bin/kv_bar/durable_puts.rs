@@ -9,6 +9,7 @@ use benches::etcd::{Client, Etcd};
 use benches::kv_journal::{
     Durability, Outcome, Running, components, keys, runtime, shuffled, values,
 };
+use benches::settings::Settings;
 use bytes::Bytes;
 use clap::Args;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -16,7 +17,6 @@ use kv_journal::{Config, PutRequest, Store};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use super::settings::Settings;
 use super::{disk, process, report};
 
 const NAME: &str = "durable-puts";

@@ -5,12 +5,12 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use benches::kv_journal::{Outcome, Running, keys, runtime, sample, shuffled, values};
+use benches::settings::Settings;
 use bytes::Bytes;
 use crossbeam_skiplist::SkipMap;
 use kv_journal::{KeyRange, KeyValue, MemoryJournal, Snapshot, Store};
 
 use super::report;
-use super::settings::Settings;
 
 const KEYS: usize = 1_000_000;
 /// Few enough for the processor's caches.

@@ -3,13 +3,13 @@
 use std::time::Instant;
 
 use benches::kv_journal::{Outcome, Running, runtime};
+use benches::settings::Settings;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use kv_journal::{LeaseGrantRequest, MemoryJournal, Store};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::report;
-use super::settings::Settings;
 
 const NAME: &str = "lease-renewals";
 const LEASES: usize = 1_000_000;

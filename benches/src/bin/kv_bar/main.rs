@@ -15,7 +15,6 @@ mod memory;
 mod open;
 mod recovery;
 mod scan;
-mod settings;
 mod watch;
 
 use std::os::unix::process::CommandExt;
@@ -23,10 +22,10 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use benches::kv_journal::{Durability, Outcome};
+use benches::settings::Settings;
 use benches::{process, report};
 use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;
-use settings::Settings;
 
 /// Versions are allocated by one thread and freed by others, which glibc's allocator is slow at.
 #[global_allocator]

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use benches::etcd::{Client, Etcd};
 use benches::kv_journal::{Durability, Outcome, Running, keys, runtime, shuffled, values};
+use benches::settings::Settings;
 use bytes::Bytes;
 use clap::Args;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::process::Resident;
-use super::settings::Settings;
 use super::{open, report};
 
 const NAME: &str = "memory";

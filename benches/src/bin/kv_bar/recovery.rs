@@ -4,9 +4,9 @@
 use std::path::Path;
 
 use benches::kv_journal::{Durability, Outcome, Running, keys, runtime, shuffled, values};
+use benches::settings::Settings;
 use bytes::Bytes;
 
-use super::settings::Settings;
 use super::{open, report};
 
 const NAME: &str = "recovery";

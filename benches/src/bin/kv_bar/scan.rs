@@ -5,11 +5,11 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use benches::kv_journal::{Outcome, Running, keys, runtime, shuffled, values};
+use benches::settings::Settings;
 use bytes::Bytes;
 use kv_journal::{KeyRange, KeyValue, MemoryJournal, RangeRequest};
 
 use super::report;
-use super::settings::Settings;
 
 const WALKED: usize = 100_000;
 const COUNTED: usize = 1_000_000;

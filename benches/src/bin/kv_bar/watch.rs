@@ -3,13 +3,13 @@
 use std::time::Instant;
 
 use benches::kv_journal::{Outcome, Running, keys, put_all, runtime, sample};
+use benches::settings::Settings;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use kv_journal::{KeyRange, MemoryJournal, PutRequest, Store, WatchMessage, WatchStream};
 use tokio::sync::mpsc;
 
 use super::report;
-use super::settings::Settings;
 
 const WATCHERS: usize = 100_000;
 /// Watchers in one stream, as those of one API server's connection.

@@ -1,0 +1,85 @@
+//! The bar of `watch-cache`: one command for each figure.
+//!
+//! What is printed to standard output are lines of `name value unit`; the last one is the figure.
+//! A rival runs in the same process run, in turns with what it is compared with, and its ratio
+//! stands before. What it takes to understand a run goes to standard error.
+#![forbid(unsafe_code)]
+#![expect(clippy::cast_precision_loss, reason = "what is counted stays far below 2^52")]
+
+mod apply;
+mod list;
+mod memory;
+mod stack;
+
+use std::process::{Command, ExitCode};
+
+use benches::kv_journal::Outcome;
+use benches::settings::Settings;
+use clap::{Parser, Subcommand};
+use mimalloc::MiMalloc;
+
+/// Versions are allocated by one thread and freed by others, which glibc's allocator is slow at.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+/// Measures watch-cache against its bar. Every line of output is `name value unit`; the last one is
+/// the figure that was asked for.
+#[derive(Parser)]
+struct Args {
+    #[command(subcommand)]
+    figure: Figure,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Subcommand)]
+enum Figure {
+    /// Events applied to 1M objects of 1 KB, with 10,000 watchers, two indexes, and lists meanwhile [bar: 300,000/s]
+    Apply,
+    /// A list of 1M objects of 1 KB, on one core [bar: 0.25 s]
+    #[command(name = "list-1m")]
+    List,
+    /// A page of 500 out of 1M objects, at any retained revision [bar: 100 us]
+    #[command(name = "page-500")]
+    Page,
+    /// What a retained revision takes without the objects' own bytes [bar: 200 B]
+    RevisionBytes,
+    /// Resident memory of 1M objects of 1 KB, against their size on a wire [bar: 1.3 x]
+    Memory,
+    /// Every figure, one process after the other
+    All,
+}
+
+/// The figures of `all`.
+const ALL: [&str; 5] = ["apply", "list-1m", "page-500", "revision-bytes", "memory"];
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("watch-bar: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Outcome<()> {
+    let settings = &args.settings;
+    match &args.figure {
+        Figure::Apply => apply::run(settings),
+        Figure::List => list::whole(settings),
+        Figure::Page => list::page(settings),
+        Figure::RevisionBytes => memory::revision(settings),
+        Figure::Memory => memory::run(settings),
+        Figure::All => ALL.iter().try_for_each(|figure| run_apart(figure, settings)),
+    }
+}
+
+/// Runs one figure in a process of its own, so that none inherits the memory of another.
+fn run_apart(figure: &str, settings: &Settings) -> Outcome<()> {
+    eprintln!("== {figure}");
+    let status =
+        Command::new(std::env::current_exe()?).arg(figure).args(settings.to_args()).status()?;
+    if status.success() { Ok(()) } else { Err(format!("{figure} ended with {status}").into()) }
+}

@@ -1,0 +1,31 @@
+//! A cache over a script.
+
+use std::sync::Arc;
+
+use benches::kv_journal::Outcome;
+use benches::watch_cache::{Script, by_node, by_phase};
+use watch_cache::{Cache, Config};
+
+/// A tenth as many nodes as pods.
+const PODS_OF_NODE: u32 = 10;
+
+pub(crate) struct Stack {
+    pub(crate) script: Arc<Script>,
+    pub(crate) cache: Cache,
+}
+
+impl Stack {
+    /// A cache of so many pods with two indexes, its listing applied.
+    pub(crate) async fn open(pods: usize) -> Outcome<Self> {
+        let pods = u32::try_from(pods)?;
+        let script = Arc::new(Script::new(pods, (pods / PODS_OF_NODE).max(1)));
+        let mut config = Config::default();
+        // A round may take long on a busy machine; that is then its figure.
+        config.wait_timeout = Config::WAIT_TIMEOUT.max;
+        let indexes = vec![by_node(), by_phase()];
+        let (cache, driver) = Cache::open(script.clone(), indexes, config)?;
+        tokio::spawn(driver);
+        cache.ready().await?;
+        Ok(Self { script, cache })
+    }
+}
