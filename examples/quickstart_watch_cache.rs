@@ -11,7 +11,7 @@ async fn main() -> watch_cache::Result<()> {
     source.put("/pods/a", "n1");
 
     // The index reads what it needs from the bytes; here they are the node's name.
-    let by_node = Index::new("spec.nodeName", |pod| Some(pod.value.clone()));
+    let by_node = Index::new("spec.nodeName", |pod| Some((&pod.value[..]).into()));
     let (cache, driver) = Cache::open(source.clone(), vec![by_node], Config::default())?;
     tokio::spawn(driver);
     cache.ready().await?;

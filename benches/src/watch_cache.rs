@@ -1,5 +1,6 @@
 //! Seeded workloads for `watch-cache`, and a source that has them ready.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,8 +11,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::broadcast;
 use watch_cache::{
-    Change, CurrentRevision, Events, Freshness, Index, Listing, Object, Result, Revision, Source,
-    SourceEvent,
+    Change, CurrentRevision, Events, Freshness, Index, Listing, Result, Revision, Source,
+    SourceEvent, SourceObject,
 };
 
 use crate::SEED;
@@ -53,10 +54,7 @@ pub fn by_phase() -> Index {
 }
 
 fn line(name: &'static str, line: usize) -> Index {
-    Index::new(name, move |pod: &Object| {
-        let found = pod.value.split(|byte| *byte == b'\n').nth(line)?;
-        Some(pod.value.slice_ref(found))
-    })
+    Index::new(name, move |pod| pod.value.split(|byte| *byte == b'\n').nth(line).map(Cow::Borrowed))
 }
 
 /// Writes to pods drawn evenly: the pod and its node.
@@ -97,7 +95,7 @@ impl Script {
                 let moved = u32::from(rng.random_range(0..100) == 0);
                 let phase = u32::from(rng.random_range(0..10) == 0);
                 let pod = self.pod(pod, moved, phase, revision);
-                Revision { revision, changes: vec![Change::Put(Arc::new(pod))] }
+                Revision { revision, changes: vec![Change::Put(pod)] }
             })
             .collect()
     }
@@ -107,12 +105,12 @@ impl Script {
     pub fn write_to(&self, node: u32) -> Arc<[Revision]> {
         let revision = self.told.load(Ordering::Relaxed) + 1;
         let pod = self.pod(node, 0, 0, revision);
-        [Revision { revision, changes: vec![Change::Put(Arc::new(pod))] }].into()
+        [Revision { revision, changes: vec![Change::Put(pod)] }].into()
     }
 
-    fn pod(&self, pod: u32, moved: u32, phase: u32, mod_revision: u64) -> Object {
+    fn pod(&self, pod: u32, moved: u32, phase: u32, mod_revision: u64) -> SourceObject {
         let value = pod_value((pod + moved) % self.nodes, phase);
-        Object { key: pod_key(pod), value, create_revision: 1, mod_revision }
+        SourceObject { key: pod_key(pod), value, create_revision: 1, mod_revision }
     }
 
     /// Tells revisions, and returns the last.
@@ -141,7 +139,7 @@ impl Source for Script {
     async fn list(&self, _prefix: &Bytes, _at: Option<u64>) -> Result<Listing> {
         let mut pods: Vec<u32> = (0..self.pods).collect();
         pods.sort_unstable_by_key(|pod| (pod % 400, *pod));
-        let pod = |pod: &u32| Arc::new(self.pod(*pod, 0, 0, LISTED));
+        let pod = |pod: &u32| self.pod(*pod, 0, 0, LISTED);
         let batches = pods.chunks(BATCH as usize).map(|batch| Ok(batch.iter().map(pod).collect()));
         let batches: Vec<_> = batches.collect();
         Ok(Listing { revision: LISTED, objects: stream::iter(batches).boxed() })

@@ -61,7 +61,7 @@ impl Checks {
         let mut input = Input::default();
         for name in view.nodes.keys() {
             let object = cache.get(&node_key(name)).ok_or_else(|| Fail::new("a node is gone"))?;
-            let node: NodeObject = decode(&object.value).context(|| format!("node {name}"))?;
+            let node: NodeObject = decode(object.value()).context(|| format!("node {name}"))?;
             input.nodes.push(node.node());
         }
         let mut plan = Plan::default();
@@ -89,9 +89,9 @@ impl Checks {
         let stored = store.range(request).context(what)?.kvs;
         let equal = cached.len() == stored.len()
             && cached.iter().zip(&stored).all(|(object, kv)| {
-                (&object.key[..], &object.value[..]) == (kv.key(), kv.value())
-                    && object.mod_revision == kv.mod_revision()
-                    && object.create_revision == kv.create_revision()
+                (object.key(), object.value()) == (kv.key(), kv.value())
+                    && object.mod_revision() == kv.mod_revision()
+                    && object.create_revision() == kv.create_revision()
             });
         let broken = (!equal).then(|| {
             let (cached, stored) = (cached.len(), stored.len());

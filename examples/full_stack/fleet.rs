@@ -62,10 +62,10 @@ impl Fleet {
         let mut known = HashSet::new();
         while let Some(event) = nodes.next().await {
             if let WatchEvent::Added { object, .. } = event
-                && known.insert(object.key.clone())
+                && known.insert(object.key_bytes())
             {
                 self.progress.count(&self.progress.nodes);
-                let agent = Arc::clone(&self).agent(object.key.slice(NODES.len()..));
+                let agent = Arc::clone(&self).agent(object.key_bytes().slice(NODES.len()..));
                 self.agents.lock().spawn(agent);
             }
         }
@@ -88,7 +88,7 @@ impl Fleet {
             let WatchEvent::Added { object, .. } = event else { continue };
             let Ok(_permit) = self.starting.acquire().await else { return };
             if let Err(error) = node.start(&object).await {
-                let pod = String::from_utf8_lossy(&object.key);
+                let pod = String::from_utf8_lossy(object.key());
                 self.progress.failed(format!("{pod} on {}: {error}", node.name));
             }
         }
@@ -148,8 +148,8 @@ struct Node {
 impl Node {
     async fn start(&mut self, seen: &Object) -> Result<()> {
         let begun = Instant::now();
-        let fleet = Arc::clone(&self.fleet);
-        let current = fleet.client.get(&seen.key).await.context(|| "get".to_owned())?;
+        let (fleet, key) = (Arc::clone(&self.fleet), seen.key_bytes());
+        let current = fleet.client.get(&key).await.context(|| "get".to_owned())?;
         let current = current.ok_or_else(|| Fail::new("it is gone"))?;
         let mut pod: PodObject = decode(current.value()).context(|| "decode".to_owned())?;
         if pod.status.phase == Phase::Running {
@@ -159,7 +159,7 @@ impl Node {
         self.resolve().await?;
         pod.status.phase = Phase::Running;
         let value = encode(&pod).context(|| "encode".to_owned())?;
-        let written = fleet.client.update(&seen.key, current.mod_revision(), value).await;
+        let written = fleet.client.update(&key, current.mod_revision(), value).await;
         if written.context(|| "status".to_owned())?.is_none() {
             return Err(Fail::new("somebody else changed it while it started"));
         }

@@ -1,5 +1,6 @@
 //! The run: opens the parts, joins them, drives them, checks them and closes them.
 
+use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -145,8 +146,10 @@ async fn open_store(folder: &Path, appends: Arc<Latency>, tasks: &mut Tasks) -> 
 
 async fn open_cache(store: &Store, tasks: &mut Tasks) -> Result<Cache> {
     let name = || "cache".to_owned();
-    let by_node = watch_cache::Index::new("spec.nodeName", |object: &watch_cache::Object| {
-        object.key.starts_with(objects::PODS.as_bytes()).then(|| node_name(&object.value))?
+    let by_node = watch_cache::Index::new("spec.nodeName", |object| {
+        let pod = object.key.starts_with(objects::PODS.as_bytes());
+        let node = pod.then(|| node_name(&object.value))?;
+        node.map(|node| Cow::Owned(node.into()))
     });
     let mut config = watch_cache::Config::default();
     config.prefixes = vec![Bytes::from_static(REGISTRY.as_bytes())];
@@ -251,7 +254,7 @@ impl Run {
         let revision = stack.store.read_barrier().await.context(what)?;
         stack.cache.wait_for(revision).await.context(what)?;
         let service = stack.cache.get(&service_key("svc-0"));
-        let service = service.map_or(0, |object| object.mod_revision);
+        let service = service.map_or(0, |object| object.mod_revision());
         stack.names.resolver.wait_for(service).await.context(what)
     }
 

@@ -32,9 +32,9 @@ impl Scheduler {
                 continue;
             };
             let now = Instant::now();
-            let since = waiting.remove(&object.key);
-            if node_name(&object.value).is_none() {
-                waiting.insert(object.key.clone(), since.unwrap_or(now));
+            let since = waiting.remove(object.key());
+            if node_name(object.value()).is_none() {
+                waiting.insert(object.key_bytes(), since.unwrap_or(now));
                 self.span.lock().get_or_insert((now, now));
                 provisioner.trigger();
             } else if let Some(since) = since {

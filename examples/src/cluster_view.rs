@@ -1,7 +1,6 @@
 //! Pods and nodes as one snapshot of the cache holds them, in the planner's terms.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use binpack::{Node, Plan, Target};
 use bytes::Bytes;
@@ -108,11 +107,11 @@ impl ClusterView {
         Ok(changes)
     }
 
-    fn read<T: DeserializeOwned>(&mut self, object: &Arc<Object>, add: fn(&mut Self, T, u64)) {
-        match decode(&object.value) {
-            Ok(decoded) => add(self, decoded, object.mod_revision),
+    fn read<T: DeserializeOwned>(&mut self, object: &Object, add: fn(&mut Self, T, u64)) {
+        match decode(object.value()) {
+            Ok(decoded) => add(self, decoded, object.mod_revision()),
             Err(error) => {
-                let key = String::from_utf8_lossy(&object.key);
+                let key = String::from_utf8_lossy(object.key());
                 self.wrong.push(format!("{key} can't be read: {error}"));
             }
         }

@@ -8,13 +8,13 @@
 //! use std::sync::Arc;
 //!
 //! use futures_util::StreamExt;
-//! use watch_cache::{Cache, Config, Index, ListRequest, MemorySource, Object};
+//! use watch_cache::{Cache, Config, Index, ListRequest, MemorySource};
 //! use watch_cache::{Start, WatchEvent, WatchRequest};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> watch_cache::Result<()> {
 //! let source = Arc::new(MemorySource::new());
-//! let by_node = Index::new("node", |pod: &Object| Some(pod.value.clone()));
+//! let by_node = Index::new("node", |pod| Some((&pod.value[..]).into()));
 //! let (cache, driver) = Cache::open(source.clone(), vec![by_node], Config::default())?;
 //! tokio::spawn(driver);
 //! cache.ready().await?;
@@ -27,7 +27,7 @@
 //! source.put("/pods/a", "n2"); // of no interest to this watcher
 //! let revision = source.put("/pods/b", "n1");
 //! let added = watcher.next().await.unwrap()?;
-//! assert!(matches!(&added, WatchEvent::Added { object, .. } if object.key == "/pods/b"));
+//! assert!(matches!(&added, WatchEvent::Added { object, .. } if object.key() == b"/pods/b"));
 //! assert_eq!(added.revision(), revision);
 //!
 //! let pods = cache.list(ListRequest::new("/pods/")).await?;
@@ -54,9 +54,10 @@ pub use cache::{
 pub use config::{Config, Limit};
 pub use core::event::WatchEvent;
 pub use core::index::Index;
+pub use core::object::Object;
 pub use core::token::ContinueToken;
 pub use error::{Error, ErrorKind, Result};
-pub use object::{Change, Object, Revision};
+pub use object::{Change, Revision, SourceObject};
 pub use source::{
     CurrentRevision, Events, FaultSource, Freshness, Listing, MemorySource, ProgressMode,
     RequestProgress, Source, SourceEvent, Write,

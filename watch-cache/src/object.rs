@@ -1,12 +1,11 @@
 //! The plain types that sources, the core and readers share.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
-/// One object as its source stored it: the bytes are kept as they came.
+/// One object as a source gives it. A cache copies the bytes once, into an
+/// [`Object`](crate::Object), and keeps nothing of this.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Object {
+pub struct SourceObject {
     /// The object's key.
     pub key: Bytes,
     /// The object's bytes, never decoded by this crate.
@@ -21,7 +20,7 @@ pub struct Object {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// The key was created or overwritten.
-    Put(Arc<Object>),
+    Put(SourceObject),
     /// The key was deleted.
     Delete(Bytes),
 }

@@ -15,12 +15,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::core::event::WatchEvent;
-use crate::object::{Change, Object, Revision};
+use crate::core::object::Object;
+use crate::object::{Change, Revision};
 
 /// What a watcher may rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -80,7 +80,7 @@ pub struct Record {
     pub complete_to: u64,
 }
 
-type State = BTreeMap<Bytes, Arc<Object>>;
+type State = BTreeMap<Bytes, Object>;
 
 /// What a source did.
 #[derive(Debug, Clone, Default)]
@@ -100,7 +100,7 @@ impl Oracle {
     }
 
     /// The objects at `revision` that `selects` takes, in the order of their keys.
-    pub fn state_at(&self, revision: u64, selects: impl Fn(&Object) -> bool) -> Vec<Arc<Object>> {
+    pub fn state_at(&self, revision: u64, selects: impl Fn(&Object) -> bool) -> Vec<Object> {
         let mut state = State::new();
         for revision in self.history.iter().take_while(|done| done.revision <= revision) {
             step(&mut state, revision, &selects);
@@ -212,8 +212,8 @@ fn violated<T>(guarantee: Guarantee, seen: impl Into<String>) -> Result<T, Viola
 }
 
 /// Where an event belongs in a stream.
-fn place(event: &WatchEvent) -> (u64, Option<&Bytes>) {
-    (event.revision(), event.object().map(|object| &object.key))
+fn place(event: &WatchEvent) -> (u64, Option<&[u8]>) {
+    (event.revision(), event.object().map(Object::key))
 }
 
 fn check_order(events: &[WatchEvent]) -> Result<(), Violation> {
@@ -275,7 +275,10 @@ fn step(
     let mut events = Vec::new();
     for change in changes {
         let (old, new) = match change {
-            Change::Put(new) => (state.insert(new.key.clone(), new.clone()), Some(new.clone())),
+            Change::Put(put) => {
+                let new = Object::from(put);
+                (state.insert(put.key.clone(), new.clone()), Some(new))
+            }
             Change::Delete(key) => (state.remove(key), None),
         };
         let old = old.filter(|old| selects(old));
@@ -294,18 +297,19 @@ fn step(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::object::SourceObject;
 
-    fn object(key: &str, revision: u64) -> Arc<Object> {
-        Arc::new(Object {
+    fn put(key: &str, revision: u64) -> SourceObject {
+        SourceObject {
             key: Bytes::from(key.to_owned()),
             value: Bytes::new(),
             create_revision: revision,
             mod_revision: revision,
-        })
+        }
     }
 
     fn added(key: &str, revision: u64) -> WatchEvent {
-        WatchEvent::Added { revision, object: object(key, revision) }
+        WatchEvent::Added { revision, object: Object::from(&put(key, revision)) }
     }
 
     fn bookmark(revision: u64) -> WatchEvent {
@@ -314,7 +318,7 @@ mod tests {
 
     /// Revision 2 puts `a`, revision 3 puts `b` and `c`, revision 4 puts `d`.
     fn broken(begin: u64, events: Vec<WatchEvent>) -> Option<Guarantee> {
-        let put = |key, revision| Change::Put(object(key, revision));
+        let put = |key, revision| Change::Put(put(key, revision));
         let oracle = Oracle::new([
             Revision { revision: 2, changes: vec![put("a", 2)] },
             Revision { revision: 3, changes: vec![put("c", 3), put("b", 3)] },
@@ -342,7 +346,7 @@ mod tests {
         assert_eq!(broken(1, early), Some(Guarantee::Bookmarkable));
         let back = vec![a.clone(), b.clone(), c.clone(), bookmark(2), d.clone()];
         assert_eq!(broken(1, back), Some(Guarantee::Bookmarkable));
-        let deleted = WatchEvent::Deleted { revision: 4, previous: object("d", 4) };
+        let deleted = WatchEvent::Deleted { revision: 4, previous: Object::from(&put("d", 4)) };
         assert_eq!(broken(1, vec![a, b, c, deleted]), Some(Guarantee::Exact));
     }
 }

@@ -39,8 +39,8 @@ fn record(event: &WatchEvent) -> Result<RecordsEvent> {
 }
 
 fn service(object: &Object) -> Result<Service> {
-    let decoded: ServiceObject = decode(&object.value).map_err(|cause| {
-        let key = String::from_utf8_lossy(&object.key);
+    let decoded: ServiceObject = decode(object.value()).map_err(|cause| {
+        let key = String::from_utf8_lossy(object.key());
         Error::new(ErrorKind::Unavailable, format!("{key} can't be read")).with_source(cause)
     })?;
     let kind = ServiceKind::ClusterIp(vec![IpAddr::V4(decoded.cluster_ip)]);

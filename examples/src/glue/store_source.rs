@@ -1,13 +1,11 @@
 //! A store as the source of a cache.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use kv_journal::{Event, EventKind, KeyRange, KeyValue, RangeRequest, Store, WatchRequest};
-use watch_cache::{Change, CurrentRevision, Error, ErrorKind, Events, Freshness, Listing, Object};
-use watch_cache::{Result, Revision, Source, SourceEvent};
+use watch_cache::{Change, CurrentRevision, Error, ErrorKind, Events, Freshness, Listing};
+use watch_cache::{Result, Revision, Source, SourceEvent, SourceObject};
 
 /// A [`Store`] whose revisions a cache follows.
 #[derive(Debug, Clone)]
@@ -62,10 +60,10 @@ fn change(event: &Event) -> Change {
     }
 }
 
-fn object(kv: &KeyValue) -> Arc<Object> {
+fn object(kv: &KeyValue) -> SourceObject {
     let (key, value) = (kv.key_bytes(), kv.value_bytes());
     let (create_revision, mod_revision) = (kv.create_revision(), kv.mod_revision());
-    Arc::new(Object { key, value, create_revision, mod_revision })
+    SourceObject { key, value, create_revision, mod_revision }
 }
 
 fn error(error: kv_journal::Error) -> Error {

@@ -13,8 +13,9 @@ use super::shared::Shared;
 use super::stats::add;
 use crate::core::backoff::Backoff;
 use crate::core::frontier::{Advance, Breach, Frontier};
+use crate::core::object::{Builder, MAX_LEN, Object};
 use crate::error::{Error, ErrorKind, Result};
-use crate::object::Object;
+use crate::object::SourceObject;
 use crate::source::{Events, Source, SourceEvent};
 
 /// After so many events of the source that move nothing other tasks have their turn.
@@ -24,7 +25,7 @@ const STEPS: usize = 256;
 #[derive(Debug)]
 pub(super) enum Fed {
     /// A listing. It is not `trusted` to continue what was said before if that proved wrong.
-    Listed { revision: u64, objects: Vec<Arc<Object>>, trusted: bool },
+    Listed { revision: u64, objects: Vec<Object>, trusted: bool },
     /// What the watches have reached.
     Advanced(Advance),
     /// The source cannot be followed.
@@ -142,7 +143,12 @@ impl Feed {
     }
 
     async fn list(&mut self) -> Result<Fed> {
-        let (revision, objects) = list_all(&*self.source, &self.shared.config.prefixes).await?;
+        let mut builder = Builder::default();
+        let indexes = &self.shared.indexes;
+        // Each is copied as it comes, so that nothing of the source's memory is kept.
+        let take = |object: SourceObject, revision| builder.put(&object, indexes, revision, None);
+        let (revision, objects) =
+            list_all(&*self.source, &self.shared.config.prefixes, take).await?;
         if self.trusted && self.reached.is_some_and(|reached| revision < reached) {
             return Err(Error::new(
                 ErrorKind::Unavailable,
@@ -202,12 +208,14 @@ async fn open(source: &dyn Source, shared: &Shared, position: u64) -> Result<Wat
     Ok(Watches { frontier: Frontier::new(prefixes, position), lanes, last: 0 })
 }
 
-/// All objects of all prefixes, at one revision.
-pub(super) async fn list_all(
+/// All objects of all prefixes, at one revision, as `take` makes them of what comes.
+pub(super) async fn list_all<T>(
     source: &dyn Source,
     prefixes: &[Bytes],
-) -> Result<(u64, Vec<Arc<Object>>)> {
+    mut take: impl FnMut(SourceObject, u64) -> T,
+) -> Result<(u64, Vec<T>)> {
     let mut objects = Vec::new();
+    let mut last = None;
     let mut at = None;
     for prefix in prefixes {
         let mut listing = source.list(prefix, at).await?;
@@ -217,8 +225,9 @@ pub(super) async fn list_all(
         at = Some(listing.revision);
         while let Some(batch) = listing.objects.try_next().await? {
             for object in batch {
-                check_listed(&object, objects.last(), prefix, listing.revision)?;
-                objects.push(object);
+                check_listed(&object, last.as_ref(), prefix, listing.revision)?;
+                last = Some(object.key.clone());
+                objects.push(take(object, listing.revision));
             }
         }
     }
@@ -226,13 +235,16 @@ pub(super) async fn list_all(
 }
 
 fn check_listed(
-    object: &Object,
-    last: Option<&Arc<Object>>,
+    object: &SourceObject,
+    last: Option<&Bytes>,
     prefix: &Bytes,
     revision: u64,
 ) -> Result<()> {
-    if !object.key.starts_with(prefix) || last.is_some_and(|last| last.key >= object.key) {
+    if !object.key.starts_with(prefix) || last.is_some_and(|last| *last >= object.key) {
         return Err(malformed(prefix, "keys are out of order or outside"));
+    }
+    if object.key.len() + object.value.len() > MAX_LEN {
+        return Err(malformed(prefix, "an object has more than 2 GiB"));
     }
     if object.mod_revision > revision {
         return Err(malformed(prefix, "an object is newer than the listing"));

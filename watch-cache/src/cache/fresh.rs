@@ -7,9 +7,10 @@ use tokio::time::{Duration, timeout};
 
 use super::feed::list_all;
 use super::wait::Reply;
+use crate::core::object::Object;
 use crate::core::view::View;
 use crate::error::{Error, ErrorKind, Result};
-use crate::object::Object;
+use crate::object::SourceObject;
 use crate::source::{Freshness, Source};
 
 /// What the source said to a question.
@@ -27,7 +28,8 @@ pub(super) enum Answer {
 #[derive(Debug)]
 pub(super) struct Held {
     revision: u64,
-    objects: Vec<Arc<Object>>,
+    /// The keys and the revisions that wrote them.
+    objects: Vec<(Bytes, u64)>,
     pub(super) waiters: Vec<Reply>,
 }
 
@@ -37,8 +39,8 @@ impl Held {
     }
 
     fn is_same(&self, view: &View) -> bool {
-        let same = |(ours, theirs): (&Arc<Object>, &Arc<Object>)| {
-            ours.key == theirs.key && ours.mod_revision == theirs.mod_revision
+        let same = |(ours, (key, revision)): (&Object, &(Bytes, u64))| {
+            ours.key() == key && ours.mod_revision() == *revision
         };
         view.root.len() == self.objects.len() && view.root.objects().zip(&self.objects).all(same)
     }
@@ -79,7 +81,11 @@ async fn answer(source: &dyn Source, prefixes: &[Bytes]) -> Result<Answer> {
         Freshness::Pushed(current) => current.current_revision().await?,
         Freshness::OnRequest(current) => current.current_revision().await?,
         Freshness::ListOnly => {
-            let (revision, objects) = list_all(source, prefixes).await?;
+            let named = |object: SourceObject, _| {
+                // Not the source's memory.
+                (Bytes::copy_from_slice(&object.key), object.mod_revision)
+            };
+            let (revision, objects) = list_all(source, prefixes, named).await?;
             return Ok(Answer::State(Held { revision, objects, waiters: Vec::new() }));
         }
     };

@@ -6,13 +6,13 @@ use arc_swap::Guard;
 use bytes::Bytes;
 
 use super::{Cache, Selector};
+use crate::core::object::Object;
+use crate::core::past::Lost;
 use crate::core::predicate::Predicate;
 use crate::core::root::Root;
 use crate::core::token::ContinueToken;
-use crate::core::version::Lost;
 use crate::core::view::{View, expired};
 use crate::error::{Error, ErrorKind, Result};
-use crate::object::Object;
 
 /// The revision that a list is to show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -92,7 +92,7 @@ pub struct ListResponse {
     /// The revision that the page is exact for.
     pub revision: u64,
     /// The objects in the order of their keys.
-    pub objects: Vec<Arc<Object>>,
+    pub objects: Vec<Object>,
     /// The way to the next page; none on the last.
     pub continue_token: Option<ContinueToken>,
     /// How many objects follow this page. Unknown for a list at an older revision that was not
@@ -198,11 +198,11 @@ impl Page {
     fn response(
         &self,
         revision: u64,
-        objects: Vec<Arc<Object>>,
+        objects: Vec<Object>,
         more: bool,
         remaining: Option<usize>,
     ) -> ListResponse {
-        let last = objects.last().filter(|_| more).map(|last| last.key.clone());
+        let last = objects.last().filter(|_| more).map(|last| Bytes::copy_from_slice(last.key()));
         let token = |last| ContinueToken::new(revision, &self.predicate, last, remaining);
         ListResponse { revision, continue_token: last.map(token), objects, remaining }
     }

@@ -19,9 +19,9 @@ use tokio::sync::mpsc;
 
 use crate::config::Config;
 use crate::core::index::Index;
+use crate::core::object::Object;
 use crate::core::predicate::Predicate;
 use crate::error::{Error, ErrorKind, Result};
-use crate::object::Object;
 use crate::source::{Freshness, Source};
 
 use run::{Closing, Command};
@@ -62,7 +62,7 @@ pub enum Selector {
 ///
 /// source.put("/pods/a", "running");
 /// let pods = cache.list(ListRequest::new("/pods/")).await?; // consistent: sees the put
-/// assert_eq!(pods.objects[0].value, "running");
+/// assert_eq!(pods.objects[0].value(), b"running");
 ///
 /// drop(cache);
 /// driver.await.unwrap()?;
@@ -107,8 +107,8 @@ impl Cache {
 
     /// The object at `key`, as last published.
     #[must_use]
-    pub fn get(&self, key: &[u8]) -> Option<Arc<Object>> {
-        self.shared.view().root.get(key).and_then(|version| version.object().cloned())
+    pub fn get(&self, key: &[u8]) -> Option<Object> {
+        self.shared.view().root.get(key).cloned()
     }
 
     /// The state as last published. It stays as it is, whatever happens to the cache.

@@ -7,10 +7,10 @@ use bytes::Bytes;
 
 use super::find_index;
 use crate::core::index::Index;
+use crate::core::object::Object;
 use crate::core::predicate::Predicate;
 use crate::core::root::Root;
 use crate::error::Result;
-use crate::object::Object;
 
 /// The whole state of a cache at one revision. It never changes; holding it keeps the versions of
 /// its objects in memory and costs the cache nothing else.
@@ -26,7 +26,7 @@ use crate::object::Object;
 /// # tokio::spawn(driver);
 /// cache.ready().await?;
 /// let snapshot = cache.snapshot();
-/// let keys: Vec<_> = snapshot.range(b"/pods/").map(|pod| &pod.key).collect();
+/// let keys: Vec<_> = snapshot.range(b"/pods/").map(|pod| pod.key()).collect();
 /// assert_eq!((keys.len(), snapshot.count(b"/nodes/")), (1, 0));
 /// # Ok(())
 /// # }
@@ -51,12 +51,12 @@ impl Snapshot {
 
     /// The object at `key`.
     #[must_use]
-    pub fn get(&self, key: &[u8]) -> Option<&Arc<Object>> {
-        self.root.get(key)?.object()
+    pub fn get(&self, key: &[u8]) -> Option<&Object> {
+        self.root.get(key)
     }
 
     /// The objects whose keys start with `prefix`, in the order of their keys.
-    pub fn range(&self, prefix: &[u8]) -> impl Iterator<Item = &Arc<Object>> + '_ {
+    pub fn range(&self, prefix: &[u8]) -> impl Iterator<Item = &Object> + '_ {
         self.root.select(&under(prefix), None)
     }
 
@@ -71,11 +71,7 @@ impl Snapshot {
     /// # Errors
     ///
     /// `Invalid` if there is no such index.
-    pub fn by_index(
-        &self,
-        name: &str,
-        value: &[u8],
-    ) -> Result<impl Iterator<Item = &Arc<Object>> + '_> {
+    pub fn by_index(&self, name: &str, value: &[u8]) -> Result<impl Iterator<Item = &Object> + '_> {
         let index = Some((find_index(&self.indexes, name)?, Bytes::copy_from_slice(value)));
         Ok(self.root.select(&Predicate { prefix: Bytes::new(), index }, None))
     }

@@ -16,9 +16,10 @@ use super::shared::{Place, Shared};
 use super::{Cache, Selector};
 use crate::core::event::WatchEvent;
 use crate::core::interest::Mark;
+use crate::core::object::Object;
+use crate::core::past::Lost;
 use crate::core::predicate::Predicate;
 use crate::core::root::Root;
-use crate::core::version::Lost;
 use crate::core::view::expired;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -199,10 +200,10 @@ impl Watcher {
         };
         let revision = self.position;
         let part = root.select(&self.predicate, after.as_ref());
-        let added = |object: &Arc<_>| WatchEvent::Added { revision, object: Arc::clone(object) };
+        let added = |object: &Object| WatchEvent::Added { revision, object: object.clone() };
         self.taken.extend(part.take(TAKE).map(added));
         let last = self.taken.back().and_then(WatchEvent::object);
-        *after = last.map(|last| last.key.clone());
+        *after = last.map(|last| Bytes::copy_from_slice(last.key()));
         if self.taken.len() < TAKE {
             self.taken.push_back(WatchEvent::Bookmark { revision, initial_end: true });
             self.phase = Phase::Following;

@@ -1,7 +1,6 @@
 //! What the checks do with a source, and how they say what they saw.
 
 use std::fmt;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
@@ -9,7 +8,7 @@ use tokio::time::{Duration, Instant, timeout};
 
 use super::{Checked, Subject, Violation};
 use crate::error::{Error, ErrorKind};
-use crate::object::{Change, Object, Revision};
+use crate::object::{Change, Revision, SourceObject};
 use crate::source::{Events, Freshness, SourceEvent, Write};
 
 /// How long a check waits for what must come before it says that it does not.
@@ -86,7 +85,7 @@ pub(super) async fn list_of(
     subject: &Subject,
     prefix: &Bytes,
     at: Option<u64>,
-) -> Result<(u64, Vec<Arc<Object>>), Error> {
+) -> Result<(u64, Vec<SourceObject>), Error> {
     let listing = subject.source.list(prefix, at).await?;
     let batches: Vec<_> = listing.objects.try_collect().await?;
     Ok((listing.revision, batches.concat()))
@@ -97,7 +96,7 @@ pub(super) async fn list(
     subject: &Subject,
     prefix: &Bytes,
     at: Option<u64>,
-) -> Result<(u64, Vec<Arc<Object>>), Violation> {
+) -> Result<(u64, Vec<SourceObject>), Violation> {
     item.ok("list", list_of(subject, prefix, at).await)
 }
 
@@ -143,7 +142,7 @@ pub(super) fn delete(key: &str) -> Write {
 
 pub(super) fn changed(key: &str, value: &str, create_revision: u64, mod_revision: u64) -> Change {
     let (key, value) = (Bytes::from(key.to_owned()), Bytes::from(value.to_owned()));
-    Change::Put(Arc::new(Object { key, value, create_revision, mod_revision }))
+    Change::Put(SourceObject { key, value, create_revision, mod_revision })
 }
 
 /// The number of the item that a check is about.

@@ -1,8 +1,6 @@
 //! What a watcher is told.
 
-use std::sync::Arc;
-
-use crate::object::Object;
+use super::object::Object;
 
 /// One event of a watch. Events of one revision follow each other in key order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,23 +11,23 @@ pub enum WatchEvent {
         /// The revision that did it.
         revision: u64,
         /// The object as it is now.
-        object: Arc<Object>,
+        object: Object,
     },
     /// The object was and is in the watch, and was written.
     Modified {
         /// The revision that did it.
         revision: u64,
         /// The object as it is now.
-        object: Arc<Object>,
+        object: Object,
         /// The object as it was just before.
-        previous: Arc<Object>,
+        previous: Object,
     },
     /// The object left the watch: it was deleted, or an update took it out.
     Deleted {
         /// The revision that did it.
         revision: u64,
         /// The object as it was just before.
-        previous: Arc<Object>,
+        previous: Object,
     },
     /// Every event up to this revision was delivered before: a watch can resume after it.
     Bookmark {
@@ -54,7 +52,7 @@ impl WatchEvent {
 
     /// The object as it is now, or as it was just before it left; none for a bookmark.
     #[must_use]
-    pub fn object(&self) -> Option<&Arc<Object>> {
+    pub fn object(&self) -> Option<&Object> {
         match self {
             Self::Added { object, .. } | Self::Modified { object, .. } => Some(object),
             Self::Deleted { previous, .. } => Some(previous),

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::object::MAX_LEN;
 use crate::object::{Change, Revision};
 
 /// How many revisions of one lane may wait for the other lanes. An etcd that is asked for progress
@@ -17,8 +18,8 @@ pub(crate) enum Breach {
     Replayed,
     /// Progress of 0, or back.
     Backward,
-    /// A revision that holds nothing, a key outside the prefix or twice, or another revision's
-    /// object.
+    /// A revision that holds nothing, a key outside the prefix or twice, another revision's object
+    /// or one that is too large.
     Malformed,
     /// A revision at or below an earlier progress: what was believed since then is wrong.
     Early,
@@ -122,7 +123,10 @@ fn well_formed(prefix: &Bytes, revision: &Revision) -> bool {
     let changes = &revision.changes;
     let right = |change: &Change| {
         let of_revision = match change {
-            Change::Put(object) => object.mod_revision == revision.revision,
+            Change::Put(object) => {
+                object.mod_revision == revision.revision
+                    && object.key.len() + object.value.len() <= MAX_LEN
+            }
             Change::Delete(_) => true,
         };
         of_revision && change.key().starts_with(prefix)
@@ -152,15 +156,13 @@ fn join(mut parts: Vec<Revision>) -> Vec<Revision> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::object::Object;
+    use crate::object::SourceObject;
 
     fn put(key: &'static str, revision: u64) -> Revision {
         let (key, value) = (Bytes::from(key), Bytes::new());
-        let object = Object { key, value, create_revision: revision, mod_revision: revision };
-        Revision { revision, changes: vec![Change::Put(Arc::new(object))] }
+        let object = SourceObject { key, value, create_revision: revision, mod_revision: revision };
+        Revision { revision, changes: vec![Change::Put(object)] }
     }
 
     fn two() -> Frontier {

@@ -1,25 +1,26 @@
 //! Secondary indexes: a name, and how to take the value from an object.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use crate::object::SourceObject;
 
-use crate::object::Object;
-
-type Extract = dyn Fn(&Object) -> Option<Bytes> + Send + Sync;
+type Extract = dyn Fn(&SourceObject) -> Option<Cow<'_, [u8]>> + Send + Sync;
 
 /// A secondary index of a cache.
 ///
 /// The function is called once for each version of an object, by the driver. It must depend on
-/// nothing but the object, and must not panic: a panic ends the driver.
+/// nothing but the object, and must not panic: a panic ends the driver. A value that it borrows from
+/// the object takes no memory of its own; one that it makes is kept beside the object.
 ///
 /// ```
-/// use watch_cache::{Index, Object};
+/// use std::borrow::Cow;
+/// use watch_cache::Index;
 ///
 /// // The value is "node/…" in this example.
-/// let by_node = Index::new("spec.nodeName", |object: &Object| {
-///     object.value.starts_with(b"node/").then(|| object.value.slice(5..))
+/// let by_node = Index::new("spec.nodeName", |object| {
+///     object.value.strip_prefix(b"node/").map(Cow::Borrowed)
 /// });
 /// assert_eq!(by_node.name(), "spec.nodeName");
 /// ```
@@ -34,7 +35,7 @@ impl Index {
     /// none are not in the index.
     pub fn new(
         name: impl Into<Arc<str>>,
-        extract: impl Fn(&Object) -> Option<Bytes> + Send + Sync + 'static,
+        extract: impl Fn(&SourceObject) -> Option<Cow<'_, [u8]>> + Send + Sync + 'static,
     ) -> Self {
         Self { name: name.into(), extract: Arc::new(extract) }
     }
@@ -45,7 +46,7 @@ impl Index {
         &self.name
     }
 
-    pub(crate) fn value(&self, object: &Object) -> Option<Bytes> {
+    pub(crate) fn value<'a>(&self, object: &'a SourceObject) -> Option<Cow<'a, [u8]>> {
         (self.extract)(object)
     }
 }

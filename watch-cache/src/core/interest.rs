@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
+use super::object::Object;
 use super::predicate::Predicate;
-use super::version::Version;
 use super::view::Post;
 
 /// A group's place in the log, shared with its watchers.
@@ -51,7 +51,8 @@ pub(crate) struct Interests<W> {
     by_prefix: HashMap<Bytes, u64>,
     /// How many groups watch a prefix of each length.
     lengths: BTreeMap<usize, usize>,
-    by_value: HashMap<(usize, Bytes), Vec<u64>>,
+    /// For each index that is watched.
+    by_value: Vec<HashMap<Bytes, Vec<u64>>>,
     next: u64,
 }
 
@@ -69,7 +70,7 @@ impl<W> Interests<W> {
             by_watcher: HashMap::new(),
             by_prefix: HashMap::new(),
             lengths: BTreeMap::new(),
-            by_value: HashMap::new(),
+            by_value: Vec::new(),
             next: 0,
         }
     }
@@ -109,8 +110,13 @@ impl<W> Interests<W> {
         self.next += 1;
         let group = self.next;
         self.by_predicate.insert(predicate.clone(), group);
-        if let Some(value) = &predicate.index {
-            self.by_value.entry(value.clone()).or_default().push(group);
+        if let Some((index, value)) = &predicate.index {
+            if self.by_value.len() <= *index {
+                self.by_value.resize_with(index + 1, HashMap::new);
+            }
+            if let Some(groups) = self.by_value.get_mut(*index) {
+                groups.entry(value.clone()).or_default().push(group);
+            }
         } else {
             self.by_prefix.insert(predicate.prefix.clone(), group);
             *self.lengths.entry(predicate.prefix.len()).or_default() += 1;
@@ -132,11 +138,14 @@ impl<W> Interests<W> {
     }
 
     fn unlink(&mut self, group: u64, predicate: Predicate) {
-        if let Some(value) = predicate.index {
-            let groups = self.by_value.entry(value.clone()).or_default();
-            groups.retain(|other| *other != group);
-            if groups.is_empty() {
-                self.by_value.remove(&value);
+        if let Some((index, value)) = predicate.index {
+            if let Some(by_value) = self.by_value.get_mut(index)
+                && let Some(groups) = by_value.get_mut(&value)
+            {
+                groups.retain(|other| *other != group);
+                if groups.is_empty() {
+                    by_value.remove(&value);
+                }
             }
             return;
         }
@@ -152,28 +161,25 @@ impl<W> Interests<W> {
     /// Puts the groups that a version concerns into `found`, which may then name one twice.
     pub(crate) fn concerned(
         &self,
-        version: &Version,
-        replaced: Option<&Version>,
+        version: &Object,
+        replaced: Option<&Object>,
         found: &mut Vec<u64>,
     ) {
         let key = version.key();
         for length in self.lengths.range(..=key.len()).map(|(length, _)| *length) {
             found.extend(key.get(..length).and_then(|prefix| self.by_prefix.get(prefix)));
         }
-        if self.by_value.is_empty() {
-            return;
-        }
-        for side in replaced.into_iter().chain([version]) {
-            for (index, value) in side.values().iter().enumerate() {
-                let Some(value) = value else { continue };
-                let groups = self.by_value.get(&(index, value.clone()));
-                let under = |group: &&u64| self.watches_key(**group, key);
-                found.extend(groups.into_iter().flatten().filter(under));
+        for (index, by_value) in self.by_value.iter().enumerate() {
+            let new = version.index_value(index);
+            let old = replaced.and_then(|replaced| replaced.index_value(index));
+            for value in [new, old.filter(|old| Some(*old) != new)].into_iter().flatten() {
+                let groups = by_value.get(value).into_iter().flatten();
+                found.extend(groups.filter(|group| self.watches_key(**group, key)));
             }
         }
     }
 
-    fn watches_key(&self, group: u64, key: &Bytes) -> bool {
+    fn watches_key(&self, group: u64, key: &[u8]) -> bool {
         self.groups.get(&group).is_some_and(|group| key.starts_with(&group.predicate.prefix))
     }
 

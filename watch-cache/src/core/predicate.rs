@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use super::event::WatchEvent;
-use super::version::{Lost, Version};
+use super::object::Object;
+use super::past::Lost;
 
 /// A prefix, and a value in an index where one is selected by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -14,9 +15,9 @@ pub(crate) struct Predicate {
 }
 
 impl Predicate {
-    pub(crate) fn matches(&self, version: &Version) -> bool {
+    pub(crate) fn matches(&self, version: &Object) -> bool {
         let selected = match &self.index {
-            Some((index, value)) => version.value(*index) == Some(value),
+            Some((index, value)) => version.index_value(*index) == Some(value),
             None => true,
         };
         selected && version.key().starts_with(&self.prefix)
@@ -27,11 +28,10 @@ impl Predicate {
     pub(crate) fn event(
         &self,
         revision: u64,
-        version: &Version,
+        version: &Object,
     ) -> Result<Option<WatchEvent>, Lost> {
-        let old = version.replaced()?;
-        let old = old.filter(|old| self.matches(old)).and_then(|old| old.object().cloned());
-        let new = version.object().filter(|_| self.matches(version)).cloned();
+        let old = version.replaced()?.filter(|old| self.matches(old));
+        let new = Some(version).filter(|new| !new.is_delete() && self.matches(new)).cloned();
         Ok(match (old, new) {
             (None, None) => None,
             (None, Some(object)) => Some(WatchEvent::Added { revision, object }),

@@ -5,34 +5,22 @@ use std::cmp::Ordering;
 use std::hint::black_box;
 use std::iter::{self, Peekable};
 use std::ops::Bound;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use cow_tree::{Key, Tree};
 
 use super::index::Index;
+use super::object::{Builder, Object};
+use super::past::Lost;
+use super::posting::{Posting, Postings};
 use super::predicate::Predicate;
-use super::version::{Lost, Version};
-use crate::object::{Object, prefix_end};
+use crate::object::{SourceObject, prefix_end};
 
 /// The newest version of a key, ordered by the key.
 #[derive(Debug, Clone)]
-pub(crate) struct Newest(Version);
+pub(crate) struct Newest(Object);
 
 type Newests = Tree<Newest, ()>;
-/// By value in the index, then by key.
-type Posting = (Bytes, Bytes);
-
-/// The keys by their values in one index. An object that is written without changing its value
-/// changes nothing here.
-#[derive(Debug, Clone, Default)]
-struct ByValue {
-    now: Tree<Posting, ()>,
-    /// Those that were at a retained revision, and the last revision that ended them. They may be
-    /// there again.
-    past: Tree<Posting, u64>,
-}
-
 /// A persistent version of the state: cloning it is `O(indexes)`.
 #[derive(Debug, Clone)]
 pub(crate) struct Root {
@@ -40,7 +28,7 @@ pub(crate) struct Root {
     live: Newests,
     /// The deletes of objects that were there at a retained revision.
     deleted: Newests,
-    indexes: Vec<ByValue>,
+    indexes: Vec<Postings>,
 }
 
 impl Root {
@@ -49,29 +37,21 @@ impl Root {
             revision: 0,
             live: Tree::new(),
             deleted: Tree::new(),
-            indexes: vec![ByValue::default(); indexes],
+            indexes: vec![Postings::default(); indexes],
         }
     }
 
-    /// The state of a listing, which is in the order of the keys, with nothing before it.
-    pub(crate) fn of_listing(revision: u64, objects: Vec<Arc<Object>>, indexes: &[Index]) -> Self {
-        let put = |object| Newest(Version::put(object, indexes, revision, None));
-        let versions: Vec<Newest> = objects.into_iter().map(put).collect();
-        let by_value = |index| {
-            let posting = |Newest(version): &Newest| {
-                Some(((version.value(index)?.clone(), version.key().clone()), ()))
-            };
-            ByValue { now: versions.iter().filter_map(posting).collect(), past: Tree::new() }
-        };
+    /// The state of a listing, whose objects come in the order of their keys.
+    pub(crate) fn of_listing(revision: u64, objects: Vec<Object>, indexes: usize) -> Self {
         Self {
             revision,
-            indexes: (0..indexes.len()).map(by_value).collect(),
-            live: Tree::from_sorted(versions.into_iter().map(|newest| (newest, ()))),
+            indexes: (0..indexes).map(|index| Postings::of(&objects, index)).collect(),
+            live: Tree::from_sorted(objects.into_iter().map(|object| (Newest(object), ()))),
             deleted: Tree::new(),
         }
     }
 
-    pub(crate) fn get(&self, key: &[u8]) -> Option<&Version> {
+    pub(crate) fn get(&self, key: &[u8]) -> Option<&Object> {
         Some(&self.live.get_key_value(key)?.0.0)
     }
 
@@ -79,83 +59,71 @@ impl Root {
         self.live.len()
     }
 
-    pub(crate) fn objects(&self) -> impl Iterator<Item = &Arc<Object>> {
-        self.live.keys().filter_map(|newest| newest.0.object())
+    pub(crate) fn objects(&self) -> impl Iterator<Item = &Object> {
+        self.live.keys().map(|newest| &newest.0)
     }
 
     /// Puts an object in.
-    pub(crate) fn put(&mut self, object: Arc<Object>, indexes: &[Index], revision: u64) -> Version {
-        let (live, deleted) = (&mut self.live, &mut self.deleted);
-        let key = object.key.clone();
-        let (replaced, new) = live.replace_with(&key[..], |old| {
-            let old = old.map(|(newest, ())| newest.0.clone());
+    pub(crate) fn put(
+        &mut self,
+        object: &SourceObject,
+        indexes: &[Index],
+        revision: u64,
+        builder: &mut Builder,
+    ) -> Object {
+        let deleted = &mut self.deleted;
+        let (replaced, new) = self.live.replace_with(&object.key[..], |old| {
             // An object that is not there may have been before.
-            let old = old.or_else(|| Some(deleted.remove_entry(&key[..])?.0.0));
-            let new = Version::put(object, indexes, revision, old.as_ref());
+            let gone = || Some(deleted.remove_entry(&object.key[..])?.0.0);
+            let old = old.map(|(newest, ())| newest.0.clone()).or_else(gone);
+            let new = builder.put(object, indexes, revision, old.as_ref());
             ((Newest(new.clone()), ()), new)
         });
         let replaced = replaced.map(|(newest, ())| newest.0);
-        self.reindex(&key, revision, replaced.as_ref(), Some(&new));
+        self.reindex(replaced.as_ref(), &new);
         new
     }
 
     /// Takes an object out; one that is not there changes nothing.
-    pub(crate) fn delete(&mut self, key: &[u8], revision: u64) -> Option<Version> {
+    pub(crate) fn delete(&mut self, key: &[u8], revision: u64) -> Option<Object> {
         let (Newest(old), ()) = self.live.remove_entry(key)?;
-        let delete = Version::delete(&old, revision);
+        let delete = old.delete(revision);
         self.deleted.insert(Newest(delete.clone()), ());
-        self.reindex(old.key(), revision, Some(&old), None);
+        self.reindex(Some(&old), &delete);
         Some(delete)
+    }
+
+    fn reindex(&mut self, old: Option<&Object>, new: &Object) {
+        for (index, postings) in self.indexes.iter_mut().enumerate() {
+            let old = old.and_then(|old| old.index_value(index));
+            let value = new.index_value(index);
+            if old != value {
+                postings.change(new.key(), old, value, new.revision());
+            }
+        }
+    }
+
+    /// Lets go of what was before a version, whose revision leaves the log.
+    pub(crate) fn forget_before(&mut self, version: &Object) {
+        if let Ok(Some(replaced)) = version.replaced() {
+            for (index, postings) in self.indexes.iter_mut().enumerate() {
+                let old = replaced.index_value(index);
+                if let Some(old) = old.filter(|old| version.index_value(index) != Some(old)) {
+                    postings.forget(version.key(), old, version.revision());
+                }
+            }
+        }
+        let is_it = |(newest, ()): (&Newest, &())| newest.0.is_same(version);
+        if version.is_delete() && self.deleted.get_key_value(version.key()).is_some_and(is_it) {
+            self.deleted.remove(version.key());
+        }
+        version.past().cut();
     }
 
     /// Deletes, and ended postings.
     #[cfg(test)]
     pub(crate) fn kept_for_the_past(&self) -> (usize, usize) {
         (self.deleted.len(), self.indexes.iter().map(|postings| postings.past.len()).sum())
-    }
-
-    fn reindex(
-        &mut self,
-        key: &Bytes,
-        revision: u64,
-        old: Option<&Version>,
-        new: Option<&Version>,
-    ) {
-        for (index, postings) in self.indexes.iter_mut().enumerate() {
-            let old = old.and_then(|old| old.value(index));
-            let new = new.and_then(|new| new.value(index));
-            if old == new {
-                continue;
-            }
-            if let Some(old) = old {
-                let posting = (old.clone(), key.clone());
-                postings.now.remove(&posting);
-                postings.past.insert(posting, revision);
-            }
-            if let Some(new) = new {
-                postings.now.insert((new.clone(), key.clone()), ());
-            }
-        }
-    }
-
-    /// Lets go of what was before a version, whose revision leaves the log.
-    pub(crate) fn forget_before(&mut self, version: &Version) {
-        if let Ok(Some(replaced)) = version.replaced() {
-            for (index, postings) in self.indexes.iter_mut().enumerate() {
-                let Some(value) = replaced.value(index) else { continue };
-                let posting = (value.clone(), version.key().clone());
-                // A later revision may have ended it again.
-                if postings.past.get(&posting) == Some(&version.revision()) {
-                    postings.past.remove(&posting);
-                }
-            }
-        }
-        let is_it = |(newest, ()): (&Newest, &())| newest.0.is_same(version);
-        if version.is_delete() && self.deleted.get_key_value(&version.key()[..]).is_some_and(is_it)
-        {
-            self.deleted.remove(&version.key()[..]);
-        }
-        version.cut();
     }
 
     /// What `predicate` selects now, after the key `after` where one is given.
@@ -178,9 +146,9 @@ impl Root {
         predicate: &'a Predicate,
         after: Option<&Bytes>,
         revision: u64,
-    ) -> impl Iterator<Item = Result<Arc<Object>, Lost>> + 'a {
+    ) -> impl Iterator<Item = Result<Object, Lost>> + 'a {
         let keys = Keys::new(predicate, after);
-        let newests: Box<dyn Iterator<Item = &'a Version> + 'a> = match &predicate.index {
+        let newests: Box<dyn Iterator<Item = &'a Object> + 'a> = match &predicate.index {
             None => {
                 let live = self.live.range::<[u8], _>(keys.bounds()).map(|(newest, ())| newest);
                 let deleted = self.deleted.range::<[u8], _>(keys.bounds());
@@ -195,20 +163,17 @@ impl Root {
                     let past = postings.past.range::<Posting, _>(bounds.clone());
                     merge(now.map(|(posting, ())| posting), past.map(|(posting, _)| posting))
                 });
-                Box::new(posted.filter_map(|(_, key)| self.newest(key)))
+                Box::new(posted.filter_map(|posting| self.newest(posting.key())))
             }
         };
         newests.filter_map(move |newest| match newest.at(revision) {
-            Ok(version) => {
-                let version = version.filter(|version| predicate.matches(version))?;
-                version.object().cloned().map(Ok)
-            }
+            Ok(version) => version.filter(|version| predicate.matches(version)).map(Ok),
             Err(lost) => Some(Err(lost)),
         })
     }
 
     /// The newest version of a key, or its delete.
-    fn newest(&self, key: &[u8]) -> Option<&Version> {
+    fn newest(&self, key: &[u8]) -> Option<&Object> {
         let newest = self.live.get_key_value(key).or_else(|| self.deleted.get_key_value(key));
         newest.map(|(newest, ())| &newest.0)
     }
@@ -237,16 +202,16 @@ impl Keys {
     /// The postings of a value.
     fn under(&self, value: &Bytes) -> (Bound<Posting>, Bound<Posting>) {
         let end = match &self.end {
-            Some(end) => (value.clone(), end.clone()),
-            None => (next_value(value), Bytes::new()),
+            Some(end) => Posting::new(value, end),
+            None => Posting::new(&next_value(value), &[]),
         };
-        (self.start.clone().map(|key| (value.clone(), key)), Bound::Excluded(end))
+        (self.start.as_ref().map(|key| Posting::new(value, key)), Bound::Excluded(end))
     }
 }
 
 /// The least value above `value`.
-fn next_value(value: &Bytes) -> Bytes {
-    [value, &b"\0"[..]].concat().into()
+fn next_value(value: &[u8]) -> Vec<u8> {
+    [value, b"\0"].concat()
 }
 
 /// What is in one of two ascending sequences or in both, once.
@@ -283,14 +248,14 @@ pub(crate) enum Part<'a> {
 }
 
 impl<'a> Iterator for Part<'a> {
-    type Item = &'a Arc<Object>;
+    type Item = &'a Object;
 
     fn next(&mut self) -> Option<Self::Item> {
         match self {
-            Self::Keys(range) => range.next()?.0.0.object(),
+            Self::Keys(range) => Some(&range.next()?.0.0),
             Self::Values(live, range) => {
-                let (_, key) = range.next()?.0;
-                live.get_key_value(&key[..])?.0.0.object()
+                let posting = range.next()?.0;
+                Some(&live.get_key_value(posting.key())?.0.0)
             }
         }
     }
@@ -333,11 +298,11 @@ impl Ord for Newest {
 
 impl Key for Newest {
     fn shared(&self, other: &Self) -> usize {
-        self.0.key()[..].shared(&other.0.key()[..])
+        self.0.key().shared(other.0.key())
     }
 
     fn head(&self, skip: usize) -> u64 {
-        self.0.key()[..].head(skip)
+        self.0.key().head(skip)
     }
 
     fn touch(&self) {

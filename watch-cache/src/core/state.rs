@@ -7,11 +7,11 @@ use bytes::Bytes;
 
 use super::index::Index;
 use super::interest::{Interests, Mark};
+use super::object::{Builder, Object};
 use super::predicate::Predicate;
 use super::root::Root;
-use super::version::Version;
 use super::view::{Entry, Gap, Post, View};
-use crate::object::{Change, Object, Revision};
+use crate::object::{Change, Revision, SourceObject};
 
 /// More gaps than that are not told apart.
 const GAPS: usize = 256;
@@ -36,6 +36,7 @@ pub(crate) struct State<W> {
     /// The groups that something was applied for since they were last taken.
     touched: Vec<u64>,
     log_bytes: usize,
+    builder: Builder,
     /// Revisions that left the log, and are still in its memory.
     untrimmed: usize,
 }
@@ -50,6 +51,7 @@ impl<W> State<W> {
             interests: Interests::new(prefixes),
             touched: Vec::new(),
             log_bytes: 0,
+            builder: Builder::default(),
             untrimmed: 0,
         }
     }
@@ -98,7 +100,9 @@ impl<W> State<W> {
         // Events of one revision come in the order of their keys, whatever the source's order.
         changes.sort_by(|a, b| a.key().cmp(b.key()));
         let versions = changes.into_iter().filter_map(|change| match change {
-            Change::Put(object) => Some(self.root.put(object, &self.indexes, revision)),
+            Change::Put(object) => {
+                Some(self.root.put(&object, &self.indexes, revision, &mut self.builder))
+            }
             Change::Delete(key) => self.root.delete(&key, revision),
         });
         let versions = versions.collect();
@@ -116,10 +120,10 @@ impl<W> State<W> {
     /// That needs what was said before to be true. If it is known not to be, as `trusted` or a
     /// listing says that differs at the same revision, then history, log and the watchers'
     /// positions are worth nothing and go.
-    pub(crate) fn relist(&mut self, revision: u64, listing: Vec<Arc<Object>>, trusted: bool) {
+    pub(crate) fn relist(&mut self, revision: u64, listing: Vec<Object>, trusted: bool) {
         let before = self.view.revision;
         let consistent =
-            revision > before || (revision == before && self.root.objects().eq(&listing));
+            revision > before || (revision == before && self.root.objects().eq(listing.iter()));
         if !(self.view.ready && trusted && consistent) {
             return self.restart(revision, listing);
         }
@@ -143,8 +147,8 @@ impl<W> State<W> {
         self.view.gaps = gaps.into();
     }
 
-    fn restart(&mut self, revision: u64, listing: Vec<Arc<Object>>) {
-        self.root = Root::of_listing(revision, listing, &self.indexes);
+    fn restart(&mut self, revision: u64, listing: Vec<Object>) {
+        self.root = Root::of_listing(revision, listing, self.indexes.len());
         self.view = View {
             ready: true,
             epoch: self.view.epoch + u64::from(self.view.ready),
@@ -159,26 +163,29 @@ impl<W> State<W> {
     }
 
     /// Turns the objects into those of a listing, in one ordered walk over both.
-    fn merge(&mut self, revision: u64, listing: Vec<Arc<Object>>) -> Vec<Version> {
+    fn merge(&mut self, revision: u64, listing: Vec<Object>) -> Vec<Object> {
         let before = self.root.clone();
         let mut old = before.objects().peekable();
         let mut versions = Vec::new();
         for object in listing {
-            while let Some(gone) = next_below(&mut old, &object.key) {
-                versions.extend(self.root.delete(&gone.key, revision));
+            while let Some(gone) = next_below(&mut old, object.key()) {
+                versions.extend(self.root.delete(gone.key(), revision));
             }
-            let same = old.next_if(|old| old.key == object.key);
-            if same.is_none_or(|old| **old != *object) {
-                versions.push(self.root.put(object, &self.indexes, revision));
+            let same = old.next_if(|old| old.key() == object.key());
+            if same.is_none_or(|old| *old != object) {
+                // Once more, with a link to what was before.
+                let object = SourceObject::from(&object);
+                let put = self.root.put(&object, &self.indexes, revision, &mut self.builder);
+                versions.push(put);
             }
         }
         for gone in old {
-            versions.extend(self.root.delete(&gone.key, revision));
+            versions.extend(self.root.delete(gone.key(), revision));
         }
         versions
     }
 
-    fn commit(&mut self, revision: u64, versions: Vec<Version>) {
+    fn commit(&mut self, revision: u64, versions: Vec<Object>) {
         self.view.revision = revision;
         if versions.is_empty() {
             return;
@@ -196,7 +203,7 @@ impl<W> State<W> {
     }
 
     /// Finds the groups that the versions concern; returns what those need that read posts.
-    fn post(&mut self, revision: u64, versions: &[Version]) -> Vec<Post> {
+    fn post(&mut self, revision: u64, versions: &[Object]) -> Vec<Post> {
         let mut found = Vec::new();
         for version in versions {
             let replaced = version.replaced().unwrap_or(None);
@@ -239,14 +246,14 @@ impl<W> State<W> {
 }
 
 fn next_below<'a>(
-    old: &mut Peekable<impl Iterator<Item = &'a Arc<Object>>>,
-    key: &Bytes,
-) -> Option<&'a Arc<Object>> {
-    old.next_if(|old| old.key < *key)
+    old: &mut Peekable<impl Iterator<Item = &'a Object>>,
+    key: &[u8],
+) -> Option<&'a Object> {
+    old.next_if(|old| old.key() < key)
 }
 
 /// What is in memory because a version is in the log: what it replaced, or a delete itself.
-fn pinned_bytes(version: &Version) -> usize {
+fn pinned_bytes(version: &Object) -> usize {
     let replaced = version.replaced().ok().flatten().map_or(0, |replaced| replaced.bytes());
     let delete = if version.is_delete() { version.bytes() } else { 0 };
     size_of::<Entry>() + replaced + delete
@@ -262,16 +269,16 @@ mod tests {
     }
 
     fn state(retention: Retention) -> State<()> {
-        let by_value = Index::new("value", |object: &Object| Some(object.value.clone()));
+        let by_value = Index::new("value", |object| Some((&object.value[..]).into()));
         let mut state = State::new(&[Bytes::new()], Arc::new([by_value]), retention);
         state.relist(1, vec![], true);
         state
     }
 
-    fn put(key: u64, revision: u64) -> Arc<Object> {
+    fn put(key: u64, revision: u64) -> SourceObject {
         let value = Bytes::from(format!("{}", revision % 3));
         let key = Bytes::from(format!("{key:04}"));
-        Arc::new(Object { key, value, create_revision: 1, mod_revision: revision })
+        SourceObject { key, value, create_revision: 1, mod_revision: revision }
     }
 
     /// A revision of `size` changes, some of which delete.
@@ -295,7 +302,7 @@ mod tests {
     }
 
     /// What each predicate selects now.
-    fn content(root: &Root) -> Vec<Vec<Arc<Object>>> {
+    fn content(root: &Root) -> Vec<Vec<Object>> {
         predicates()
             .iter()
             .map(|predicate| root.select(predicate, None).cloned().collect())
@@ -303,7 +310,7 @@ mod tests {
     }
 
     /// What each predicate selected at a revision.
-    fn content_at(view: &View, revision: u64) -> Vec<Vec<Arc<Object>>> {
+    fn content_at(view: &View, revision: u64) -> Vec<Vec<Object>> {
         predicates()
             .iter()
             .map(|predicate| {
@@ -313,7 +320,7 @@ mod tests {
                     .collect::<Result<_, _>>()
                     .unwrap();
                 if let [first, rest @ ..] = &whole[..] {
-                    let after = view.root.select_at(predicate, Some(&first.key), revision);
+                    let after = view.root.select_at(predicate, Some(&first.key_bytes()), revision);
                     assert!(after.map(Result::unwrap).eq(rest.iter().cloned()));
                 }
                 whole
@@ -329,7 +336,7 @@ mod tests {
         for number in 2..200 {
             let size = if number % 17 == 0 { 40 } else { number % 4 };
             if number == 100 {
-                let listing = (0..50).map(|key| put(key, number)).collect();
+                let listing = (0..50).map(|key| Object::from(&put(key, number))).collect();
                 state.relist(number, listing, true);
             } else {
                 state.apply(revision(number, size));

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use cow_tree::{Log, Place};
 
 use super::interest::Mark;
+use super::object::Object;
 use super::root::Root;
-use super::version::Version;
 use crate::error::{Error, ErrorKind, Result};
 
 /// A watcher that is more revisions of its group behind than that reads all of the log instead.
@@ -24,7 +24,7 @@ pub(crate) struct Post {
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) revision: u64,
-    pub(crate) version: Version,
+    pub(crate) version: Object,
     /// With the first change of a revision: the groups that the revision concerned.
     pub(crate) posts: Option<Arc<[Post]>>,
 }

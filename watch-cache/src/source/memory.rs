@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::{CurrentRevision, Events, Freshness, Listing, RequestProgress, Source, SourceEvent};
 use crate::error::{Error, ErrorKind, Result};
-use crate::object::{Change, Object, Revision};
+use crate::object::{Change, Revision, SourceObject};
 
 /// How many objects one batch of a listing holds.
 const BATCH: usize = 1024;
@@ -72,7 +72,7 @@ struct Data {
 #[derive(Debug)]
 struct Version {
     revision: u64,
-    object: Option<Arc<Object>>,
+    object: Option<SourceObject>,
 }
 
 impl MemorySource {
@@ -158,12 +158,12 @@ impl Data {
         let live =
             self.versions.get(&key).and_then(|all| all.last()).and_then(|v| v.object.clone());
         let object = match value {
-            Some(value) => Some(Arc::new(Object {
+            Some(value) => Some(SourceObject {
                 key: key.clone(),
                 value,
                 create_revision: live.map_or(revision, |object| object.create_revision),
                 mod_revision: revision,
-            })),
+            }),
             None if live.is_none() => return None,
             None => None,
         };
@@ -187,7 +187,7 @@ impl Data {
         Ok(())
     }
 
-    fn list(&self, prefix: &Bytes, at: Option<u64>) -> Result<(u64, Vec<Arc<Object>>)> {
+    fn list(&self, prefix: &Bytes, at: Option<u64>) -> Result<(u64, Vec<SourceObject>)> {
         let revision = at.unwrap_or(self.revision);
         if revision > self.revision {
             return Err(self.too_large(revision));

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
 use crate::error::Result;
-use crate::object::{Object, Revision};
+use crate::object::{Revision, SourceObject};
 
 pub use fault::FaultSource;
 pub use memory::{MemorySource, ProgressMode, Write};
@@ -21,7 +21,7 @@ pub struct Listing {
     /// The revision of every object in the listing.
     pub revision: u64,
     /// The objects in ascending order of their keys.
-    pub objects: BoxStream<'static, Result<Vec<Arc<Object>>>>,
+    pub objects: BoxStream<'static, Result<Vec<SourceObject>>>,
 }
 
 impl fmt::Debug for Listing {

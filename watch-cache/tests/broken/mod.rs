@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use watch_cache::{
-    CurrentRevision, Error, ErrorKind, Events, Freshness, Listing, MemorySource, Object,
-    ProgressMode, RequestProgress, Result, Revision, Source, SourceEvent,
+    CurrentRevision, Error, ErrorKind, Events, Freshness, Listing, MemorySource, ProgressMode,
+    RequestProgress, Result, Revision, Source, SourceEvent, SourceObject,
 };
 
 /// What a [`BrokenSource`] does wrong.
@@ -114,7 +114,7 @@ impl Source for BrokenSource {
         if self.kind != Break::UnsortedList {
             return Ok(listing);
         }
-        let batches: Vec<Vec<Arc<Object>>> = listing.objects.try_collect().await?;
+        let batches: Vec<Vec<SourceObject>> = listing.objects.try_collect().await?;
         let mut objects = batches.concat();
         objects.reverse();
         Ok(Listing { objects: stream::iter([Ok(objects)]).boxed(), ..listing })

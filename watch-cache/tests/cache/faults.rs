@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use watch_cache::{
-    At, Cache, Change, Config, Error, ErrorKind, ListRequest, MemorySource, Object, ProgressMode,
-    Revision, SourceEvent, Start, WatchRequest,
+    At, Cache, Change, Config, Error, ErrorKind, ListRequest, MemorySource, ProgressMode, Revision,
+    SourceEvent, SourceObject, Start, WatchRequest,
 };
 
 use super::{World, brief, drain, keys, next_error, world};
@@ -64,8 +64,8 @@ async fn after_a_compaction_watchers_get_what_is_different() {
 
 fn put(key: &'static str, revision: u64) -> SourceEvent {
     let (key, value) = (Bytes::from(key), Bytes::from("lie"));
-    let object = Object { key, value, create_revision: revision, mod_revision: revision };
-    SourceEvent::Revision(Revision { revision, changes: vec![Change::Put(Arc::new(object))] })
+    let object = SourceObject { key, value, create_revision: revision, mod_revision: revision };
+    SourceEvent::Revision(Revision { revision, changes: vec![Change::Put(object)] })
 }
 
 #[tokio::test(start_paused = true)]
@@ -80,7 +80,7 @@ async fn progress_of_zero_or_back_and_replayed_or_malformed_events_are_not_belie
     }
     world.put("/b", "1").await;
     assert_eq!(brief(&drain(&mut watcher).await), ["+/a@2", "+/b@3"]);
-    assert_eq!(world.cache.get(b"/a").unwrap().value, "1");
+    assert_eq!(world.cache.get(b"/a").unwrap().value(), b"1");
     let stats = world.cache.stats();
     assert_eq!((stats.backward_progress, stats.replayed, stats.malformed), (2, 1, 1));
     assert_eq!((stats.lists, stats.watches), (1, 5));

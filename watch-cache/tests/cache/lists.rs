@@ -176,7 +176,7 @@ async fn several_prefixes_are_at_one_revision() {
             let revision = world.cache.list(ListRequest::new("/pods/")).await.unwrap().revision;
             assert_eq!(revision, world.store.revision());
             let snapshot = world.cache.snapshot();
-            let value = |key: &[u8]| text(&snapshot.get(key).unwrap().value);
+            let value = |key: &[u8]| text(snapshot.get(key).unwrap().value());
             assert_eq!(value(b"/pods/a"), value(b"/nodes/a"));
             assert!(snapshot.get(b"/other").is_none());
         }
@@ -193,12 +193,12 @@ async fn a_snapshot_stays_as_it_is() {
     world.put("/pods/a", "n2").await;
     world.put("/pods/b", "n1").await;
     assert_eq!(snapshot.revision(), revision);
-    assert_eq!(snapshot.get(b"/pods/a").unwrap().value, "n1");
+    assert_eq!(snapshot.get(b"/pods/a").unwrap().value(), b"n1");
     assert_eq!((snapshot.count(b"/pods/"), snapshot.count(b"/pods/b")), (1, 0));
     assert_eq!(snapshot.range(b"/").count(), 1);
     assert_eq!(snapshot.by_index("node", b"n1").unwrap().count(), 1);
     assert_eq!(snapshot.by_index("node", b"n").unwrap().count(), 0);
     assert!(snapshot.by_index("zone", b"n1").is_err());
-    assert_eq!(world.cache.get(b"/pods/a").unwrap().value, "n2");
+    assert_eq!(world.cache.get(b"/pods/a").unwrap().value(), b"n2");
     assert_eq!(world.cache.snapshot().by_index("node", b"n1").unwrap().count(), 1);
 }

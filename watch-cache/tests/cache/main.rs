@@ -15,10 +15,10 @@ mod model;
 mod shutdown;
 mod watches;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::StreamExt;
 use watch_cache::{
     Cache, Config, Driver, ErrorKind, FaultSource, Index, MemorySource, Object, ProgressMode,
@@ -26,13 +26,12 @@ use watch_cache::{
 };
 
 /// Values are `node` or `node:rest`; an empty node is no node.
-fn node_of(object: &Object) -> Option<Bytes> {
-    let end = object.value.iter().position(|byte| *byte == b':').unwrap_or(object.value.len());
-    (end > 0).then(|| object.value.slice(..end))
+fn node_of(value: &[u8]) -> Option<&[u8]> {
+    value.split(|byte| *byte == b':').next().filter(|node| !node.is_empty())
 }
 
 fn by_node() -> Vec<Index> {
-    vec![Index::new("node", node_of)]
+    vec![Index::new("node", |object| node_of(&object.value).map(Cow::Borrowed))]
 }
 
 /// A store, faults over it, and a cache that follows them.
@@ -105,19 +104,19 @@ async fn next_error(watcher: &mut Watcher) -> ErrorKind {
 /// Kind, key and revision of events, short enough to compare with.
 fn brief(events: &[WatchEvent]) -> Vec<String> {
     let name = |event: &WatchEvent| match event {
-        WatchEvent::Added { object, .. } => format!("+{}", text(&object.key)),
-        WatchEvent::Modified { object, .. } => format!("~{}", text(&object.key)),
-        WatchEvent::Deleted { previous, .. } => format!("-{}", text(&previous.key)),
+        WatchEvent::Added { object, .. } => format!("+{}", text(object.key())),
+        WatchEvent::Modified { object, .. } => format!("~{}", text(object.key())),
+        WatchEvent::Deleted { previous, .. } => format!("-{}", text(previous.key())),
         WatchEvent::Bookmark { initial_end: true, .. } => "end".to_owned(),
         WatchEvent::Bookmark { .. } => "mark".to_owned(),
     };
     events.iter().map(|event| format!("{}@{}", name(event), event.revision())).collect()
 }
 
-fn text(bytes: &Bytes) -> String {
+fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn keys(objects: &[Arc<Object>]) -> Vec<String> {
-    objects.iter().map(|object| text(&object.key)).collect()
+fn keys(objects: &[Object]) -> Vec<String> {
+    objects.iter().map(|object| text(object.key())).collect()
 }

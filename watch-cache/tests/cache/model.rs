@@ -50,8 +50,8 @@ struct Select {
 
 impl Select {
     fn takes(self, object: &Object) -> bool {
-        let node = self.node.is_none_or(|node| node_of(object).is_some_and(|of| of == node));
-        node && object.key.starts_with(self.prefix.as_bytes())
+        let node = self.node.is_none_or(|node| node_of(object.value()) == Some(node.as_bytes()));
+        node && object.key().starts_with(self.prefix.as_bytes())
     }
 }
 
@@ -229,7 +229,7 @@ impl Model {
         mut page: ListResponse,
         request: &ListRequest,
         limit: Option<usize>,
-    ) -> Option<Vec<std::sync::Arc<Object>>> {
+    ) -> Option<Vec<Object>> {
         let revision = page.revision;
         let mut objects = std::mem::take(&mut page.objects);
         // Of an older state how much there is may not be known before the last page.
@@ -349,7 +349,7 @@ impl Model {
     fn check_state(&self, tracked: &Tracked, last: u64) {
         let what = tracked.what;
         let state = |at| self.oracle.state_at(at, |object| what.takes(object));
-        let named = |object: &std::sync::Arc<Object>| (object.key.clone(), object.clone());
+        let named = |object: &Object| (object.key().to_vec(), object.clone());
         let mut held: BTreeMap<_, _> = match tracked.from {
             Some(after) => state(after).iter().map(named).collect(),
             None => BTreeMap::new(),
@@ -360,14 +360,18 @@ impl Model {
             reached = event.revision();
             match event {
                 WatchEvent::Added { object, .. } => {
-                    assert_eq!(held.insert(object.key.clone(), object.clone()), None, "{event:?}");
+                    assert_eq!(
+                        held.insert(object.key().to_vec(), object.clone()),
+                        None,
+                        "{event:?}"
+                    );
                 }
                 WatchEvent::Modified { object, previous, .. } => {
-                    let old = held.insert(object.key.clone(), object.clone());
+                    let old = held.insert(object.key().to_vec(), object.clone());
                     assert_eq!(old.as_ref(), Some(previous), "{event:?}");
                 }
                 WatchEvent::Deleted { previous, .. } => {
-                    assert_eq!(held.remove(&previous.key).as_ref(), Some(previous), "{event:?}");
+                    assert_eq!(held.remove(previous.key()).as_ref(), Some(previous), "{event:?}");
                 }
                 WatchEvent::Bookmark { revision, .. } => {
                     let held: Vec<_> = held.values().cloned().collect();

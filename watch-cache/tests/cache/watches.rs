@@ -77,8 +77,8 @@ async fn the_guarantees_hold_for_every_start() {
         let complete_to = world.store.revision();
         let record = Record { begin: *begin, events, complete_to };
         let selects = |object: &watch_cache::Object| {
-            let node = node.is_none_or(|node| node_of(object).is_some_and(|of| of == node));
-            node && object.key.starts_with(b"/pods/")
+            let node = node.is_none_or(|node| node_of(object.value()) == Some(node.as_bytes()));
+            node && object.key().starts_with(b"/pods/")
         };
         oracle.check(&record, selects).unwrap();
     }

@@ -26,7 +26,7 @@ pub(crate) fn whole(settings: &Settings) -> Outcome<()> {
             let start = Instant::now();
             let list = stack.cache.list(ListRequest::new(PODS).at(At::Any)).await?;
             collected.push(start.elapsed().as_secs_f64());
-            let bytes: u64 = list.objects.iter().map(|pod| sum(&pod.key) + sum(&pod.value)).sum();
+            let bytes: u64 = list.objects.iter().map(|pod| sum(pod.key()) + sum(pod.value())).sum();
             read.push(start.elapsed().as_secs_f64());
             if bytes == 0 {
                 return Err("the objects are empty".into());

@@ -1,0 +1,151 @@
+//! The keys of an index, by their values.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hint::black_box;
+
+use cow_tree::{Key, Tree};
+use triomphe::ThinArc;
+
+use super::object::Object;
+
+/// Bytes that are counted, behind one word.
+#[derive(Clone)]
+struct Text(ThinArc<(), u8>);
+
+impl Text {
+    fn new(bytes: &[u8]) -> Self {
+        Self(ThinArc::from_header_and_slice((), bytes))
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.0.slice
+    }
+}
+
+/// A value, and a key that has it.
+#[derive(Clone)]
+pub(crate) struct Posting {
+    value: Text,
+    key: Text,
+}
+
+impl Posting {
+    pub(crate) fn new(value: &[u8], key: &[u8]) -> Self {
+        Self { value: Text::new(value), key: Text::new(key) }
+    }
+
+    pub(crate) fn key(&self) -> &[u8] {
+        self.key.bytes()
+    }
+
+    fn parts(&self) -> (&[u8], &[u8]) {
+        (self.value.bytes(), self.key.bytes())
+    }
+}
+
+/// The keys by their values in one index. An object that is written without changing its value
+/// changes nothing here.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Postings {
+    pub(crate) now: Tree<Posting, ()>,
+    /// Those that were at a retained revision, and the last revision that ended them. They may be
+    /// there again.
+    pub(crate) past: Tree<Posting, u64>,
+}
+
+impl Postings {
+    /// Those of a position among the indexes, of objects in the order of their keys.
+    pub(crate) fn of(objects: &[Object], index: usize) -> Self {
+        let mut by_value: Vec<(&[u8], &[u8])> = objects
+            .iter()
+            .filter_map(|object| Some((object.index_value(index)?, object.key())))
+            .collect();
+        by_value.sort_unstable();
+        let of_value = by_value.chunk_by(|a, b| a.0 == b.0).flat_map(|same| {
+            let value = Text::new(same.first().map_or(&[], |(value, _)| *value));
+            let posting = move |(_, key): &(&[u8], &[u8])| {
+                (Posting { value: value.clone(), key: Text::new(key) }, ())
+            };
+            same.iter().map(posting)
+        });
+        Self { now: Tree::from_sorted(of_value), past: Tree::new() }
+    }
+
+    /// The value of an object changes at a revision.
+    pub(crate) fn change(
+        &mut self,
+        key: &[u8],
+        old: Option<&[u8]>,
+        new: Option<&[u8]>,
+        revision: u64,
+    ) {
+        let mut shared = None;
+        if let Some(old) = old {
+            let posting = Posting::new(old, key);
+            let posting = self.now.remove_entry(&posting).map_or(posting, |(there, ())| there);
+            shared = Some(posting.key.clone());
+            self.past.insert(posting, revision);
+        }
+        if let Some(new) = new {
+            let key = shared.unwrap_or_else(|| Text::new(key));
+            self.now.insert(Posting { value: self.value(new), key }, ());
+        }
+    }
+
+    /// A value, in the memory of another posting if one has it.
+    fn value(&self, value: &[u8]) -> Text {
+        let first = Posting::new(value, &[]);
+        let same = self.now.range(&first..).next().map(|(there, ())| &there.value);
+        same.filter(|there| there.bytes() == value).cloned().unwrap_or(first.value)
+    }
+
+    /// Forgets what the revision ended that leaves the log, unless a later one ended it again.
+    pub(crate) fn forget(&mut self, key: &[u8], value: &[u8], revision: u64) {
+        let posting = Posting::new(value, key);
+        if self.past.get(&posting) == Some(&revision) {
+            self.past.remove(&posting);
+        }
+    }
+}
+
+impl fmt::Debug for Posting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.parts().fmt(f)
+    }
+}
+
+impl PartialEq for Posting {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for Posting {}
+
+impl PartialOrd for Posting {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Posting {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.parts().cmp(&other.parts())
+    }
+}
+
+/// The symbols of the value, then those of the key.
+impl Key for Posting {
+    fn shared(&self, other: &Self) -> usize {
+        self.parts().shared(&other.parts())
+    }
+
+    fn head(&self, skip: usize) -> u64 {
+        self.parts().head(skip)
+    }
+
+    fn touch(&self) {
+        black_box((ThinArc::strong_count(&self.value.0), ThinArc::strong_count(&self.key.0)));
+    }
+}
