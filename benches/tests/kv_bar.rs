@@ -1,27 +1,10 @@
 //! Every figure of the bar runs, tiny, and its last line is what it promises.
 #![allow(clippy::unwrap_used, reason = "tests unwrap")]
 
-use std::process::Command;
-
-/// Runs one figure and returns the words of its last line.
-fn last_line(arguments: &[&str]) -> Vec<String> {
-    let output = Command::new(env!("CARGO_BIN_EXE_kv-bar"))
-        .args(arguments)
-        .args(["--scale", "0.002", "--rounds", "1"])
-        .output()
-        .unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {errors}");
-    let lines = String::from_utf8(output.stdout).unwrap();
-    let last = lines.lines().last().unwrap_or_default();
-    last.split(' ').map(str::to_owned).collect()
-}
+mod bar;
 
 fn check(arguments: &[&str], unit: &str) {
-    let last = last_line(arguments);
-    assert_eq!(last.len(), 3, "{last:?}");
-    assert_eq!((&last[0][..], &last[2][..]), (arguments[0], unit));
-    assert!(last[1].parse::<f64>().unwrap().is_finite(), "{last:?}");
+    bar::check(env!("CARGO_BIN_EXE_kv-bar"), arguments, unit);
 }
 
 #[test]

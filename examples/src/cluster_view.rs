@@ -59,10 +59,10 @@ impl ClusterView {
     pub fn of(snapshot: &Snapshot) -> Self {
         let mut view = Self::default();
         for object in snapshot.range(NODES.as_bytes()) {
-            view.read(object, Self::add_node);
+            view.read(&object, Self::add_node);
         }
         for object in snapshot.range(PODS.as_bytes()) {
-            view.read(object, Self::add_pod);
+            view.read(&object, Self::add_pod);
         }
         view
     }

@@ -39,10 +39,10 @@ impl Held {
     }
 
     fn is_same(&self, view: &View) -> bool {
-        let same = |(ours, (key, revision)): (&Object, &(Bytes, u64))| {
+        let same = |(ours, (key, revision)): (Object, &(Bytes, u64))| {
             ours.key() == key && ours.mod_revision() == *revision
         };
-        view.root.len() == self.objects.len() && view.root.objects().zip(&self.objects).all(same)
+        view.root.len() == self.objects.len() && view.root.newest().zip(&self.objects).all(same)
     }
 }
 

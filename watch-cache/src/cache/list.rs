@@ -11,7 +11,7 @@ use crate::core::past::Lost;
 use crate::core::predicate::Predicate;
 use crate::core::root::Root;
 use crate::core::token::ContinueToken;
-use crate::core::view::{View, expired};
+use crate::core::view::View;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The revision that a list is to show.
@@ -134,20 +134,21 @@ impl Cache {
                 At::Exactly(token.revision())
             }
         };
-        let view = self.view_at(at).await?;
+        let mut view = self.view_at(at).await?;
         let page = Page { predicate, token: request.continue_token, limit: request.limit };
-        match at {
-            At::Exactly(revision) => {
-                view.check(revision)?;
-                if revision >= view.root.revision {
-                    return Ok(page.newest(&view.root, revision));
+        loop {
+            let listed = match at {
+                At::Exactly(revision) => {
+                    view.check(revision)?;
+                    page.at(&view.root, revision)
                 }
-                page.past(&view.root, revision).map_err(|_| {
-                    // It left while it was read.
-                    expired(revision, self.shared.view().log_floor)
-                })
+                _ => page.newest(&view.root, view.revision),
+            };
+            if let Ok(listed) = listed {
+                return Ok(listed);
             }
-            _ => Ok(page.newest(&view.root, view.revision)),
+            // It left the log while it was read. What came after it is there.
+            view = Guard::into_inner(self.shared.view());
         }
     }
 
@@ -174,16 +175,27 @@ impl Page {
         self.token.as_ref().map(ContinueToken::after)
     }
 
-    /// Of the state that `root` is.
-    fn newest(&self, root: &Root, revision: u64) -> ListResponse {
-        let part = root.select(&self.predicate, self.after());
-        let count = part.len();
-        let objects: Vec<_> = part.take(self.limit.unwrap_or(count)).cloned().collect();
-        let remaining = count - objects.len();
-        self.response(revision, objects, remaining > 0, Some(remaining))
+    /// Of the state that `root` is, or of one before.
+    fn at(&self, root: &Root, revision: u64) -> Result<ListResponse, Lost> {
+        if revision >= root.revision {
+            self.newest(root, revision)
+        } else {
+            self.past(root, revision)
+        }
     }
 
-    /// Of a state before it.
+    fn newest(&self, root: &Root, revision: u64) -> Result<ListResponse, Lost> {
+        let part = root.select(&self.predicate, self.after());
+        let count = part.len();
+        let size = self.limit.unwrap_or(count).min(count);
+        let mut objects = Vec::with_capacity(size);
+        for object in part.take(size) {
+            objects.push(object?);
+        }
+        let remaining = count - objects.len();
+        Ok(self.response(revision, objects, remaining > 0, Some(remaining)))
+    }
+
     fn past(&self, root: &Root, revision: u64) -> Result<ListResponse, Lost> {
         let mut part = root.select_at(&self.predicate, self.after(), revision);
         let limit = self.limit.unwrap_or(usize::MAX);
@@ -191,7 +203,7 @@ impl Page {
         let more = part.next().transpose()?.is_some();
         let before = self.token.as_ref().and_then(ContinueToken::remaining);
         let remaining =
-            if more { before.map(|before| before - objects.len().min(before)) } else { Some(0) };
+            if more { before.map(|before| before.saturating_sub(objects.len())) } else { Some(0) };
         Ok(self.response(revision, objects, more, remaining))
     }
 

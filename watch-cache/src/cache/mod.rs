@@ -108,14 +108,19 @@ impl Cache {
     /// The object at `key`, as last published.
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<Object> {
-        self.shared.view().root.get(key).cloned()
+        loop {
+            // A version that was forgotten meanwhile has a successor that is published.
+            if let Ok(found) = self.shared.view().root.get(key) {
+                return found;
+            }
+        }
     }
 
     /// The state as last published. It stays as it is, whatever happens to the cache.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let view = self.shared.view();
-        Snapshot::new(Arc::clone(&view.root), view.revision, Arc::clone(&self.shared.indexes))
+        let (view, pin) = self.shared.pinned();
+        Snapshot::new(&view, pin, Arc::clone(&self.shared.indexes))
     }
 
     /// The revision of the state as last published; 0 until the first listing is in.

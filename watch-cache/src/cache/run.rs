@@ -85,7 +85,12 @@ impl Run {
             feed: feed(Arc::clone(&source), Arc::clone(shared))
                 .ready_chunks(config.batch_revisions)
                 .boxed(),
-            state: State::new(&config.prefixes, Arc::clone(&shared.indexes), retention),
+            state: State::new(
+                &config.prefixes,
+                Arc::clone(&shared.indexes),
+                retention,
+                Arc::clone(&shared.pins),
+            ),
             waits: Waits::default(),
             held: Vec::new(),
             questions: Questions::new(config.question_interval, list_only),
@@ -267,9 +272,9 @@ impl Run {
 
     fn publish(&mut self) {
         let counters = &self.closing.shared.counters;
-        counters.log_bytes.store(self.state.log_bytes() as u64, Ordering::Relaxed);
         add(&counters.published, 1);
         let view = self.state.seal();
+        counters.log_bytes.store(self.state.log_bytes() as u64, Ordering::Relaxed);
         let (revision, epoch) = (view.revision, view.epoch);
         let restarted = self.closing.shared.view().epoch != epoch;
         self.closing.shared.publish(view);

@@ -8,6 +8,7 @@ use arc_swap::{ArcSwap, Guard};
 use super::stats::Counters;
 use crate::config::Config;
 use crate::core::index::Index;
+use crate::core::pins::{Pin, Pins};
 use crate::core::view::View;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -19,6 +20,7 @@ pub(super) struct Shared {
     pub(super) watchers: AtomicUsize,
     pub(super) waiters: AtomicUsize,
     pub(super) next_watcher: AtomicU64,
+    pub(super) pins: Arc<Pins>,
     /// Up to here the groups' heads are complete, and what they lead to is published.
     settled: AtomicU64,
     view: ArcSwap<View>,
@@ -28,6 +30,7 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(indexes: Arc<[Index]>, config: Config) -> Self {
         Self {
+            pins: Arc::default(),
             settled: AtomicU64::new(0),
             view: ArcSwap::from_pointee(View::new(indexes.len())),
             config,
@@ -43,6 +46,17 @@ impl Shared {
     /// The published state. Loading it waits for nobody, and nobody waits for who has it.
     pub(super) fn view(&self) -> Guard<Arc<View>> {
         self.view.load()
+    }
+
+    /// The published state, which can be read until the pin is dropped.
+    pub(super) fn pinned(&self) -> (Arc<View>, Pin) {
+        loop {
+            let view = self.view.load_full();
+            // What cannot be pinned any more has a successor that can.
+            if let Some(pin) = self.pins.pin(view.root.revision) {
+                return (view, pin);
+            }
+        }
     }
 
     pub(super) fn publish(&self, view: View) {

@@ -8,12 +8,15 @@ use bytes::Bytes;
 use super::find_index;
 use crate::core::index::Index;
 use crate::core::object::Object;
+use crate::core::pins::Pin;
 use crate::core::predicate::Predicate;
 use crate::core::root::Root;
+use crate::core::view::View;
 use crate::error::Result;
 
-/// The whole state of a cache at one revision. It never changes; holding it keeps the versions of
-/// its objects in memory and costs the cache nothing else.
+/// The whole state of a cache at one revision. It never changes; holding it keeps one version of each
+/// of its objects in memory, outside of all limits in [`Config`](crate::Config), and costs the cache
+/// nothing else.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -26,7 +29,7 @@ use crate::error::Result;
 /// # tokio::spawn(driver);
 /// cache.ready().await?;
 /// let snapshot = cache.snapshot();
-/// let keys: Vec<_> = snapshot.range(b"/pods/").map(|pod| pod.key()).collect();
+/// let keys: Vec<_> = snapshot.range(b"/pods/").map(|pod| pod.key_bytes()).collect();
 /// assert_eq!((keys.len(), snapshot.count(b"/nodes/")), (1, 0));
 /// # Ok(())
 /// # }
@@ -34,13 +37,15 @@ use crate::error::Result;
 #[derive(Clone)]
 pub struct Snapshot {
     root: Arc<Root>,
+    _pin: Arc<Pin>,
     revision: u64,
     indexes: Arc<[Index]>,
 }
 
 impl Snapshot {
-    pub(super) fn new(root: Arc<Root>, revision: u64, indexes: Arc<[Index]>) -> Self {
-        Self { root, revision, indexes }
+    pub(super) fn new(view: &View, pin: Pin, indexes: Arc<[Index]>) -> Self {
+        let root = Arc::clone(&view.root);
+        Self { root, _pin: Arc::new(pin), revision: view.revision, indexes }
     }
 
     /// The revision that this is the state of.
@@ -51,13 +56,14 @@ impl Snapshot {
 
     /// The object at `key`.
     #[must_use]
-    pub fn get(&self, key: &[u8]) -> Option<&Object> {
-        self.root.get(key)
+    pub fn get(&self, key: &[u8]) -> Option<Object> {
+        // What is pinned is not lost.
+        self.root.get(key).ok().flatten()
     }
 
     /// The objects whose keys start with `prefix`, in the order of their keys.
-    pub fn range(&self, prefix: &[u8]) -> impl Iterator<Item = &Object> + '_ {
-        self.root.select(&under(prefix), None)
+    pub fn range(&self, prefix: &[u8]) -> impl Iterator<Item = Object> + '_ {
+        self.root.select(&under(prefix), None).filter_map(Result::ok)
     }
 
     /// How many keys start with `prefix`, in `O(log n)`.
@@ -71,9 +77,12 @@ impl Snapshot {
     /// # Errors
     ///
     /// `Invalid` if there is no such index.
-    pub fn by_index(&self, name: &str, value: &[u8]) -> Result<impl Iterator<Item = &Object> + '_> {
+    pub fn by_index(&self, name: &str, value: &[u8]) -> Result<impl Iterator<Item = Object> + '_> {
         let index = Some((find_index(&self.indexes, name)?, Bytes::copy_from_slice(value)));
-        Ok(self.root.select(&Predicate { prefix: Bytes::new(), index }, None))
+        Ok(self
+            .root
+            .select(&Predicate { prefix: Bytes::new(), index }, None)
+            .filter_map(Result::ok))
     }
 }
 

@@ -16,8 +16,8 @@ use super::shared::{Place, Shared};
 use super::{Cache, Selector};
 use crate::core::event::WatchEvent;
 use crate::core::interest::Mark;
-use crate::core::object::Object;
 use crate::core::past::Lost;
+use crate::core::pins;
 use crate::core::predicate::Predicate;
 use crate::core::root::Root;
 use crate::core::view::expired;
@@ -107,7 +107,7 @@ pub(super) struct Slot {
 
 #[derive(Debug)]
 enum Phase {
-    Initial { root: Arc<Root>, after: Option<Bytes> },
+    Initial { root: Arc<Root>, after: Option<Bytes>, _pin: pins::Pin },
     Following,
     Ended,
 }
@@ -151,15 +151,17 @@ impl Cache {
             let message = "the first listing is not in yet: await `ready`";
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
-        let (position, phase) = match request.from {
-            Start::Now => (view.revision, Phase::Following),
+        let (epoch, position, phase) = match request.from {
+            Start::Now => (view.epoch, view.revision, Phase::Following),
             Start::After(revision) => {
                 view.check(revision)?;
-                (revision, Phase::Following)
+                (view.epoch, revision, Phase::Following)
             }
             Start::Initial => {
+                let (view, pin) = self.shared.pinned();
                 let root = Arc::clone(&view.root);
-                (view.revision, Phase::Initial { root, after: None })
+                let phase = Phase::Initial { root, after: None, _pin: pin };
+                (view.epoch, view.revision, phase)
             }
         };
         let watcher = Watcher {
@@ -174,7 +176,7 @@ impl Cache {
             }),
             predicate,
             phase,
-            epoch: view.epoch,
+            epoch,
             position,
             bookmarked: position,
             taken: VecDeque::new(),
@@ -195,13 +197,14 @@ impl Watcher {
 
     /// Takes the next initial objects.
     fn take_initial(&mut self) {
-        let Phase::Initial { root, after } = &mut self.phase else {
+        let Phase::Initial { root, after, .. } = &mut self.phase else {
             return;
         };
         let revision = self.position;
         let part = root.select(&self.predicate, after.as_ref());
-        let added = |object: &Object| WatchEvent::Added { revision, object: object.clone() };
-        self.taken.extend(part.take(TAKE).map(added));
+        let added = |object| WatchEvent::Added { revision, object };
+        // What is pinned is not lost.
+        self.taken.extend(part.filter_map(Result::ok).take(TAKE).map(added));
         let last = self.taken.back().and_then(WatchEvent::object);
         *after = last.map(|last| Bytes::copy_from_slice(last.key()));
         if self.taken.len() < TAKE {

@@ -1,17 +1,19 @@
-//! One version of an object in one piece of memory.
+//! One version of an object.
 
 use std::borrow::Cow;
 use std::fmt;
 
+use arc_swap::ArcSwapAny;
 use bytes::Bytes;
 use triomphe::ThinArc;
 
 use super::index::Index;
 use super::past::{Lost, Past};
+use super::text::Text;
 use crate::object::SourceObject;
 
-/// One version of an object as the cache holds it: its source's bytes as they came, in one piece of
-/// memory that lists, watches and initial events share. Cloning counts a reference.
+/// One version of an object as the cache holds it: its source's bytes as they came, which lists,
+/// watches and initial events share. Cloning counts a reference.
 ///
 /// ```
 /// use watch_cache::{Object, SourceObject};
@@ -35,7 +37,8 @@ struct Header {
     create_revision: u64,
     mod_revision: u64,
     past: Past,
-    key_len: u32,
+    /// All versions of an object share it.
+    key: Text,
     value_len: u32,
     /// How many indexes have their values at the end of the bytes.
     indexes: u16,
@@ -72,8 +75,8 @@ impl Span {
     }
 }
 
-/// Puts the bytes of versions together, in memory that is used again: the key, the value, what
-/// indexes found that is no part of these, and where the value of each index is.
+/// Puts the bytes of versions together, in memory that is used again: the value, what indexes found
+/// that is no part of it, and where the value of each index is.
 #[derive(Debug, Default)]
 pub(crate) struct Builder {
     bytes: Vec<u8>,
@@ -91,7 +94,6 @@ impl Builder {
     ) -> Object {
         self.bytes.clear();
         self.spans.clear();
-        self.bytes.extend_from_slice(&object.key);
         self.bytes.extend_from_slice(&object.value);
         for index in indexes {
             let value = index.value(object);
@@ -106,7 +108,7 @@ impl Builder {
             create_revision: object.create_revision,
             mod_revision: object.mod_revision,
             past: Past::after(before),
-            key_len: len_of(&object.key),
+            key: before.map_or_else(|| Text::new(&object.key), |before| before.key_text().clone()),
             value_len: len_of(&object.value),
             indexes: u16::try_from(indexes.len()).unwrap_or(u16::MAX),
             deleted: false,
@@ -135,13 +137,10 @@ impl Builder {
     }
 }
 
-/// Where a part of an object will be among the bytes, if it is a part.
+/// Where a part of an object's value is in it, if it is a part.
 fn place(object: &SourceObject, part: &[u8]) -> Option<usize> {
-    let within = |whole: &[u8]| {
-        let begin = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
-        (begin.checked_add(part.len())? <= whole.len()).then_some(begin)
-    };
-    within(&object.key).or_else(|| Some(object.key.len() + within(&object.value)?))
+    let begin = part.as_ptr().addr().checked_sub(object.value.as_ptr().addr())?;
+    (begin.checked_add(part.len())? <= object.value.len()).then_some(begin)
 }
 
 /// The source's bytes are checked before they come here.
@@ -153,28 +152,25 @@ impl Object {
     /// The object's key.
     #[must_use]
     pub fn key(&self) -> &[u8] {
-        let key_len = self.header().key_len as usize;
-        self.0.slice.get(..key_len).unwrap_or_default()
+        self.header().key.bytes()
     }
 
     /// The object's bytes, never decoded by this crate.
     #[must_use]
     pub fn value(&self) -> &[u8] {
-        let Header { key_len, value_len, .. } = self.header();
-        let begin = *key_len as usize;
-        self.0.slice.get(begin..begin + *value_len as usize).unwrap_or_default()
+        self.0.slice.get(..self.header().value_len as usize).unwrap_or_default()
     }
 
-    /// The key, without a copy: it keeps the whole object in memory.
+    /// The key, without a copy.
     #[must_use]
     pub fn key_bytes(&self) -> Bytes {
-        Bytes::from_owner(Half { object: self.clone(), of: Self::key })
+        self.header().key.to_bytes()
     }
 
-    /// The object's bytes, without a copy: they keep the whole object in memory.
+    /// The object's bytes, without a copy.
     #[must_use]
     pub fn value_bytes(&self) -> Bytes {
-        Bytes::from_owner(Half { object: self.clone(), of: Self::value })
+        Bytes::from_owner(Value(self.clone()))
     }
 
     /// The revision that created the key.
@@ -198,27 +194,22 @@ impl Object {
 impl Object {
     /// The delete at `revision` of this object.
     pub(crate) fn delete(&self, revision: u64) -> Self {
-        Self::bare(self.key(), revision, Past::after(Some(self)), true)
-    }
-
-    /// Nothing but a key, to keep between other versions.
-    pub(crate) fn separator(&self) -> Self {
-        Self::bare(self.key(), 0, Past::after(None), false)
-    }
-
-    fn bare(key: &[u8], revision: u64, past: Past, replaces: bool) -> Self {
         let header = Header {
             revision,
             create_revision: 0,
             mod_revision: revision,
-            past,
-            key_len: len_of(key),
+            past: Past::after(Some(self)),
+            key: self.key_text().clone(),
             value_len: 0,
             indexes: 0,
             deleted: true,
-            replaces,
+            replaces: true,
         };
-        Self(ThinArc::from_header_and_slice(header, key))
+        Self(ThinArc::from_header_and_slice(header, &[]))
+    }
+
+    pub(crate) fn key_text(&self) -> &Text {
+        &self.header().key
     }
 
     /// The revision of the cache's log that has it.
@@ -276,21 +267,49 @@ impl Object {
 
     /// The bytes that this version takes.
     pub(crate) fn bytes(&self) -> usize {
-        /// With the count of references, and what an allocator takes.
-        const OVERHEAD: usize = size_of::<Header>() + 32;
-        self.0.slice.len() + OVERHEAD
+        /// With the counts of references, and what an allocator takes.
+        const OVERHEAD: usize = size_of::<Header>() + 64;
+        self.key().len() + self.0.slice.len() + OVERHEAD
     }
 }
 
-/// A key or a value as an owner of bytes.
-struct Half {
-    object: Object,
-    of: fn(&Object) -> &[u8],
+/// The newest version of an object, which the one writer changes in its place while others read.
+pub(crate) struct Newest(ArcSwapAny<ThinArc<Header, u8>>);
+
+impl Newest {
+    pub(crate) fn new(object: Object) -> Self {
+        Self(ArcSwapAny::new(object.0))
+    }
+
+    /// Waits for nobody.
+    pub(crate) fn get(&self) -> Object {
+        Object(self.0.load_full())
+    }
+
+    pub(crate) fn set(&self, object: Object) {
+        self.0.store(object.0);
+    }
 }
 
-impl AsRef<[u8]> for Half {
+/// Stays as it is when the original is changed.
+impl Clone for Newest {
+    fn clone(&self) -> Self {
+        Self::new(self.get())
+    }
+}
+
+impl fmt::Debug for Newest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
+}
+
+/// A value as an owner of bytes.
+struct Value(Object);
+
+impl AsRef<[u8]> for Value {
     fn as_ref(&self) -> &[u8] {
-        (self.of)(&self.object)
+        self.0.value()
     }
 }
 
@@ -382,12 +401,20 @@ mod tests {
             for (index, expected) in expected.into_iter().enumerate() {
                 prop_assert_eq!(object.index_value(index), expected);
             }
-            // What is a part of the object is not kept twice.
+            // What is a part of the value is not kept twice.
             let kept = object.bytes() - apart.bytes();
-            prop_assert_eq!(kept, 5 * Span::LEN + made.len() + b"constant".len());
+            let beside = source.key.len() + made.len() + b"constant".len();
+            prop_assert_eq!(kept, 5 * Span::LEN + beside);
             let delete = object.delete(20);
             prop_assert_eq!((object.revision(), delete.index_value(0)), (12, None));
         }
+    }
+
+    #[test]
+    fn a_version_fits_its_memory() {
+        // With the count of references and the length.
+        assert_eq!(size_of::<Header>() + 16, 96);
+        assert_eq!(size_of::<crate::core::view::Entry>(), 32);
     }
 
     #[test]

@@ -5,8 +5,9 @@
 //! it. A second link jumps further back: with both, going back over `n` versions costs `O(log n)`
 //! (Myers, "An applicative random-access stack", 1983).
 //!
-//! When a revision leaves the log its versions are [cut](Past::cut) from what was before. Readers
-//! of older states may go along the same links meanwhile: they are told that it is [`Lost`].
+//! When a revision leaves the log its versions go on [behind](Past::skip) what was just before them,
+//! which nobody reads any more, unless somebody holds a snapshot from then. Readers of older states
+//! may go along the same links meanwhile: they are told that what they look for is [`Lost`].
 
 use std::mem;
 
@@ -24,62 +25,96 @@ pub(crate) struct Past {
     links: Mutex<Links>,
 }
 
-#[derive(Default)]
-enum Links {
-    /// Nothing at any retained revision.
+struct Links {
+    to: To,
+    /// From this revision on, up to that of the version that has the links, what was there is lost.
+    lost_from: u64,
+}
+
+#[derive(Clone, Default)]
+enum To {
+    /// Nothing at any revision that can be read.
     #[default]
     Nothing,
-    To {
+    Versions {
         before: Object,
         jump: Object,
     },
-    Cut,
 }
+
+/// Nothing is lost.
+const NONE_LOST: u64 = u64::MAX;
 
 impl Past {
     /// The past of a version that comes after `before`.
     pub(crate) fn after(before: Option<&Object>) -> Self {
-        let to = |before: &Object| Links::To { before: before.clone(), jump: jump(before) };
+        let to = |before: &Object| To::Versions { before: before.clone(), jump: jump(before) };
+        let to = before.map_or(To::Nothing, to);
         Self {
             depth: before.map_or(0, |before| before.past().depth.wrapping_add(1)),
-            links: Mutex::new(before.map_or(Links::Nothing, to)),
+            links: Mutex::new(Links { to, lost_from: NONE_LOST }),
         }
     }
 
     fn jumped(&self) -> Option<Object> {
-        match &*self.links.lock() {
-            Links::To { jump, .. } => Some(jump.clone()),
-            Links::Nothing | Links::Cut => None,
+        match &self.links.lock().to {
+            To::Versions { jump, .. } => Some(jump.clone()),
+            To::Nothing => None,
         }
     }
 
     /// The version before, where there was one.
     pub(crate) fn before(&self) -> Result<Object, Lost> {
-        match &*self.links.lock() {
-            Links::To { before, .. } => Ok(before.clone()),
-            Links::Nothing | Links::Cut => Err(Lost),
+        let links = self.links.lock();
+        match &links.to {
+            To::Versions { before, .. } if links.lost_from == NONE_LOST => Ok(before.clone()),
+            _ => Err(Lost),
         }
     }
 
     /// One step back towards `revision`, not beyond the first version at or before it.
     pub(crate) fn towards(&self, revision: u64) -> Result<Option<Object>, Lost> {
-        match &*self.links.lock() {
-            Links::To { jump, .. } if jump.revision() > revision => Ok(Some(jump.clone())),
-            Links::To { before, .. } => Ok(Some(before.clone())),
-            Links::Nothing => Ok(None),
-            Links::Cut => Err(Lost),
+        let links = self.links.lock();
+        if revision >= links.lost_from {
+            return Err(Lost);
+        }
+        Ok(match &links.to {
+            To::Versions { jump, .. } if jump.revision() > revision => Some(jump.clone()),
+            To::Versions { before, .. } => Some(before.clone()),
+            To::Nothing => None,
+        })
+    }
+
+    /// The revision of the version that is linked before this one.
+    pub(crate) fn begins(&self) -> Option<u64> {
+        match &self.links.lock().to {
+            To::Versions { before, .. } => Some(before.revision()),
+            To::Nothing => None,
         }
     }
 
-    /// Lets go of everything before.
-    pub(crate) fn cut(&self) {
+    /// Lets go of the version before, and goes on with what is behind that.
+    pub(crate) fn skip(&self) {
         let mut links = self.links.lock();
-        if matches!(*links, Links::To { .. }) {
-            let before = mem::replace(&mut *links, Links::Cut);
-            // What it held is freed after the lock is let go of.
-            drop(links);
-            drop(before);
-        }
+        let To::Versions { before, .. } = &links.to else { return };
+        let (behind, lost_from) = before.past().behind();
+        links.lost_from = lost_from.min(before.revision());
+        let skipped = mem::replace(&mut links.to, behind);
+        // What it held is freed after the lock is let go of.
+        drop(links);
+        drop(skipped);
+    }
+
+    /// What a version after this one has to go on with, and what it has to do without.
+    fn behind(&self) -> (To, u64) {
+        let links = self.links.lock();
+        let to = match &links.to {
+            To::Versions { before, .. } => {
+                To::Versions { before: before.clone(), jump: before.clone() }
+            }
+            To::Nothing => To::Nothing,
+        };
+        (to, links.lost_from)
     }
 }
 
@@ -98,24 +133,24 @@ fn jump(before: &Object) -> Object {
 impl Drop for Past {
     /// Frees what was before in a loop: one call for each version would overflow the stack.
     fn drop(&mut self) {
-        let mut links = mem::take(self.links.get_mut());
+        let mut to = mem::take(&mut self.links.get_mut().to);
         let mut aside = Vec::new();
         loop {
-            let next = match links {
-                Links::To { before, jump } => {
+            let next = match to {
+                To::Versions { before, jump } => {
                     if !before.is_same(&jump) {
                         aside.push(jump);
                     }
                     Some(before)
                 }
-                Links::Nothing | Links::Cut => aside.pop(),
+                To::Nothing => aside.pop(),
             };
             let Some(next) = next else { return };
             // If others let go of it at this moment, it is the last of them who goes on.
-            links = if next.is_last() {
-                mem::take(&mut *next.past().links.lock())
+            to = if next.is_last() {
+                mem::take(&mut next.past().links.lock().to)
             } else {
-                Links::Nothing
+                To::Nothing
             };
         }
     }
@@ -165,22 +200,25 @@ mod tests {
     }
 
     #[test]
-    fn what_was_cut_is_lost_and_the_rest_is_there() {
+    fn what_was_skipped_is_lost_and_the_rest_is_there() {
         let all = versions(1000);
         let newest = all.last().unwrap();
-        all[..500].iter().for_each(|version| version.past().cut());
-        for number in 1..=1000u64 {
-            let found = newest.at(2 * number);
-            // The 500th is cut from those before it, and is itself the first that is left.
-            let expected = (number >= 500).then_some(2 * number);
-            match expected {
-                Some(revision) => assert_eq!(found.unwrap().unwrap().revision(), revision),
-                // A longer link may still lead to one.
-                None => assert!(found.is_err() || found.unwrap().unwrap().revision() == 2 * number),
+        // The 100th and the 300th are kept, as if somebody held snapshots from then.
+        for (at, version) in all.iter().enumerate().take(500) {
+            if at != 100 && at != 300 {
+                version.past().skip();
             }
+        }
+        for number in 1..=1000u64 {
+            let found = newest.at(2 * number).map(|found| found.map(|found| found.revision()));
+            let kept = number >= 500 || number == 100 || number == 300;
+            let expected = if kept { Ok(Some(2 * number)) } else { Err(Lost) };
+            // A longer link may still lead to one that was skipped.
+            assert!(found == expected || found == Ok(Some(2 * number)), "{number}: {found:?}");
         }
         assert_eq!(all[499].replaced().unwrap_err(), Lost);
         assert_eq!(all[500].replaced().unwrap().unwrap().revision(), 1000);
+        assert!(newest.at(1).unwrap().is_none());
     }
 
     /// How many versions can be reached by all links.
@@ -197,9 +235,9 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_frees_all_but_a_few() {
+    fn what_is_skipped_is_freed_but_for_a_few() {
         let mut all = versions(10_000);
-        all[..9_000].iter().for_each(|version| version.past().cut());
+        all[..9_000].iter().for_each(|version| version.past().skip());
         let newest = all.pop().unwrap();
         drop(all);
         let reachable = reachable(&newest);

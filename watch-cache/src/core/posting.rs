@@ -2,26 +2,11 @@
 
 use std::cmp::Ordering;
 use std::fmt;
-use std::hint::black_box;
 
 use cow_tree::{Key, Tree};
-use triomphe::ThinArc;
 
 use super::object::Object;
-
-/// Bytes that are counted, behind one word.
-#[derive(Clone)]
-struct Text(ThinArc<(), u8>);
-
-impl Text {
-    fn new(bytes: &[u8]) -> Self {
-        Self(ThinArc::from_header_and_slice((), bytes))
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &self.0.slice
-    }
-}
+use super::text::Text;
 
 /// A value, and a key that has it.
 #[derive(Clone)]
@@ -57,15 +42,16 @@ pub(crate) struct Postings {
 impl Postings {
     /// Those of a position among the indexes, of objects in the order of their keys.
     pub(crate) fn of(objects: &[Object], index: usize) -> Self {
-        let mut by_value: Vec<(&[u8], &[u8])> = objects
+        let mut by_value: Vec<(&[u8], &Text)> = objects
             .iter()
-            .filter_map(|object| Some((object.index_value(index)?, object.key())))
+            .filter_map(|object| Some((object.index_value(index)?, object.key_text())))
             .collect();
-        by_value.sort_unstable();
+        // Stable, so that the keys of a value stay in their order.
+        by_value.sort_by_key(|(value, _)| *value);
         let of_value = by_value.chunk_by(|a, b| a.0 == b.0).flat_map(|same| {
             let value = Text::new(same.first().map_or(&[], |(value, _)| *value));
-            let posting = move |(_, key): &(&[u8], &[u8])| {
-                (Posting { value: value.clone(), key: Text::new(key) }, ())
+            let posting = move |(_, key): &(&[u8], &Text)| {
+                (Posting { value: value.clone(), key: Text::clone(key) }, ())
             };
             same.iter().map(posting)
         });
@@ -75,21 +61,18 @@ impl Postings {
     /// The value of an object changes at a revision.
     pub(crate) fn change(
         &mut self,
-        key: &[u8],
+        key: &Text,
         old: Option<&[u8]>,
         new: Option<&[u8]>,
         revision: u64,
     ) {
-        let mut shared = None;
         if let Some(old) = old {
-            let posting = Posting::new(old, key);
+            let posting = Posting { value: Text::new(old), key: key.clone() };
             let posting = self.now.remove_entry(&posting).map_or(posting, |(there, ())| there);
-            shared = Some(posting.key.clone());
             self.past.insert(posting, revision);
         }
         if let Some(new) = new {
-            let key = shared.unwrap_or_else(|| Text::new(key));
-            self.now.insert(Posting { value: self.value(new), key }, ());
+            self.now.insert(Posting { value: self.value(new), key: key.clone() }, ());
         }
     }
 
@@ -101,8 +84,8 @@ impl Postings {
     }
 
     /// Forgets what the revision ended that leaves the log, unless a later one ended it again.
-    pub(crate) fn forget(&mut self, key: &[u8], value: &[u8], revision: u64) {
-        let posting = Posting::new(value, key);
+    pub(crate) fn forget(&mut self, key: &Text, value: &[u8], revision: u64) {
+        let posting = Posting { value: Text::new(value), key: key.clone() };
         if self.past.get(&posting) == Some(&revision) {
             self.past.remove(&posting);
         }
@@ -146,6 +129,7 @@ impl Key for Posting {
     }
 
     fn touch(&self) {
-        black_box((ThinArc::strong_count(&self.value.0), ThinArc::strong_count(&self.key.0)));
+        self.value.touch();
+        self.key.touch();
     }
 }

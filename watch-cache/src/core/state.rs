@@ -1,5 +1,6 @@
 //! The one writer: applies whole revisions to a working copy of the view.
 
+use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use bytes::Bytes;
 use super::index::Index;
 use super::interest::{Interests, Mark};
 use super::object::{Builder, Object};
+use super::pins::Pins;
 use super::predicate::Predicate;
 use super::root::Root;
 use super::view::{Entry, Gap, Post, View};
@@ -37,12 +39,22 @@ pub(crate) struct State<W> {
     touched: Vec<u64>,
     log_bytes: usize,
     builder: Builder,
-    /// Revisions that left the log, and are still in its memory.
+    pins: Arc<Pins>,
+    /// Versions whose past was left linked, by the newest revision whose pin needs it.
+    kept: BTreeMap<u64, Vec<Object>>,
+    /// What left the log up to here is forgotten.
+    forgotten: u64,
+    /// Revisions that were forgotten, and are still in the log's memory.
     untrimmed: usize,
 }
 
 impl<W> State<W> {
-    pub(crate) fn new(prefixes: &[Bytes], indexes: Arc<[Index]>, retention: Retention) -> Self {
+    pub(crate) fn new(
+        prefixes: &[Bytes],
+        indexes: Arc<[Index]>,
+        retention: Retention,
+        pins: Arc<Pins>,
+    ) -> Self {
         Self {
             view: View::new(indexes.len()),
             root: Root::new(indexes.len()),
@@ -52,6 +64,9 @@ impl<W> State<W> {
             touched: Vec::new(),
             log_bytes: 0,
             builder: Builder::default(),
+            pins,
+            kept: BTreeMap::new(),
+            forgotten: 0,
             untrimmed: 0,
         }
     }
@@ -63,7 +78,10 @@ impl<W> State<W> {
 
     /// The state as it is to be published. What is applied next copies the paths that it changes;
     /// what was applied since the last time shared its copies.
+    ///
+    /// What has to leave the log leaves this view, and is forgotten when it is published.
     pub(crate) fn seal(&mut self) -> View {
+        self.leave();
         if self.view.root.revision != self.root.revision {
             self.view.root = Arc::new(self.root.clone());
         }
@@ -77,6 +95,7 @@ impl<W> State<W> {
 
     /// What was sealed is published: the groups that it concerns can read it. Returns them.
     pub(crate) fn settle(&mut self) -> Vec<u64> {
+        self.forget();
         let mut touched = std::mem::take(&mut self.touched);
         touched.sort_unstable();
         touched.dedup();
@@ -122,8 +141,8 @@ impl<W> State<W> {
     /// positions are worth nothing and go.
     pub(crate) fn relist(&mut self, revision: u64, listing: Vec<Object>, trusted: bool) {
         let before = self.view.revision;
-        let consistent =
-            revision > before || (revision == before && self.root.objects().eq(listing.iter()));
+        let consistent = revision > before
+            || (revision == before && self.root.newest().eq(listing.iter().cloned()));
         if !(self.view.ready && trusted && consistent) {
             return self.restart(revision, listing);
         }
@@ -158,6 +177,9 @@ impl<W> State<W> {
             ..View::new(self.indexes.len())
         };
         self.log_bytes = 0;
+        // Snapshots from before have versions of their own.
+        self.kept.clear();
+        self.forgotten = revision;
         self.untrimmed = 0;
         self.interests.reset();
     }
@@ -165,14 +187,14 @@ impl<W> State<W> {
     /// Turns the objects into those of a listing, in one ordered walk over both.
     fn merge(&mut self, revision: u64, listing: Vec<Object>) -> Vec<Object> {
         let before = self.root.clone();
-        let mut old = before.objects().peekable();
+        let mut old = before.newest().peekable();
         let mut versions = Vec::new();
         for object in listing {
             while let Some(gone) = next_below(&mut old, object.key()) {
                 versions.extend(self.root.delete(gone.key(), revision));
             }
             let same = old.next_if(|old| old.key() == object.key());
-            if same.is_none_or(|old| *old != object) {
+            if same.is_none_or(|old| old != object) {
                 // Once more, with a link to what was before.
                 let object = SourceObject::from(&object);
                 let put = self.root.put(&object, &self.indexes, revision, &mut self.builder);
@@ -199,7 +221,6 @@ impl<W> State<W> {
         }));
         self.view.log_revisions += 1;
         self.root.revision = revision;
-        self.trim();
     }
 
     /// Finds the groups that the versions concern; returns what those need that read posts.
@@ -218,24 +239,15 @@ impl<W> State<W> {
     }
 
     /// Lets revisions leave the log as far as the bounds ask for.
-    fn trim(&mut self) {
+    fn leave(&mut self) {
         let Retention { log_revisions, log_bytes } = self.retention;
+        let mut leaving = self.view.log.from(self.view.log_floor + 1);
         while self.view.log_revisions > log_revisions || self.log_bytes > log_bytes {
-            let Some((revision, entries)) = self.view.log.from(self.view.log_floor + 1).next()
-            else {
-                return;
-            };
-            for entry in entries {
-                self.log_bytes -= pinned_bytes(&entry.version);
-                self.root.forget_before(&entry.version);
-            }
+            let Some((revision, entries)) = leaving.next() else { break };
+            self.log_bytes -=
+                entries.iter().map(|entry| pinned_bytes(&entry.version)).sum::<usize>();
             self.view.log_floor = revision;
             self.view.log_revisions -= 1;
-            self.untrimmed += 1;
-        }
-        if self.untrimmed >= TRIMMED_AT_ONCE || self.view.log_revisions == 0 {
-            self.untrimmed = 0;
-            self.view.log.trim(self.view.log_floor + 1);
         }
         let floor = self.view.log_floor;
         if self.view.gaps.first().is_some_and(|gap| gap.until <= floor) {
@@ -243,12 +255,54 @@ impl<W> State<W> {
                 self.view.gaps.iter().filter(|gap| gap.until > floor).copied().collect();
         }
     }
+
+    /// Forgets what left the log, unless somebody sets a pin just now: then the next time.
+    fn forget(&mut self) {
+        let floor = self.view.log_floor;
+        let released = self.kept.keys().next().is_some();
+        if self.forgotten >= floor && !released {
+            return;
+        }
+        let Some(pins) = self.pins.raise(floor) else { return };
+        let log = self.view.log.clone();
+        let left = log.from(self.forgotten + 1).take_while(|(revision, _)| *revision <= floor);
+        for (_, entries) in left {
+            for entry in entries {
+                self.root.forget_before(&entry.version);
+                self.unlink(&entry.version, &pins);
+            }
+            self.untrimmed += 1;
+        }
+        drop(log);
+        self.forgotten = self.forgotten.max(floor);
+        if self.untrimmed >= TRIMMED_AT_ONCE || self.view.log_revisions == 0 {
+            self.untrimmed = 0;
+            self.view.log.trim(floor + 1);
+        }
+        let released: Vec<u64> =
+            self.kept.keys().copied().filter(|pin| pins.binary_search(pin).is_err()).collect();
+        for pin in released {
+            for version in self.kept.remove(&pin).unwrap_or_default() {
+                self.unlink(&version, &pins);
+            }
+        }
+    }
+
+    /// Lets go of what was before a version but for what a pin needs.
+    fn unlink(&mut self, version: &Object, pins: &[u64]) {
+        while let Some(begins) = version.past().begins() {
+            let below = pins.partition_point(|pin| *pin < version.revision());
+            let last = below.checked_sub(1).and_then(|last| pins.get(last));
+            if let Some(pin) = last.filter(|pin| **pin >= begins) {
+                self.kept.entry(*pin).or_default().push(version.clone());
+                return;
+            }
+            version.past().skip();
+        }
+    }
 }
 
-fn next_below<'a>(
-    old: &mut Peekable<impl Iterator<Item = &'a Object>>,
-    key: &[u8],
-) -> Option<&'a Object> {
+fn next_below(old: &mut Peekable<impl Iterator<Item = Object>>, key: &[u8]) -> Option<Object> {
     old.next_if(|old| old.key() < key)
 }
 
@@ -270,7 +324,8 @@ mod tests {
 
     fn state(retention: Retention) -> State<()> {
         let by_value = Index::new("value", |object| Some((&object.value[..]).into()));
-        let mut state = State::new(&[Bytes::new()], Arc::new([by_value]), retention);
+        let pins = Arc::default();
+        let mut state = State::new(&[Bytes::new()], Arc::new([by_value]), retention, pins);
         state.relist(1, vec![], true);
         state
     }
@@ -305,7 +360,7 @@ mod tests {
     fn content(root: &Root) -> Vec<Vec<Object>> {
         predicates()
             .iter()
-            .map(|predicate| root.select(predicate, None).cloned().collect())
+            .map(|predicate| root.select(predicate, None).map(Result::unwrap).collect())
             .collect()
     }
 
@@ -369,6 +424,7 @@ mod tests {
                 state.apply(revision(number, number % 4));
                 expected.push((number, content(&state.root)));
                 let view = state.seal();
+                state.settle();
                 assert!(view.log_floor <= view.revision);
                 assert!(view.log_revisions <= retention.log_revisions);
                 assert!(state.log_bytes() <= retention.log_bytes);
@@ -385,6 +441,7 @@ mod tests {
             let (deleted, past) = state.root.kept_for_the_past();
             assert!(deleted <= changed && past <= changed, "{deleted} {past} of {changed}");
             let view = state.seal();
+            state.settle();
             // One that nobody changed leaves the log empty of what was before.
             (300..320).for_each(|number| {
                 state.apply(Revision {
@@ -392,6 +449,8 @@ mod tests {
                     changes: vec![Change::Put(put(999, number))],
                 });
             });
+            state.seal();
+            state.settle();
             if retention.log_revisions == 20 {
                 assert_eq!(state.root.kept_for_the_past().0, 0);
             }
@@ -406,6 +465,53 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    /// Versions that can be reached, beyond those that are live or were replaced in the log.
+    fn beyond_the_log<W>(state: &State<W>) -> usize {
+        let floor = state.view.log_floor;
+        let beyond = |newest: Object| {
+            let mut at = newest;
+            let mut beyond = 0;
+            while at.past().begins().is_some() {
+                let Ok(Some(before)) = at.past().towards(0) else { break };
+                beyond += usize::from(at.revision() <= floor);
+                at = before;
+            }
+            beyond
+        };
+        state.root.newest().map(beyond).sum()
+    }
+
+    /// Who holds a snapshot finds all as it was; when it is let go of, nothing of it is left.
+    #[test]
+    fn held_snapshots_stay_as_they_are_and_leave_nothing() {
+        for log_revisions in [1, 3, 20] {
+            let mut state = state(Retention { log_revisions, ..retention() });
+            let mut held = Vec::new();
+            for number in 2..400 {
+                state.apply(revision(number, number % 4));
+                if number % 3 == 0 {
+                    let view = state.seal();
+                    state.settle();
+                    if number % 2 == 0 {
+                        let pin = state.pins.pin(view.root.revision).unwrap();
+                        held.push((content(&view.root), view, pin));
+                    }
+                    if number % 5 == 0 && !held.is_empty() {
+                        held.remove(usize::try_from(number * 7).unwrap() % held.len());
+                    }
+                }
+                for (expected, view, _pin) in &held {
+                    assert_eq!(&content(&view.root), expected, "{} at {number}", view.revision);
+                }
+            }
+            assert!(held.len() > 5 && beyond_the_log(&state) > 0);
+            held.clear();
+            state.seal();
+            state.settle();
+            assert_eq!((beyond_the_log(&state), state.kept.len()), (0, 0));
         }
     }
 

@@ -1,0 +1,17 @@
+//! Every figure of the bar runs, tiny, and its last line is what it promises.
+#![allow(clippy::unwrap_used, reason = "tests unwrap")]
+
+mod bar;
+
+fn check(figure: &str, unit: &str) {
+    bar::check(env!("CARGO_BIN_EXE_watch-bar"), &[figure], unit);
+}
+
+#[test]
+fn figures_end_with_their_line() {
+    check("apply", "events/s");
+    check("list-1m", "s");
+    check("page-500", "us");
+    check("revision-bytes", "B");
+    check("memory", "x");
+}

@@ -1,0 +1,82 @@
+//! Which revisions somebody holds a snapshot of, so that what they see is left alone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+/// The pins of one cache. The writer never waits for those who set and release them.
+#[derive(Debug, Default)]
+pub(crate) struct Pins {
+    pinned: Mutex<Pinned>,
+}
+
+#[derive(Debug, Default)]
+struct Pinned {
+    /// How many pins there are of each revision.
+    at: BTreeMap<u64, usize>,
+    /// What can be read below it is being forgotten.
+    floor: u64,
+}
+
+/// Keeps the state at a revision readable until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Pin {
+    pins: Arc<Pins>,
+    revision: u64,
+}
+
+impl Pins {
+    /// Pins a revision; none if it is too late.
+    pub(crate) fn pin(self: &Arc<Self>, revision: u64) -> Option<Pin> {
+        let mut pinned = self.pinned.lock();
+        if revision < pinned.floor {
+            return None;
+        }
+        *pinned.at.entry(revision).or_default() += 1;
+        Some(Pin { pins: Arc::clone(self), revision })
+    }
+
+    /// From now on no revision below `floor` can be pinned. Returns those that are pinned, in
+    /// ascending order; none if somebody sets or releases a pin at this moment.
+    pub(crate) fn raise(&self, floor: u64) -> Option<Vec<u64>> {
+        let mut pinned = self.pinned.try_lock()?;
+        pinned.floor = floor;
+        Some(pinned.at.keys().copied().collect())
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        let mut pinned = self.pins.pinned.lock();
+        if let Some(count) = pinned.at.get_mut(&self.revision) {
+            *count -= 1;
+            if *count == 0 {
+                pinned.at.remove(&self.revision);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revision_is_pinned_until_the_last_lets_go_and_never_too_late() {
+        let pins = Arc::new(Pins::default());
+        let (first, second) = (pins.pin(5).unwrap(), pins.pin(5).unwrap());
+        let third = pins.pin(3).unwrap();
+        assert_eq!(pins.raise(5), Some(vec![3, 5]));
+        assert!(pins.pin(4).is_none());
+        drop(first);
+        drop(third);
+        assert_eq!(pins.raise(9), Some(vec![5]));
+        drop(second);
+        assert_eq!(pins.raise(9), Some(vec![]));
+        let locked = pins.pinned.lock();
+        assert_eq!(pins.raise(10), None);
+        drop(locked);
+        assert!(pins.pin(9).is_some());
+    }
+}
