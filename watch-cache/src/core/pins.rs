@@ -37,6 +37,11 @@ impl Pins {
         Some(Pin { pins: Arc::clone(self), revision })
     }
 
+    /// All begins anew at a revision, which may be below those before.
+    pub(crate) fn restart(&self, floor: u64) {
+        self.pinned.lock().floor = floor;
+    }
+
     /// From now on no revision below `floor` can be pinned. Returns those that are pinned, in
     /// ascending order; none if somebody sets or releases a pin at this moment.
     pub(crate) fn raise(&self, floor: u64) -> Option<Vec<u64>> {
@@ -78,5 +83,8 @@ mod tests {
         assert_eq!(pins.raise(10), None);
         drop(locked);
         assert!(pins.pin(9).is_some());
+        assert!(pins.pin(7).is_none());
+        pins.restart(6);
+        assert!(pins.pin(7).is_some());
     }
 }

@@ -179,6 +179,7 @@ impl<W> State<W> {
         self.log_bytes = 0;
         // Snapshots from before have versions of their own.
         self.kept.clear();
+        self.pins.restart(revision);
         self.forgotten = revision;
         self.untrimmed = 0;
         self.interests.reset();
