@@ -3,7 +3,7 @@
 use std::process::Command;
 
 /// Runs one figure of a program; its last line is the figure's name, a number and the unit.
-pub fn check(program: &str, arguments: &[&str], unit: &str) {
+pub(crate) fn check(program: &str, arguments: &[&str], unit: &str) {
     let output = Command::new(program)
         .args(arguments)
         .args(["--scale", "0.002", "--rounds", "1"])
