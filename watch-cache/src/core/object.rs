@@ -273,6 +273,28 @@ impl Object {
     }
 }
 
+/// A version that another refers to, if any, which the one writer changes while others read.
+pub(crate) struct Link(ArcSwapAny<Option<ThinArc<Header, u8>>>);
+
+impl Link {
+    pub(crate) fn new(object: Option<Object>) -> Self {
+        Self(ArcSwapAny::new(object.map(|object| object.0)))
+    }
+
+    /// Waits for nobody.
+    pub(crate) fn get(&self) -> Option<Object> {
+        self.0.load_full().map(Object)
+    }
+
+    pub(crate) fn set(&self, object: Option<Object>) {
+        drop(self.0.swap(object.map(|object| object.0)));
+    }
+
+    pub(crate) fn take(&self) -> Option<Object> {
+        self.0.swap(None).map(Object)
+    }
+}
+
 /// The newest version of an object, which the one writer changes in its place while others read.
 pub(crate) struct Newest(ArcSwapAny<ThinArc<Header, u8>>);
 
@@ -413,7 +435,7 @@ mod tests {
     #[test]
     fn a_version_fits_its_memory() {
         // With the count of references and the length.
-        assert_eq!(size_of::<Header>() + 16, 96);
+        assert_eq!(size_of::<Header>() + 16, 88);
         assert_eq!(size_of::<crate::core::view::Entry>(), 32);
     }
 

@@ -9,37 +9,24 @@
 //! which nobody reads any more, unless somebody holds a snapshot from then. Readers of older states
 //! may go along the same links meanwhile: they are told that what they look for is [`Lost`].
 
-use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::Mutex;
-
-use super::object::Object;
+use super::object::{Link, Object};
 
 /// What was asked for has left the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Lost;
 
+/// The one writer changes it while others read: nobody waits for anybody.
 pub(crate) struct Past {
+    before: Link,
+    /// Further back than the version before, or that.
+    jump: Link,
+    /// From this revision on, up to that of the version whose past this is, what was there is lost.
+    /// It is set before the links are, and looked at after them.
+    lost_from: AtomicU64,
     /// The place in the chain of the key's versions; begins again after 2^32.
     depth: u32,
-    links: Mutex<Links>,
-}
-
-struct Links {
-    to: To,
-    /// From this revision on, up to that of the version that has the links, what was there is lost.
-    lost_from: u64,
-}
-
-#[derive(Clone, Default)]
-enum To {
-    /// Nothing at any revision that can be read.
-    #[default]
-    Nothing,
-    Versions {
-        before: Object,
-        jump: Object,
-    },
 }
 
 /// Nothing is lost.
@@ -48,81 +35,52 @@ const NONE_LOST: u64 = u64::MAX;
 impl Past {
     /// The past of a version that comes after `before`.
     pub(crate) fn after(before: Option<&Object>) -> Self {
-        let to = |before: &Object| To::Versions { before: before.clone(), jump: jump(before) };
-        let to = before.map_or(To::Nothing, to);
         Self {
+            before: Link::new(before.cloned()),
+            jump: Link::new(before.map(jump)),
+            lost_from: AtomicU64::new(NONE_LOST),
             depth: before.map_or(0, |before| before.past().depth.wrapping_add(1)),
-            links: Mutex::new(Links { to, lost_from: NONE_LOST }),
-        }
-    }
-
-    fn jumped(&self) -> Option<Object> {
-        match &self.links.lock().to {
-            To::Versions { jump, .. } => Some(jump.clone()),
-            To::Nothing => None,
         }
     }
 
     /// The version before, where there was one.
     pub(crate) fn before(&self) -> Result<Object, Lost> {
-        let links = self.links.lock();
-        match &links.to {
-            To::Versions { before, .. } if links.lost_from == NONE_LOST => Ok(before.clone()),
-            _ => Err(Lost),
-        }
+        let before = self.before.get();
+        if self.lost_from() == NONE_LOST { before.ok_or(Lost) } else { Err(Lost) }
     }
 
     /// One step back towards `revision`, not beyond the first version at or before it.
     pub(crate) fn towards(&self, revision: u64) -> Result<Option<Object>, Lost> {
-        let links = self.links.lock();
-        if revision >= links.lost_from {
-            return Err(Lost);
-        }
-        Ok(match &links.to {
-            To::Versions { jump, .. } if jump.revision() > revision => Some(jump.clone()),
-            To::Versions { before, .. } => Some(before.clone()),
-            To::Nothing => None,
-        })
+        let jump = self.jump.get().filter(|jump| jump.revision() > revision);
+        let step = jump.or_else(|| self.before.get());
+        if revision >= self.lost_from() { Err(Lost) } else { Ok(step) }
     }
 
     /// The revision of the version that is linked before this one.
     pub(crate) fn begins(&self) -> Option<u64> {
-        match &self.links.lock().to {
-            To::Versions { before, .. } => Some(before.revision()),
-            To::Nothing => None,
-        }
+        self.before.get().map(|before| before.revision())
     }
 
     /// Lets go of the version before, and goes on with what is behind that.
     pub(crate) fn skip(&self) {
-        let mut links = self.links.lock();
-        let To::Versions { before, .. } = &links.to else { return };
-        let (behind, lost_from) = before.past().behind();
-        links.lost_from = lost_from.min(before.revision());
-        let skipped = mem::replace(&mut links.to, behind);
-        // What it held is freed after the lock is let go of.
-        drop(links);
-        drop(skipped);
+        let Some(before) = self.before.get() else { return };
+        let lost_from = before.past().lost_from().min(before.revision());
+        self.lost_from.store(lost_from, Ordering::SeqCst);
+        let behind = before.past().before.get();
+        self.before.set(behind.clone());
+        self.jump.set(behind);
     }
 
-    /// What a version after this one has to go on with, and what it has to do without.
-    fn behind(&self) -> (To, u64) {
-        let links = self.links.lock();
-        let to = match &links.to {
-            To::Versions { before, .. } => {
-                To::Versions { before: before.clone(), jump: before.clone() }
-            }
-            To::Nothing => To::Nothing,
-        };
-        (to, links.lost_from)
+    fn lost_from(&self) -> u64 {
+        self.lost_from.load(Ordering::SeqCst)
     }
 }
 
 /// Where the version after this one jumps to.
 fn jump(before: &Object) -> Object {
     let depth = before.past().depth;
-    let jump = before.past().jumped().and_then(|first| {
-        let second = first.past().jumped()?;
+    let jump = before.past().jump.get().and_then(|first| {
+        let second = first.past().jump.get()?;
         let (near, far) = (first.past().depth, second.past().depth);
         let same = depth.wrapping_sub(near) == near.wrapping_sub(far);
         same.then_some(second)
@@ -133,32 +91,24 @@ fn jump(before: &Object) -> Object {
 impl Drop for Past {
     /// Frees what was before in a loop: one call for each version would overflow the stack.
     fn drop(&mut self) {
-        let mut to = mem::take(&mut self.links.get_mut().to);
+        let (mut before, mut jump) = (self.before.take(), self.jump.take());
         let mut aside = Vec::new();
         loop {
-            let next = match to {
-                To::Versions { before, jump } => {
-                    if !before.is_same(&jump) {
-                        aside.push(jump);
-                    }
-                    Some(before)
-                }
-                To::Nothing => aside.pop(),
-            };
-            let Some(next) = next else { return };
+            // Most jump to the one before.
+            let same = jump.as_ref().zip(before.as_ref()).is_some_and(|(a, b)| a.is_same(b));
+            aside.extend(jump.take().filter(|_| !same));
+            let Some(next) = before.take().or_else(|| aside.pop()) else { return };
             // If others let go of it at this moment, it is the last of them who goes on.
-            to = if next.is_last() {
-                mem::take(&mut next.past().links.lock().to)
-            } else {
-                To::Nothing
-            };
+            if next.is_last() {
+                (before, jump) = (next.past().before.take(), next.past().jump.take());
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::object::Builder;
+    use super::super::object::{Builder, Newest};
     use super::*;
     use crate::object::SourceObject;
 
@@ -221,6 +171,44 @@ mod tests {
         assert!(newest.at(1).unwrap().is_none());
     }
 
+    #[test]
+    fn a_reader_beside_the_writer_finds_what_was_there_or_that_it_is_lost() {
+        const LAST: u64 = 400_000;
+        const KEPT: usize = 4;
+        let newest = Newest::new(put(2, None));
+        std::thread::scope(|scope| {
+            for back in 1..=3 {
+                let newest = &newest;
+                scope.spawn(move || {
+                    let mut found = 0;
+                    loop {
+                        let now = newest.get().revision();
+                        for revision in now.saturating_sub(4 * back)..=now {
+                            if let Ok(at) = newest.get().at(revision) {
+                                let at = at.map(|at| at.revision());
+                                assert_eq!(at, Some(revision & !1).filter(|at| *at > 0));
+                                found += 1;
+                            }
+                        }
+                        if now == 2 * LAST {
+                            break;
+                        }
+                    }
+                    assert!(found > 0);
+                });
+            }
+            let mut log = std::collections::VecDeque::new();
+            for number in 2..=LAST {
+                let next = put(2 * number, Some(&newest.get()));
+                newest.set(next.clone());
+                log.push_back(next);
+                if log.len() > KEPT {
+                    log.pop_front().unwrap().past().skip();
+                }
+            }
+        });
+    }
+
     /// How many versions can be reached by all links.
     fn reachable(newest: &Object) -> usize {
         let mut seen = std::collections::HashSet::new();
@@ -228,7 +216,7 @@ mod tests {
         while let Some(version) = next.pop() {
             if seen.insert(version.revision()) {
                 next.extend(version.past().before().ok());
-                next.extend(version.past().jumped());
+                next.extend(version.past().jump.get());
             }
         }
         seen.len()

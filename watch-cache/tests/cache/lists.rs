@@ -1,4 +1,6 @@
-use watch_cache::{At, Cache, Config, ContinueToken, ErrorKind, ListRequest, ProgressMode, Write};
+use watch_cache::{
+    At, Cache, Config, ContinueToken, ErrorKind, ListRequest, Object, ProgressMode, Write,
+};
 
 use super::{keys, text, world, world_of};
 
@@ -201,4 +203,64 @@ async fn a_snapshot_stays_as_it_is() {
     assert!(snapshot.by_index("zone", b"n1").is_err());
     assert_eq!(world.cache.get(b"/pods/a").unwrap().value(), b"n2");
     assert_eq!(world.cache.snapshot().by_index("node", b"n1").unwrap().count(), 1);
+}
+
+/// Readers on other threads, while everything that they read is replaced and forgotten.
+#[test]
+fn readers_beside_the_writer_find_each_revision_as_it_was() {
+    const KEYS: u64 = 7;
+    const LAST: u64 = 30_000;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_time()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut config = Config::default();
+        config.log_revisions = 20;
+        config.batch_revisions = 3;
+        let world = world_of(ProgressMode::Pushed, config).await;
+        // One key after the other is written.
+        let check = |objects: &[Object], at: u64| {
+            let found: Vec<u64> = objects.iter().map(Object::mod_revision).collect();
+            let last = ((at + 1).saturating_sub(KEYS)..=at).filter(|revision| *revision > 1);
+            let mut expected: Vec<u64> = last.collect();
+            expected.sort_by_key(|revision| revision % KEYS);
+            assert_eq!(found, expected, "at {at}");
+        };
+        let mut readers = Vec::new();
+        for reader in 0..3 {
+            let cache = world.cache.clone();
+            readers.push(runtime.spawn(async move {
+                let mut listed = 0;
+                while cache.revision() < LAST {
+                    let snapshot = cache.snapshot();
+                    tokio::task::yield_now().await;
+                    check(&snapshot.range(b"/").collect::<Vec<_>>(), snapshot.revision());
+                    let at = snapshot.revision().saturating_sub(reader * 9).max(1);
+                    match cache.list(ListRequest::new("/").at(At::Exactly(at))).await {
+                        Ok(list) => check(&list.objects, at),
+                        Err(error) => {
+                            assert!(matches!(error.kind(), ErrorKind::Expired { .. }), "{error}");
+                        }
+                    }
+                    let newest = cache.list(ListRequest::new("/").at(At::Any)).await.unwrap();
+                    check(&newest.objects, newest.revision);
+                    listed += 1;
+                }
+                listed
+            }));
+        }
+        for revision in 2..=LAST {
+            let key = revision % KEYS;
+            assert_eq!(world.store.put(format!("/{key}"), revision.to_string()), revision);
+            if revision % 50 == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        world.cache.wait_for(LAST).await.unwrap();
+        for reader in readers {
+            assert!(reader.await.unwrap() > 0);
+        }
+    });
 }
