@@ -219,6 +219,7 @@ fn readers_beside_the_writer_find_each_revision_as_it_was() {
         let mut config = Config::default();
         config.log_revisions = 20;
         config.batch_revisions = 3;
+        config.wait_timeout = Config::WAIT_TIMEOUT.max;
         let world = world_of(ProgressMode::Pushed, config).await;
         // One key after the other is written.
         let check = |objects: &[Object], at: u64| {
@@ -232,8 +233,8 @@ fn readers_beside_the_writer_find_each_revision_as_it_was() {
         for reader in 0..3 {
             let cache = world.cache.clone();
             readers.push(runtime.spawn(async move {
-                let mut listed = 0;
-                while cache.revision() < LAST {
+                let mut newest = 0;
+                while newest < LAST {
                     let snapshot = cache.snapshot();
                     tokio::task::yield_now().await;
                     check(&snapshot.range(b"/").collect::<Vec<_>>(), snapshot.revision());
@@ -244,11 +245,10 @@ fn readers_beside_the_writer_find_each_revision_as_it_was() {
                             assert!(matches!(error.kind(), ErrorKind::Expired { .. }), "{error}");
                         }
                     }
-                    let newest = cache.list(ListRequest::new("/").at(At::Any)).await.unwrap();
-                    check(&newest.objects, newest.revision);
-                    listed += 1;
+                    let list = cache.list(ListRequest::new("/").at(At::Any)).await.unwrap();
+                    check(&list.objects, list.revision);
+                    newest = list.revision;
                 }
-                listed
             }));
         }
         for revision in 2..=LAST {
@@ -260,7 +260,7 @@ fn readers_beside_the_writer_find_each_revision_as_it_was() {
         }
         world.cache.wait_for(LAST).await.unwrap();
         for reader in readers {
-            assert!(reader.await.unwrap() > 0);
+            reader.await.unwrap();
         }
     });
 }
