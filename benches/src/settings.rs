@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use clap::Args;
@@ -56,9 +57,20 @@ impl Settings {
         })
     }
 
+    /// Runs one figure of this program in a process of its own, so that none inherits the memory of
+    /// another.
+    ///
+    /// # Errors
+    /// If it cannot be started, or fails.
+    pub fn run_apart(&self, figure: &str) -> Outcome<()> {
+        eprintln!("== {figure}");
+        let status =
+            Command::new(std::env::current_exe()?).arg(figure).args(self.to_args()).status()?;
+        if status.success() { Ok(()) } else { Err(format!("{figure} ended with {status}").into()) }
+    }
+
     /// The arguments that give another process the same settings.
-    #[must_use]
-    pub fn to_args(&self) -> Vec<OsString> {
+    fn to_args(&self) -> Vec<OsString> {
         let mut args: Vec<OsString> = vec![
             "--scale".into(),
             self.scale.to_string().into(),

@@ -82,8 +82,8 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// `Invalid` if a setting is out of its range, two indexes have one name, or several prefixes
-    /// are asked of a source that can only list.
+    /// `Invalid` if a setting is out of its range, there are more than 65,535 indexes, two of them
+    /// have one name, or several prefixes are asked of a source that can only list.
     pub fn open(
         source: Arc<dyn Source>,
         indexes: Vec<Index>,
@@ -158,6 +158,12 @@ impl Cache {
 }
 
 fn check_indexes(indexes: &[Index]) -> Result<()> {
+    if indexes.len() > usize::from(u16::MAX) {
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            format!("{} indexes are given: give at most {}", indexes.len(), u16::MAX),
+        ));
+    }
     for (position, index) in indexes.iter().enumerate() {
         if indexes.iter().take(position).any(|other| other.name() == index.name()) {
             return Err(Error::new(

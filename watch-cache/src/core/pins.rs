@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-/// The pins of one cache. The writer never waits for those who set and release them.
+/// The pins of one cache. The writer waits for those who set and release them only where all begins
+/// anew.
 #[derive(Debug, Default)]
 pub(crate) struct Pins {
     pinned: Mutex<Pinned>,

@@ -127,7 +127,7 @@ fn run(args: &Args) -> Outcome<()> {
         Figure::Memory(wait) => memory::run(settings, wait),
         Figure::Ledger(load) => durable_puts::ledger(settings, load),
         Figure::LeaseRenewals => leases::run(settings),
-        Figure::All => ALL.iter().try_for_each(|figure| run_apart(figure, settings)),
+        Figure::All => ALL.iter().try_for_each(|figure| settings.run_apart(figure)),
         Figure::Open { directory, checkpoints } => {
             let durability =
                 if *checkpoints { Durability::Checkpoints } else { Durability::Journal };
@@ -150,12 +150,4 @@ fn with_huge_pages() -> std::io::Error {
             .exec(),
         Err(error) => error,
     }
-}
-
-/// Runs one figure in a process of its own, so that none inherits the memory of another.
-fn run_apart(figure: &str, settings: &Settings) -> Outcome<()> {
-    eprintln!("== {figure}");
-    let status =
-        Command::new(std::env::current_exe()?).arg(figure).args(settings.to_args()).status()?;
-    if status.success() { Ok(()) } else { Err(format!("{figure} ended with {status}").into()) }
 }

@@ -11,7 +11,7 @@ mod list;
 mod memory;
 mod stack;
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use benches::kv_journal::Outcome;
 use benches::settings::Settings;
@@ -72,14 +72,6 @@ fn run(args: &Args) -> Outcome<()> {
         Figure::Page => list::page(settings),
         Figure::RevisionBytes => memory::revision(settings),
         Figure::Memory => memory::run(settings),
-        Figure::All => ALL.iter().try_for_each(|figure| run_apart(figure, settings)),
+        Figure::All => ALL.iter().try_for_each(|figure| settings.run_apart(figure)),
     }
-}
-
-/// Runs one figure in a process of its own, so that none inherits the memory of another.
-fn run_apart(figure: &str, settings: &Settings) -> Outcome<()> {
-    eprintln!("== {figure}");
-    let status =
-        Command::new(std::env::current_exe()?).arg(figure).args(settings.to_args()).status()?;
-    if status.success() { Ok(()) } else { Err(format!("{figure} ended with {status}").into()) }
 }
