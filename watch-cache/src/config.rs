@@ -30,6 +30,8 @@ pub struct Config {
     pub batch_revisions: usize,
     /// More watchers are refused: [`Config::WATCHERS`].
     pub watchers: usize,
+    /// How many pumps serve the sinks: [`Config::PUMPS`].
+    pub pumps: usize,
     /// More reads that wait for a revision are refused: [`Config::WAITERS`].
     pub waiters: usize,
     /// How long a read waits for its revision: [`Config::WAIT_TIMEOUT`].
@@ -59,6 +61,8 @@ impl Config {
     pub const BATCH_REVISIONS: Limit<usize> = Limit { default: 512, min: 1, max: 1 << 16 };
     /// Node agents of the largest published clusters (130,000), several watches each.
     pub const WATCHERS: Limit<usize> = Limit { default: 1 << 20, min: 1, max: 1 << 28 };
+    /// One is enough for the driver's own thread; several are for as many cores.
+    pub const PUMPS: Limit<usize> = Limit { default: 1, min: 1, max: 1 << 10 };
     /// An overloaded cache rejects rather than queues without bound.
     pub const WAITERS: Limit<usize> = Limit { default: 1 << 17, min: 1, max: 1 << 28 };
     /// The Kubernetes API server's cacher waits as long (KEP-2340).
@@ -104,6 +108,7 @@ impl Config {
         Self::LOG_BYTES.check("log_bytes", self.log_bytes)?;
         Self::BATCH_REVISIONS.check("batch_revisions", self.batch_revisions)?;
         Self::WATCHERS.check("watchers", self.watchers)?;
+        Self::PUMPS.check("pumps", self.pumps)?;
         Self::WAITERS.check("waiters", self.waiters)?;
         Self::WAIT_TIMEOUT.check_time("wait_timeout", self.wait_timeout)?;
         Self::QUESTION_INTERVAL.check_time("question_interval", self.question_interval)?;
@@ -140,6 +145,7 @@ impl Default for Config {
             log_bytes: Self::LOG_BYTES.default,
             batch_revisions: Self::BATCH_REVISIONS.default,
             watchers: Self::WATCHERS.default,
+            pumps: Self::PUMPS.default,
             waiters: Self::WAITERS.default,
             wait_timeout: Self::WAIT_TIMEOUT.default,
             question_interval: Self::QUESTION_INTERVAL.default,

@@ -48,8 +48,8 @@ pub mod oracle;
 mod source;
 
 pub use cache::{
-    At, Cache, Driver, ListRequest, ListResponse, Selector, Snapshot, Start, Stats, WatchRequest,
-    Watcher,
+    At, Cache, Delivery, Driver, Flow, ListRequest, ListResponse, Pump, Selector, Sink, Snapshot,
+    Start, Stats, Subscription, WatchRequest, Watcher,
 };
 pub use config::{Config, Limit};
 pub use core::event::WatchEvent;

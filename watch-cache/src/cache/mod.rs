@@ -1,11 +1,14 @@
 //! The shell: a cloneable handle, and the driver that follows the source.
 
+mod cursor;
 mod driver;
 mod feed;
 mod fresh;
 mod list;
+mod pump;
 mod run;
 mod shared;
+mod sink;
 mod snapshot;
 mod stats;
 mod wait;
@@ -29,6 +32,8 @@ use shared::Shared;
 
 pub use driver::Driver;
 pub use list::{At, ListRequest, ListResponse};
+pub use pump::Pump;
+pub use sink::{Delivery, Flow, Sink, Subscription};
 pub use snapshot::Snapshot;
 pub use stats::Stats;
 pub use watch::{Start, WatchRequest, Watcher};
@@ -99,10 +104,14 @@ impl Cache {
             ));
         }
         config.prefixes.sort();
-        let shared = Arc::new(Shared::new(indexes.into(), config));
+        let pumps: Vec<_> = (0..config.pumps).map(|_| mpsc::unbounded_channel()).collect();
+        let senders = pumps.iter().map(|(sender, _)| sender.clone()).collect();
+        let shared = Arc::new(Shared::new(indexes.into(), config, senders));
         let (commands, inbox) = mpsc::unbounded_channel();
+        let pump = |errands| Pump::new(Arc::clone(&shared), commands.downgrade(), errands);
+        let pumps = pumps.into_iter().map(pump).collect();
         let closing = Closing { shared: Arc::clone(&shared), commands: inbox };
-        Ok((Self { shared, commands }, Driver::new(run::run(source, closing))))
+        Ok((Self { shared, commands }, Driver::new(run::run(source, closing), pumps)))
     }
 
     /// The object at `key`, as last published.
@@ -135,7 +144,8 @@ impl Cache {
         let view = self.shared.view();
         let watchers = self.shared.watchers.load(Ordering::Relaxed);
         let waiters = self.shared.waiters.load(Ordering::Relaxed);
-        self.shared.counters.stats(&view, watchers, waiters)
+        let parked = self.shared.parked.load(Ordering::Relaxed);
+        self.shared.counters.stats(&view, watchers, parked, waiters)
     }
 
     /// The predicate of a request, if the cache can answer it.

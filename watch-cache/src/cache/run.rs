@@ -13,12 +13,12 @@ use tokio::time::{
     Duration, Instant, Interval, MissedTickBehavior, Sleep, interval_at, sleep_until,
 };
 
+use super::cursor::Slot;
 use super::feed::{Fed, feed, yield_now};
 use super::fresh::{Answer, Asked, Held, ask, request_progress};
 use super::shared::Shared;
 use super::stats::add;
 use super::wait::{Reply, Waits};
-use super::watch::Slot;
 use crate::core::predicate::Predicate;
 use crate::core::questions::Questions;
 use crate::core::state::{Retention, State};
@@ -179,7 +179,7 @@ impl Run {
                 let mark = self.state.add_watcher(id, &predicate, Arc::clone(&slot));
                 // A slot is registered once.
                 let _ = slot.mark.set(mark);
-                slot.waker.wake();
+                slot.wake();
             }
             Command::Unregister { id } => self.state.remove_watcher(id),
             Command::Wait { revision, reply } => self.wait(revision, reply),
@@ -285,13 +285,13 @@ impl Run {
         let mut wakes = 0;
         for group in touched {
             for slot in self.state.interests.watchers(group) {
-                slot.waker.wake();
+                slot.wake();
                 wakes += 1;
             }
         }
         add(&counters.wakes, wakes);
         if restarted {
-            self.state.interests.all().for_each(|slot| slot.waker.wake());
+            self.state.interests.all().for_each(|slot| slot.wake());
         }
         self.end_waits();
     }
@@ -316,9 +316,10 @@ impl Run {
     }
 
     fn wake_for_bookmarks(&self) {
-        for slot in self.state.interests.all().filter(|slot| slot.bookmarks) {
+        for slot in self.state.interests.all().filter(|slot| slot.bookmarks.load(Ordering::Relaxed))
+        {
             slot.bookmark_due.store(true, Ordering::Release);
-            slot.waker.wake();
+            slot.wake();
         }
     }
 
@@ -367,7 +368,7 @@ impl Drop for Closing {
         fence(Ordering::SeqCst);
         while let Ok(command) = self.commands.try_recv() {
             if let Command::Register { slot, .. } = command {
-                slot.waker.wake();
+                slot.wake();
             }
         }
     }
@@ -376,7 +377,7 @@ impl Drop for Closing {
 impl Drop for Run {
     fn drop(&mut self) {
         self.closing.shared.close(Error::new(ErrorKind::Closed, "the driver was dropped"));
-        self.state.interests.all().for_each(|slot| slot.waker.wake());
+        self.state.interests.all().for_each(|slot| slot.wake());
     }
 }
 

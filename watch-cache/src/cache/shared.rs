@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
+use tokio::sync::mpsc;
 
+use super::pump::Errand;
 use super::stats::Counters;
 use crate::config::Config;
 use crate::core::index::Index;
@@ -18,25 +20,34 @@ pub(super) struct Shared {
     pub(super) indexes: Arc<[Index]>,
     pub(super) counters: Counters,
     pub(super) watchers: AtomicUsize,
+    /// Watchers in pumps whose sinks are full.
+    pub(super) parked: AtomicUsize,
     pub(super) waiters: AtomicUsize,
     pub(super) next_watcher: AtomicU64,
     pub(super) pins: Arc<Pins>,
     /// Up to here the groups' heads are complete, and what they lead to is published.
     settled: AtomicU64,
     view: ArcSwap<View>,
+    pumps: Box<[mpsc::UnboundedSender<Errand>]>,
     closed: OnceLock<Error>,
 }
 
 impl Shared {
-    pub(super) fn new(indexes: Arc<[Index]>, config: Config) -> Self {
+    pub(super) fn new(
+        indexes: Arc<[Index]>,
+        config: Config,
+        pumps: Box<[mpsc::UnboundedSender<Errand>]>,
+    ) -> Self {
         Self {
             pins: Arc::default(),
             settled: AtomicU64::new(0),
             view: ArcSwap::from_pointee(View::new(indexes.len())),
+            pumps,
             config,
             indexes,
             counters: Counters::default(),
             watchers: AtomicUsize::new(0),
+            parked: AtomicUsize::new(0),
             waiters: AtomicUsize::new(0),
             next_watcher: AtomicU64::new(0),
             closed: OnceLock::new(),
@@ -75,7 +86,19 @@ impl Shared {
     /// Says why every later call fails; the first reason stays.
     pub(super) fn close(&self, reason: Error) {
         // A second reason is a consequence of the first.
-        let _ = self.closed.set(reason);
+        if self.closed.set(reason).is_ok() {
+            for pump in &self.pumps {
+                // One that is gone has told its watchers so.
+                let _ = pump.send(Errand::Close);
+            }
+        }
+    }
+
+    /// Where the errands of a watcher go.
+    pub(super) fn pump_of(&self, id: u64) -> Option<&mpsc::UnboundedSender<Errand>> {
+        let count = self.pumps.len() as u64;
+        let at = id.checked_rem(count)?;
+        self.pumps.get(usize::try_from(at).ok()?)
     }
 
     pub(super) fn check_open(&self) -> Result<()> {

@@ -23,14 +23,18 @@ pub struct Stats {
     pub log_bytes: u64,
     /// Open watchers, and those that the driver has not yet heard are gone.
     pub watchers: usize,
+    /// Those of them whose sinks are full.
+    pub parked: usize,
     /// Reads that wait for a revision.
     pub waiters: usize,
     /// Revisions applied.
     pub applied: u64,
     /// Batches published.
     pub published: u64,
-    /// Watchers woken by events.
+    /// Watchers, and pumps' groups of watchers, woken by events.
     pub wakes: u64,
+    /// Deliveries that pumps have offered to sinks.
+    pub deliveries: u64,
     /// Questions for the current revision sent.
     pub questions: u64,
     /// Requests for progress sent.
@@ -58,6 +62,7 @@ pub(super) struct Counters {
     pub(super) applied: AtomicU64,
     pub(super) published: AtomicU64,
     pub(super) wakes: AtomicU64,
+    pub(super) deliveries: AtomicU64,
     pub(super) questions: AtomicU64,
     pub(super) progress_requests: AtomicU64,
     pub(super) lists: AtomicU64,
@@ -82,7 +87,13 @@ impl Counters {
         );
     }
 
-    pub(super) fn stats(&self, view: &View, watchers: usize, waiters: usize) -> Stats {
+    pub(super) fn stats(
+        &self,
+        view: &View,
+        watchers: usize,
+        parked: usize,
+        waiters: usize,
+    ) -> Stats {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
             ready: view.ready,
@@ -92,10 +103,12 @@ impl Counters {
             log_revisions: view.log_revisions,
             log_bytes: get(&self.log_bytes),
             watchers,
+            parked,
             waiters,
             applied: get(&self.applied),
             published: get(&self.published),
             wakes: get(&self.wakes),
+            deliveries: get(&self.deliveries),
             questions: get(&self.questions),
             progress_requests: get(&self.progress_requests),
             lists: get(&self.lists),

@@ -3,28 +3,19 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_core::Stream;
-use futures_util::task::AtomicWaker;
 
+use super::cursor::{Cursor, Initial, Slot};
 use super::run::Command;
-use super::shared::{Place, Shared};
 use super::{Cache, Selector};
 use crate::core::event::WatchEvent;
-use crate::core::interest::Mark;
-use crate::core::past::Lost;
-use crate::core::pins;
 use crate::core::predicate::Predicate;
-use crate::core::root::Root;
-use crate::core::view::expired;
-use crate::error::{Error, ErrorKind, Result};
-
-/// How many revisions, or initial objects, a watcher takes from the cache at once.
-const TAKE: usize = 64;
+use crate::error::Result;
 
 /// Where a watch starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -94,20 +85,9 @@ impl WatchRequest {
     }
 }
 
-/// What the driver knows of a watcher: how to wake it. Its place is free once both have let go, so
-/// that who comes and goes faster than the driver sees is not without bound.
-#[derive(Debug)]
-pub(super) struct Slot {
-    _place: Place<fn(&Shared) -> &AtomicUsize>,
-    pub(super) waker: AtomicWaker,
-    pub(super) mark: OnceLock<Arc<Mark>>,
-    pub(super) bookmarks: bool,
-    pub(super) bookmark_due: AtomicBool,
-}
-
 #[derive(Debug)]
 enum Phase {
-    Initial { root: Arc<Root>, after: Option<Bytes>, _pin: pins::Pin },
+    Initial(Initial),
     Following,
     Ended,
 }
@@ -124,9 +104,7 @@ pub struct Watcher {
     slot: Arc<Slot>,
     predicate: Predicate,
     phase: Phase,
-    epoch: u64,
-    /// Every revision up to here was taken from the log.
-    position: u64,
+    cursor: Cursor,
     bookmarked: u64,
     taken: VecDeque<WatchEvent>,
 }
@@ -144,41 +122,16 @@ impl Cache {
     pub fn watch(&self, request: WatchRequest) -> Result<Watcher> {
         self.shared.check_open()?;
         let predicate = self.predicate(request.prefix, request.selector)?;
-        let count: fn(&Shared) -> &AtomicUsize = |shared| &shared.watchers;
-        let place = Place::take(&self.shared, self.shared.config.watchers, "watchers", count)?;
-        let view = self.shared.view();
-        if !view.ready {
-            let message = "the first listing is not in yet: await `ready`";
-            return Err(Error::new(ErrorKind::Unavailable, message));
-        }
-        let (epoch, position, phase) = match request.from {
-            Start::Now => (view.epoch, view.revision, Phase::Following),
-            Start::After(revision) => {
-                view.check(revision)?;
-                (view.epoch, revision, Phase::Following)
-            }
-            Start::Initial => {
-                let (view, pin) = self.shared.pinned();
-                let root = Arc::clone(&view.root);
-                let phase = Phase::Initial { root, after: None, _pin: pin };
-                (view.epoch, view.revision, phase)
-            }
-        };
+        let place = self.watcher_place()?;
+        let (cursor, initial) = self.begin(request.from)?;
         let watcher = Watcher {
             cache: self.clone(),
             id: self.shared.next_watcher.fetch_add(1, Ordering::Relaxed),
-            slot: Arc::new(Slot {
-                _place: place,
-                waker: AtomicWaker::new(),
-                mark: OnceLock::new(),
-                bookmarks: request.bookmarks,
-                bookmark_due: AtomicBool::new(false),
-            }),
+            slot: Slot::of_task(place, request.bookmarks),
             predicate,
-            phase,
-            epoch,
-            position,
-            bookmarked: position,
+            phase: initial.map_or(Phase::Following, Phase::Initial),
+            cursor,
+            bookmarked: cursor.position,
             taken: VecDeque::new(),
         };
         watcher.register()?;
@@ -197,17 +150,14 @@ impl Watcher {
 
     /// Takes the next initial objects.
     fn take_initial(&mut self) {
-        let Phase::Initial { root, after, .. } = &mut self.phase else {
+        let Phase::Initial(initial) = &mut self.phase else {
             return;
         };
-        let revision = self.position;
-        let part = root.select(&self.predicate, after.as_ref());
-        let added = |object| WatchEvent::Added { revision, object };
-        // What is pinned is not lost.
-        self.taken.extend(part.filter_map(Result::ok).take(TAKE).map(added));
-        let last = self.taken.back().and_then(WatchEvent::object);
-        *after = last.map(|last| Bytes::copy_from_slice(last.key()));
-        if self.taken.len() < TAKE {
+        let revision = self.cursor.position;
+        let (objects, last) = initial.next(&self.predicate);
+        initial.pass(&objects);
+        self.taken.extend(objects.into_iter().map(|object| WatchEvent::Added { revision, object }));
+        if last {
             self.taken.push_back(WatchEvent::Bookmark { revision, initial_end: true });
             self.phase = Phase::Following;
         }
@@ -218,30 +168,8 @@ impl Watcher {
         // Read before the state: what was published before the end is still delivered.
         let shared = &self.cache.shared;
         let open = shared.check_open();
-        let mark = self.slot.mark.get().filter(|mark| mark.posted && self.position >= mark.since);
-        // In this order: see where the driver publishes.
-        let settled = shared.settled();
-        let head = mark.map(|mark| mark.head());
-        let view = shared.view();
-        if view.epoch != self.epoch {
-            return Err(expired(self.position, view.revision));
-        }
-        let posts = mark.zip(head).map(|(mark, head)| view.read_posts(mark, self.position, head));
-        let (revisions, reached, behind) = if let Some(revisions) = posts.transpose()?.flatten() {
-            (revisions, settled.max(head.unwrap_or(0)).max(self.position), false)
-        } else {
-            let (revisions, reached) = view.read(self.position, TAKE)?;
-            (revisions, reached, reached < view.revision)
-        };
-        for (revision, entries) in revisions {
-            for entry in entries {
-                let event = self.predicate.event(revision, &entry.version);
-                let event = event.map_err(|Lost| expired(self.position, shared.view().log_floor));
-                self.taken.extend(event?);
-            }
-        }
-        drop(view);
-        self.position = reached;
+        let mark = self.slot.mark.get();
+        let behind = self.cursor.take(shared, &self.predicate, mark, u64::MAX, &mut self.taken)?;
         if self.taken.is_empty() && !behind {
             open?;
             self.bookmark();
@@ -250,9 +178,9 @@ impl Watcher {
     }
 
     fn bookmark(&mut self) {
-        if self.slot.bookmark_due.swap(false, Ordering::AcqRel) && self.position > self.bookmarked {
-            self.bookmarked = self.position;
-            let revision = self.position;
+        let revision = self.cursor.position;
+        if self.slot.bookmark_due.swap(false, Ordering::AcqRel) && revision > self.bookmarked {
+            self.bookmarked = revision;
             self.taken.push_back(WatchEvent::Bookmark { revision, initial_end: false });
         }
     }
@@ -268,10 +196,10 @@ impl Stream for Watcher {
             }
             match self.phase {
                 Phase::Ended => return Poll::Ready(None),
-                Phase::Initial { .. } => self.take_initial(),
+                Phase::Initial(_) => self.take_initial(),
                 Phase::Following => {
                     // Registered before the state is read: a later publication wakes.
-                    self.slot.waker.register(cx.waker());
+                    self.slot.before_reading(Some(cx.waker()));
                     match self.take_log() {
                         Ok(true) => {}
                         Ok(false) => return Poll::Pending,
@@ -297,7 +225,7 @@ impl fmt::Debug for Watcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Watcher")
             .field("predicate", &self.predicate)
-            .field("position", &self.position)
+            .field("position", &self.cursor.position)
             .finish_non_exhaustive()
     }
 }

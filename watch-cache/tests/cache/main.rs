@@ -13,6 +13,7 @@ mod freshness;
 mod lists;
 mod model;
 mod shutdown;
+mod sinks;
 mod watches;
 
 use std::borrow::Cow;

@@ -9,9 +9,10 @@ use proptest::prelude::*;
 use watch_cache::oracle::{Begin, Oracle, Record};
 use watch_cache::{
     At, Config, ContinueToken, ErrorKind, Events, ListRequest, ListResponse, Object, ProgressMode,
-    Source, SourceEvent, Start, WatchEvent, WatchRequest, Watcher, Write,
+    Source, SourceEvent, Start, Subscription, WatchEvent, WatchRequest, Watcher, Write,
 };
 
+use super::sinks::{Inbox, into_inbox};
 use super::{World, node_of, world_of};
 
 const KEYS: [&str; 6] = ["/p/a", "/p/b", "/p/b/c", "/q/a", "/q/b", "/r/a"];
@@ -29,7 +30,7 @@ enum Op {
     FailQuestions(u64),
     Sleep(u64),
     List { what: Select, at: Which, limit: Option<usize> },
-    Watch { what: Select, from: Which, bookmarks: bool },
+    Watch { what: Select, from: Which, bookmarks: bool, room: Option<usize> },
     Drain(usize),
     Drop(usize),
 }
@@ -81,8 +82,10 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
             3 => (0_u64..300).prop_map(Op::Sleep),
             8 => (select.clone(), which.clone(), limit)
                 .prop_map(|(what, at, limit)| Op::List { what, at, limit }),
-            3 => (select, which, any::<bool>())
-                .prop_map(|(what, from, bookmarks)| Op::Watch { what, from, bookmarks }),
+            4 => (select, which, any::<bool>(), proptest::option::of(0_usize..4))
+                .prop_map(|(what, from, bookmarks, room)| {
+                    Op::Watch { what, from, bookmarks, room }
+                }),
             3 => any::<usize>().prop_map(Op::Drain),
             1 => any::<usize>().prop_map(Op::Drop),
         ],
@@ -97,14 +100,16 @@ fn configs() -> impl Strategy<Value = (ProgressMode, Config)> {
         Just(ProgressMode::ListOnly),
     ];
     let small = prop_oneof![Just(None), (1_usize..12).prop_map(Some)];
-    let sizes = (small, 1_usize..4);
-    (mode, any::<bool>(), sizes, any::<u64>()).prop_map(|(mode, several, (log, batch), seed)| {
+    let sizes = (small, 1_usize..4, 1_usize..3);
+    (mode, any::<bool>(), sizes, any::<u64>()).prop_map(|(mode, several, sizes, seed)| {
+        let (log, batch, pumps) = sizes;
         let mut config = Config::default();
         if several && mode != ProgressMode::ListOnly {
             config.prefixes = vec!["/p/".into(), "/q/".into()];
         }
         config.log_revisions = log.unwrap_or(config.log_revisions);
         config.batch_revisions = batch;
+        config.pumps = pumps;
         config.bookmark_interval = Duration::from_millis(100);
         config.backoff_cap = Duration::from_millis(100);
         config.seed = seed;
@@ -116,9 +121,15 @@ fn configs() -> impl Strategy<Value = (ProgressMode, Config)> {
 struct Tracked {
     what: Select,
     from: Option<u64>,
-    watcher: Watcher,
+    end: End,
     events: Vec<WatchEvent>,
     expired: bool,
+}
+
+/// Where its events come out.
+enum End {
+    Stream(Watcher),
+    Sink(Inbox, Subscription),
 }
 
 struct Model {
@@ -153,7 +164,7 @@ impl Model {
             Op::FailQuestions(count) => faults.fail_questions(count),
             Op::Sleep(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
             Op::List { what, at, limit } => self.list(what, at, limit).await,
-            Op::Watch { what, from, bookmarks } => self.watch(what, from, bookmarks),
+            Op::Watch { what, from, bookmarks, room } => self.watch(what, from, bookmarks, room),
             Op::Drain(which) => {
                 let count = self.watchers.len().max(1);
                 if let Some(tracked) = self.watchers.get_mut(which % count) {
@@ -278,7 +289,7 @@ impl Model {
         }
     }
 
-    fn watch(&mut self, what: Select, which: Which, bookmarks: bool) {
+    fn watch(&mut self, what: Select, which: Which, bookmarks: bool, room: Option<usize>) {
         let reached = self.world.cache.revision();
         let (from, after) = match which {
             Which::Default => (Start::Now, Some(reached)),
@@ -293,10 +304,17 @@ impl Model {
             request = request.index("node", node);
         }
         request.bookmarks = bookmarks;
-        match self.world.cache.watch(request) {
-            Ok(watcher) => {
+        let cache = &self.world.cache;
+        let end = match room {
+            None => cache.watch(request).map(End::Stream),
+            Some(room) => {
+                into_inbox(cache, request, room).map(|(inbox, watch)| End::Sink(inbox, watch))
+            }
+        };
+        match end {
+            Ok(end) => {
                 let (events, expired) = (Vec::new(), false);
-                self.watchers.push(Tracked { what, from: after, watcher, events, expired });
+                self.watchers.push(Tracked { what, from: after, end, events, expired });
             }
             Err(error) => {
                 let stats = self.world.cache.stats();
@@ -319,6 +337,8 @@ impl Model {
         let stats = self.world.cache.stats();
         assert_eq!((stats.replayed, stats.malformed, stats.early_progress), (0, 0, 0));
         for mut tracked in std::mem::take(&mut self.watchers) {
+            tracked.make_room();
+            tokio::time::sleep(Duration::from_millis(5)).await;
             tracked.hear();
             if tracked.expired {
                 assert!(self.short_log, "an event left a log that keeps all");
@@ -386,14 +406,35 @@ impl Model {
 impl Tracked {
     /// Takes what is there.
     fn hear(&mut self) {
-        while let Some(Some(item)) = self.watcher.next().now_or_never() {
-            match item {
-                Ok(event) => self.events.push(event),
-                Err(error) => {
-                    assert!(matches!(error.kind(), ErrorKind::Expired { .. }), "{error}");
-                    self.expired = true;
+        match &mut self.end {
+            End::Stream(watcher) => {
+                while let Some(Some(item)) = watcher.next().now_or_never() {
+                    match item {
+                        Ok(event) => self.events.push(event),
+                        Err(error) => {
+                            assert!(matches!(error.kind(), ErrorKind::Expired { .. }), "{error}");
+                            self.expired = true;
+                        }
+                    }
                 }
             }
+            End::Sink(inbox, watch) => {
+                self.events.extend(inbox.take());
+                self.expired = inbox.ended().is_some_and(|kind| {
+                    assert!(matches!(kind, ErrorKind::Expired { .. }), "{kind:?}");
+                    true
+                });
+                watch.resume();
+            }
+        }
+    }
+
+    /// Takes everything that comes from now on.
+    fn make_room(&mut self) {
+        self.hear();
+        if let End::Sink(inbox, watch) = &self.end {
+            inbox.make_room();
+            watch.resume();
         }
     }
 }

@@ -1,0 +1,332 @@
+//! What a pump does.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
+
+use tokio::sync::mpsc;
+
+use super::super::cursor::{Cursor, Slot};
+use super::super::feed::yield_now;
+use super::super::run::Command;
+use super::super::shared::Shared;
+use super::super::sink::{Delivery, Flow, Member};
+use super::super::stats::add;
+use super::group::{Behind, Group, Groups};
+use super::{Errand, Joining};
+use crate::core::event::WatchEvent;
+use crate::error::Error;
+
+/// How many errands are done before those who are behind have their turn.
+const ERRANDS: usize = 1024;
+/// How many steps those who are behind take before the errands have their turn.
+const STEPS: usize = 64;
+/// After so many deliveries the other tasks of the thread have their turn.
+const DELIVERIES: usize = 4096;
+
+pub(super) struct Work {
+    shared: Arc<Shared>,
+    commands: mpsc::WeakUnboundedSender<Command>,
+    own: mpsc::UnboundedSender<Errand>,
+    errands: mpsc::UnboundedReceiver<Errand>,
+    groups: Groups,
+    /// Those who are behind and not parked.
+    ready: VecDeque<u64>,
+    /// How many the shared counter has of those who are parked here.
+    counted: usize,
+}
+
+impl Work {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        commands: mpsc::WeakUnboundedSender<Command>,
+        (own, errands): (mpsc::UnboundedSender<Errand>, mpsc::UnboundedReceiver<Errand>),
+    ) -> Self {
+        let (groups, ready) = (Groups::default(), VecDeque::new());
+        Self { shared, commands, own, errands, groups, ready, counted: 0 }
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut errands = Vec::new();
+        loop {
+            if self.ready.is_empty() {
+                self.errands.recv_many(&mut errands, ERRANDS).await;
+            } else {
+                let waiting = std::iter::from_fn(|| self.errands.try_recv().ok());
+                errands.extend(waiting.take(ERRANDS));
+            }
+            for errand in errands.drain(..) {
+                if self.run_errand(errand).await {
+                    return;
+                }
+            }
+            for _ in 0..STEPS {
+                let Some(id) = self.ready.pop_front() else { break };
+                if self.step(id).await {
+                    self.ready.push_back(id);
+                }
+            }
+            self.count_parked();
+            yield_now().await;
+        }
+    }
+
+    /// Returns whether it was the last.
+    async fn run_errand(&mut self, errand: Errand) -> bool {
+        match errand {
+            Errand::Join(joining) => self.join(*joining),
+            Errand::Resume { id } => {
+                if self.groups.resume(id) {
+                    self.ready.push_back(id);
+                }
+            }
+            Errand::Leave { id } => {
+                if let Some((_, group)) = self.groups.remove(id) {
+                    self.tidy(group);
+                }
+            }
+            Errand::Look { group } => self.look(group).await,
+            Errand::Close => {
+                // What was published before the end is still delivered.
+                for group in self.groups.keys() {
+                    self.look(group).await;
+                }
+                return true;
+            }
+        }
+        false
+    }
+
+    fn join(&mut self, joining: Joining) {
+        let Joining { predicate, member, cursor, initial } = joining;
+        let group = self.groups.find(&predicate).unwrap_or_else(|| {
+            let id = self.shared.next_watcher.fetch_add(1, Ordering::Relaxed);
+            let slot = Slot::of_group(self.own.clone(), self.groups.next_key());
+            let register =
+                Command::Register { id, predicate: predicate.clone(), slot: Arc::clone(&slot) };
+            self.command(register);
+            let (level, behind, bookmarked) = (Vec::new(), 0, 0);
+            self.groups.insert(Group { predicate, id, slot, cursor, bookmarked, level, behind })
+        });
+        self.ready.push_back(member.id);
+        let initial = initial.map(Box::new);
+        self.groups.join(Behind { member, group, cursor, initial, parked: false });
+    }
+
+    /// Tells the driver, unless it is ending.
+    fn command(&self, command: Command) {
+        if let Some(commands) = self.commands.upgrade() {
+            // A driver that is gone has closed the cache.
+            let _ = commands.send(command);
+        }
+    }
+
+    /// Reads what is new for those of a group who are level.
+    async fn look(&mut self, key: usize) {
+        let mut events = Vec::new();
+        loop {
+            let Some(group) = self.groups.get(key) else { return };
+            group.slot.before_reading(None);
+            if group.level.is_empty() {
+                return;
+            }
+            let before = group.cursor;
+            let mark = group.slot.mark.get();
+            let read =
+                group.cursor.take(&self.shared, &group.predicate, mark, u64::MAX, &mut events);
+            let position = group.cursor.position;
+            match read {
+                Err(error) => return self.end_level(key, &error),
+                Ok(behind) => {
+                    if !events.is_empty() {
+                        let delivery = Delivery::new(std::mem::take(&mut events), position);
+                        self.deliver(key, &delivery, before, |_| true).await;
+                    }
+                    if !behind {
+                        return self.bookmark(key).await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn bookmark(&mut self, key: usize) {
+        let Some(group) = self.groups.get(key) else { return };
+        let cursor = group.cursor;
+        let due = group.slot.bookmark_due.swap(false, Ordering::AcqRel);
+        if !due || cursor.position <= group.bookmarked {
+            return;
+        }
+        group.bookmarked = cursor.position;
+        let bookmark = WatchEvent::Bookmark { revision: cursor.position, initial_end: false };
+        let delivery = Delivery::new(vec![bookmark], cursor.position);
+        self.deliver(key, &delivery, cursor, |member| member.bookmarks).await;
+    }
+
+    /// Offers a delivery to those of a group who are level and wanted. Those who refuse are parked
+    /// where they were before.
+    async fn deliver(
+        &mut self,
+        key: usize,
+        delivery: &Delivery,
+        before: Cursor,
+        wanted: fn(&Member) -> bool,
+    ) {
+        let (mut at, mut offered) = (0, 0_usize);
+        while let Some(member) = self.groups.get(key).and_then(|group| group.level.get_mut(at)) {
+            if !wanted(member) {
+                at += 1;
+                continue;
+            }
+            match member.sink.deliver(delivery) {
+                Flow::Taken => at += 1,
+                Flow::Full => self.groups.park_level(key, at, before),
+                Flow::Done => drop(self.groups.remove_level(key, at)),
+            }
+            offered += 1;
+            if offered.is_multiple_of(DELIVERIES) {
+                yield_now().await;
+            }
+        }
+        add(&self.shared.counters.deliveries, offered as u64);
+        self.tidy(key);
+    }
+
+    /// One step of one who is behind; returns whether there are more to take.
+    async fn step(&mut self, id: u64) -> bool {
+        let Some((behind, _)) = self.groups.behind(id) else { return false };
+        if behind.parked {
+            return false;
+        }
+        // Those who are level go ahead, so that there is a place to catch up to.
+        let key = behind.group;
+        self.look(key).await;
+        let Some((behind, group)) = self.groups.behind(id) else { return false };
+        let flow = match &behind.initial {
+            Some(_) => Ok(step_initial(behind, group)),
+            None => step_log(&self.shared, behind, group),
+        };
+        match flow {
+            Ok(Step::On) => true,
+            Ok(Step::Level) => {
+                self.groups.level(id);
+                false
+            }
+            Ok(Step::Full) => {
+                self.groups.park(id);
+                false
+            }
+            Ok(Step::Done) => {
+                self.groups.remove(id);
+                self.tidy(key);
+                false
+            }
+            Err(error) => {
+                if let Some((mut member, _)) = self.groups.remove(id) {
+                    member.sink.end(error);
+                }
+                self.tidy(key);
+                false
+            }
+        }
+    }
+
+    fn end_level(&mut self, key: usize, error: &Error) {
+        while let Some(mut member) = self.groups.remove_level(key, 0) {
+            member.sink.end(error.clone());
+        }
+        self.tidy(key);
+    }
+
+    /// Lets go of a group in which nobody is left.
+    fn tidy(&mut self, key: usize) {
+        if let Some(group) = self.groups.remove_empty(key) {
+            self.command(Command::Unregister { id: group.id });
+        }
+    }
+
+    fn count_parked(&mut self) {
+        let parked = self.groups.parked();
+        let count = &self.shared.parked;
+        if parked >= self.counted {
+            count.fetch_add(parked - self.counted, Ordering::Relaxed);
+        } else {
+            count.fetch_sub(self.counted - parked, Ordering::Relaxed);
+        }
+        self.counted = parked;
+    }
+}
+
+/// What came of a step.
+enum Step {
+    On,
+    Level,
+    Full,
+    Done,
+}
+
+fn step_initial(behind: &mut Behind, group: &Group) -> Step {
+    let Some(initial) = &mut behind.initial else { return Step::On };
+    let revision = behind.cursor.position;
+    let (objects, last) = initial.next(&group.predicate);
+    let added = objects.iter().cloned().map(|object| WatchEvent::Added { revision, object });
+    let end = last.then_some(WatchEvent::Bookmark { revision, initial_end: true });
+    let delivery = Delivery::new(added.chain(end).collect(), revision);
+    let flow = behind.member.sink.deliver(&delivery);
+    if flow == Flow::Taken {
+        initial.pass(&objects);
+        if last {
+            behind.initial = None;
+        }
+    }
+    step(flow)
+}
+
+fn step_log(shared: &Shared, behind: &mut Behind, group: &mut Group) -> Result<Step, Error> {
+    let until = if group.level.is_empty() { u64::MAX } else { group.cursor.position };
+    let mut cursor = behind.cursor;
+    let mut events = Vec::new();
+    let mark = group.slot.mark.get();
+    let more = cursor.take(shared, &group.predicate, mark, until, &mut events)?;
+    if !events.is_empty() {
+        let delivery = Delivery::new(events, cursor.position);
+        let flow = behind.member.sink.deliver(&delivery);
+        if flow != Flow::Taken {
+            return Ok(step(flow));
+        }
+    }
+    behind.cursor = cursor;
+    if more {
+        return Ok(Step::On);
+    }
+    if group.level.is_empty() {
+        group.cursor = cursor;
+    }
+    // One who began at a revision that is only just published may be ahead for a moment.
+    Ok(if group.cursor == cursor { Step::Level } else { Step::On })
+}
+
+fn step(flow: Flow) -> Step {
+    match flow {
+        Flow::Taken => Step::On,
+        Flow::Full => Step::Full,
+        Flow::Done => Step::Done,
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.errands.close();
+        fence(Ordering::SeqCst);
+        let closed = self.shared.closed();
+        while let Ok(errand) = self.errands.try_recv() {
+            if let Errand::Join(mut joining) = errand {
+                joining.member.sink.end(closed.clone());
+            }
+        }
+        for mut member in self.groups.drain() {
+            member.sink.end(closed.clone());
+        }
+        self.count_parked();
+    }
+}
