@@ -38,6 +38,7 @@
 #![forbid(unsafe_code)]
 
 mod cache;
+mod codec;
 mod config;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -48,13 +49,18 @@ pub mod oracle;
 mod source;
 
 pub use cache::{
-    At, Cache, Delivery, Driver, Flow, ListRequest, ListResponse, Pump, Selector, Sink, Snapshot,
-    Start, Stats, Subscription, WatchRequest, Watcher,
+    At, Cache, Delivery, Driver, Flow, ListRequest, ListResponse, Pump, Sink, Snapshot, Start,
+    Stats, Subscription, WatchRequest, Watcher,
 };
+pub use codec::{Codec, Encoded};
 pub use config::{Config, Limit};
 pub use core::event::WatchEvent;
 pub use core::index::Index;
 pub use core::object::Object;
+pub use core::schema::Schema;
+pub use core::selector::{
+    FieldRequirement, FieldSelector, LabelRequirement, LabelSelector, Selector,
+};
 pub use core::token::ContinueToken;
 pub use error::{Error, ErrorKind, Result};
 pub use object::{Change, Revision, SourceObject};

@@ -13,11 +13,10 @@ use super::shared::{Place, Shared};
 use super::watch::Start;
 use crate::core::event::WatchEvent;
 use crate::core::interest::Mark;
-use crate::core::object::Object;
 use crate::core::past::Lost;
 use crate::core::pins::Pin;
 use crate::core::predicate::Predicate;
-use crate::core::root::Root;
+use crate::core::root::{JUDGED, Root, Step};
 use crate::core::view::expired;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -153,20 +152,16 @@ pub(super) struct Initial {
 }
 
 impl Initial {
-    /// The next objects, and whether these are the last.
-    pub(super) fn next(&self, predicate: &Predicate) -> (Vec<Object>, bool) {
-        let part = self.root.select(predicate, self.after.as_ref());
+    /// The next objects. There may be none of them, and more after.
+    pub(super) fn next(&self, predicate: &Predicate) -> Step {
+        let step = self.root.step(predicate, self.after.as_ref(), self.root.revision, TAKE, JUDGED);
         // What is pinned is not lost.
-        let objects: Vec<Object> = part.filter_map(Result::ok).take(TAKE).collect();
-        let last = objects.len() < TAKE;
-        (objects, last)
+        step.unwrap_or_default()
     }
 
-    /// Goes on behind these.
-    pub(super) fn pass(&mut self, objects: &[Object]) {
-        if let Some(last) = objects.last() {
-            self.after = Some(Bytes::copy_from_slice(last.key()));
-        }
+    /// Goes on after a step that said so.
+    pub(super) fn pass(&mut self, after: Option<Bytes>) {
+        self.after = after;
     }
 }
 

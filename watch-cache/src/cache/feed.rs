@@ -144,7 +144,7 @@ impl Feed {
 
     async fn list(&mut self) -> Result<Fed> {
         let mut builder = Builder::default();
-        let indexes = &self.shared.indexes;
+        let indexes = &self.shared.planner.indexes;
         // Each is copied as it comes, so that nothing of the source's memory is kept.
         let take = |object: SourceObject, revision| builder.put(&object, indexes, revision, None);
         let (revision, objects) =

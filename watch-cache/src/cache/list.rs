@@ -5,11 +5,13 @@ use std::sync::Arc;
 use arc_swap::Guard;
 use bytes::Bytes;
 
-use super::{Cache, Selector};
+use super::Cache;
+use super::feed::yield_now;
 use crate::core::object::Object;
 use crate::core::past::Lost;
 use crate::core::predicate::Predicate;
-use crate::core::root::Root;
+use crate::core::root::{JUDGED, Root};
+use crate::core::selector::Selector;
 use crate::core::token::ContinueToken;
 use crate::core::view::View;
 use crate::error::{Error, ErrorKind, Result};
@@ -60,7 +62,14 @@ impl ListRequest {
     /// Only objects with `value` in the index `name`.
     #[must_use]
     pub fn index(mut self, name: impl Into<String>, value: impl Into<Bytes>) -> Self {
-        self.selector = Selector::Index { name: name.into(), value: value.into() };
+        self.selector = self.selector.index(name, value);
+        self
+    }
+
+    /// Only what this selects.
+    #[must_use]
+    pub fn select(mut self, selector: Selector) -> Self {
+        self.selector = selector;
         self
     }
 
@@ -93,10 +102,12 @@ pub struct ListResponse {
     pub revision: u64,
     /// The objects in the order of their keys.
     pub objects: Vec<Object>,
-    /// The way to the next page; none on the last.
+    /// The way to the next page; none on the last. With a selector that is not answered by an index
+    /// alone the last page may be empty.
     pub continue_token: Option<ContinueToken>,
-    /// How many objects follow this page. Unknown for a list at an older revision that was not
-    /// begun when that was the newest, and has more pages.
+    /// How many objects follow this page. Unknown if there are more pages and the selector is not
+    /// answered by an index alone, or the list is at an older revision that was not the newest when
+    /// it was begun.
     pub remaining: Option<usize>,
 }
 
@@ -107,11 +118,15 @@ impl Cache {
     /// written since also costs a search in its retained versions, and those are passed by that
     /// were not there yet or are not any more.
     ///
+    /// Of a selector the first value that an index has is looked up, and the rest is judged object by
+    /// object: the page then costs what is judged for it, which without an index is all under the
+    /// prefix. Other tasks have their turn meanwhile.
+    ///
     /// # Errors
     ///
-    /// `Invalid` if the request is not within the cache's prefixes, names no index, has a limit of
-    /// 0, or a token that is of another list or comes with a revision; `Expired` if the exact
-    /// revision is not retained; `TooLarge` if the revision was not reached in time; `Unavailable`
+    /// `Invalid` if the request is not within the cache's prefixes, names no index, selects what only
+    /// a codec could tell and there is none, has a limit of 0, or a token that is of another list or
+    /// comes with a revision; `Expired` if the exact revision is not retained; `TooLarge` if the revision was not reached in time; `Unavailable`
     /// if the source did not say in time how new the cache is; `Exhausted` if too many wait
     /// already; `Closed` if the driver is gone.
     ///
@@ -140,7 +155,12 @@ impl Cache {
             let listed = match at {
                 At::Exactly(revision) => {
                     view.check(revision)?;
-                    page.at(&view.root, revision)
+                    page.at(&view.root, revision).await
+                }
+                _ if page.predicate.filter.is_some() => {
+                    // It takes longer, and is not begun again.
+                    let (view, _pin) = self.shared.pinned();
+                    page.filtered(&view.root, view.revision).await
                 }
                 _ => page.newest(&view.root, view.revision),
             };
@@ -176,8 +196,10 @@ impl Page {
     }
 
     /// Of the state that `root` is, or of one before.
-    fn at(&self, root: &Root, revision: u64) -> Result<ListResponse, Lost> {
-        if revision >= root.revision {
+    async fn at(&self, root: &Root, revision: u64) -> Result<ListResponse, Lost> {
+        if self.predicate.filter.is_some() {
+            self.filtered(root, revision).await
+        } else if revision >= root.revision {
             self.newest(root, revision)
         } else {
             self.past(root, revision)
@@ -205,6 +227,24 @@ impl Page {
         let remaining =
             if more { before.map(|before| before.saturating_sub(objects.len())) } else { Some(0) };
         Ok(self.response(revision, objects, more, remaining))
+    }
+
+    /// What a filter takes. How much of the rest it would take is not known.
+    async fn filtered(&self, root: &Root, revision: u64) -> Result<ListResponse, Lost> {
+        let limit = self.limit.unwrap_or(usize::MAX);
+        let mut objects = Vec::new();
+        let mut after = self.after().cloned();
+        loop {
+            let wanted = limit - objects.len();
+            let step = root.step(&self.predicate, after.as_ref(), revision, wanted, JUDGED)?;
+            objects.extend(step.objects);
+            after = step.after;
+            if after.is_none() || objects.len() >= limit {
+                let more = after.is_some();
+                return Ok(self.response(revision, objects, more, (!more).then_some(0)));
+            }
+            yield_now().await;
+        }
     }
 
     fn response(

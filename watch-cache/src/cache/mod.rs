@@ -21,9 +21,10 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::config::Config;
-use crate::core::index::Index;
 use crate::core::object::Object;
 use crate::core::predicate::Predicate;
+use crate::core::schema::Schema;
+use crate::core::selector::Selector;
 use crate::error::{Error, ErrorKind, Result};
 use crate::source::{Freshness, Source};
 
@@ -37,21 +38,6 @@ pub use sink::{Delivery, Flow, Sink, Subscription};
 pub use snapshot::Snapshot;
 pub use stats::Stats;
 pub use watch::{Start, WatchRequest, Watcher};
-
-/// What a reader selects within its prefix.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Selector {
-    /// Every object.
-    #[default]
-    All,
-    /// The objects that have a value in an index.
-    Index {
-        /// The index's name.
-        name: String,
-        /// The value.
-        value: Bytes,
-    },
-}
 
 /// A revision-consistent copy of a source's prefixes. Cloning the handle is cheap.
 ///
@@ -81,21 +67,23 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// A cache of the prefixes in `config` that follows `source`, and the driver to spawn.
+    /// A cache of the prefixes in `config` that follows `source`, and the driver to spawn. Of the
+    /// objects it knows what the schema says, or the indexes do.
     ///
     /// Nothing is read before the driver runs.
     ///
     /// # Errors
     ///
     /// `Invalid` if a setting is out of its range, there are more than 65,535 indexes, two of them
-    /// have one name, or several prefixes are asked of a source that can only list.
+    /// have one name, one needs a codec that is not there, or several prefixes are asked of a source
+    /// that can only list.
     pub fn open(
         source: Arc<dyn Source>,
-        indexes: Vec<Index>,
+        schema: impl Into<Schema>,
         mut config: Config,
     ) -> Result<(Self, Driver)> {
         config.check()?;
-        check_indexes(&indexes)?;
+        let planner = schema.into().planner()?;
         if config.prefixes.len() > 1 && matches!(source.freshness(), Freshness::ListOnly) {
             return Err(Error::new(
                 ErrorKind::Invalid,
@@ -106,7 +94,7 @@ impl Cache {
         config.prefixes.sort();
         let pumps: Vec<_> = (0..config.pumps).map(|_| mpsc::unbounded_channel()).collect();
         let senders = pumps.iter().map(|(sender, _)| sender.clone()).collect();
-        let shared = Arc::new(Shared::new(indexes.into(), config, senders));
+        let shared = Arc::new(Shared::new(planner, config, senders));
         let (commands, inbox) = mpsc::unbounded_channel();
         let pump = |errands| Pump::new(Arc::clone(&shared), commands.downgrade(), errands);
         let pumps = pumps.into_iter().map(pump).collect();
@@ -129,7 +117,7 @@ impl Cache {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let (view, pin) = self.shared.pinned();
-        Snapshot::new(&view, pin, Arc::clone(&self.shared.indexes))
+        Snapshot::new(&view, pin, self.shared.planner.clone())
     }
 
     /// The revision of the state as last published; 0 until the first listing is in.
@@ -157,39 +145,6 @@ impl Cache {
                 format!("prefix {prefix:?} is not held: ask within {held:?}"),
             ));
         }
-        let index = match selector {
-            Selector::All => None,
-            Selector::Index { name, value } => {
-                Some((find_index(&self.shared.indexes, &name)?, value))
-            }
-        };
-        Ok(Predicate { prefix, index })
+        self.shared.planner.predicate(prefix, selector)
     }
-}
-
-fn check_indexes(indexes: &[Index]) -> Result<()> {
-    if indexes.len() > usize::from(u16::MAX) {
-        return Err(Error::new(
-            ErrorKind::Invalid,
-            format!("{} indexes are given: give at most {}", indexes.len(), u16::MAX),
-        ));
-    }
-    for (position, index) in indexes.iter().enumerate() {
-        if indexes.iter().take(position).any(|other| other.name() == index.name()) {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                format!("index {:?} is given twice: give each its own name", index.name()),
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn find_index(indexes: &[Index], name: &str) -> Result<usize> {
-    indexes.iter().position(|index| index.name() == name).ok_or_else(|| {
-        Error::new(
-            ErrorKind::Invalid,
-            format!("there is no index {name:?}: name one of {indexes:?}"),
-        )
-    })
 }

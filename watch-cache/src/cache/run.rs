@@ -87,7 +87,7 @@ impl Run {
                 .boxed(),
             state: State::new(
                 &config.prefixes,
-                Arc::clone(&shared.indexes),
+                Arc::clone(&shared.planner.indexes),
                 retention,
                 Arc::clone(&shared.pins),
             ),

@@ -9,15 +9,15 @@ use tokio::sync::mpsc;
 use super::pump::Errand;
 use super::stats::Counters;
 use crate::config::Config;
-use crate::core::index::Index;
 use crate::core::pins::{Pin, Pins};
+use crate::core::schema::Planner;
 use crate::core::view::View;
 use crate::error::{Error, ErrorKind, Result};
 
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) config: Config,
-    pub(super) indexes: Arc<[Index]>,
+    pub(super) planner: Planner,
     pub(super) counters: Counters,
     pub(super) watchers: AtomicUsize,
     /// Watchers in pumps whose sinks are full.
@@ -34,17 +34,17 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(
-        indexes: Arc<[Index]>,
+        planner: Planner,
         config: Config,
         pumps: Box<[mpsc::UnboundedSender<Errand>]>,
     ) -> Self {
         Self {
             pins: Arc::default(),
             settled: AtomicU64::new(0),
-            view: ArcSwap::from_pointee(View::new(indexes.len())),
+            view: ArcSwap::from_pointee(View::new(planner.indexes.len())),
             pumps,
             config,
-            indexes,
+            planner,
             counters: Counters::default(),
             watchers: AtomicUsize::new(0),
             parked: AtomicUsize::new(0),

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::find_index;
-use crate::core::index::Index;
 use crate::core::object::Object;
 use crate::core::pins::Pin;
 use crate::core::predicate::Predicate;
 use crate::core::root::Root;
+use crate::core::schema::Planner;
+use crate::core::selector::Selector;
 use crate::core::view::View;
 use crate::error::Result;
 
@@ -39,13 +39,13 @@ pub struct Snapshot {
     root: Arc<Root>,
     _pin: Arc<Pin>,
     revision: u64,
-    indexes: Arc<[Index]>,
+    planner: Planner,
 }
 
 impl Snapshot {
-    pub(super) fn new(view: &View, pin: Pin, indexes: Arc<[Index]>) -> Self {
+    pub(super) fn new(view: &View, pin: Pin, planner: Planner) -> Self {
         let root = Arc::clone(&view.root);
-        Self { root, _pin: Arc::new(pin), revision: view.revision, indexes }
+        Self { root, _pin: Arc::new(pin), revision: view.revision, planner }
     }
 
     /// The revision that this is the state of.
@@ -78,16 +78,28 @@ impl Snapshot {
     ///
     /// `Invalid` if there is no such index.
     pub fn by_index(&self, name: &str, value: &[u8]) -> Result<impl Iterator<Item = Object> + '_> {
-        let index = Some((find_index(&self.indexes, name)?, Bytes::copy_from_slice(value)));
-        Ok(self
-            .root
-            .select(&Predicate { prefix: Bytes::new(), index }, None)
-            .filter_map(Result::ok))
+        self.select(b"", Selector::default().index(name, Bytes::copy_from_slice(value)))
+    }
+
+    /// The objects whose keys start with `prefix` and that `selector` takes, in the order of their
+    /// keys. What no index answers is judged object by object.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if the selector names an index that is not there, or needs a codec that is not.
+    pub fn select(
+        &self,
+        prefix: &[u8],
+        selector: Selector,
+    ) -> Result<impl Iterator<Item = Object> + '_> {
+        let predicate = self.planner.predicate(Bytes::copy_from_slice(prefix), selector)?;
+        let part = self.root.select(&predicate, None).filter_map(Result::ok);
+        Ok(part.filter(move |object| predicate.filters(object)))
     }
 }
 
 fn under(prefix: &[u8]) -> Predicate {
-    Predicate { prefix: Bytes::copy_from_slice(prefix), index: None }
+    Predicate { prefix: Bytes::copy_from_slice(prefix), index: None, filter: None }
 }
 
 impl fmt::Debug for Snapshot {

@@ -10,11 +10,12 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_core::Stream;
 
+use super::Cache;
 use super::cursor::{Cursor, Initial, Slot};
 use super::run::Command;
-use super::{Cache, Selector};
 use crate::core::event::WatchEvent;
 use crate::core::predicate::Predicate;
+use crate::core::selector::Selector;
 use crate::error::Result;
 
 /// Where a watch starts.
@@ -66,7 +67,14 @@ impl WatchRequest {
     /// Only objects with `value` in the index `name`.
     #[must_use]
     pub fn index(mut self, name: impl Into<String>, value: impl Into<Bytes>) -> Self {
-        self.selector = Selector::Index { name: name.into(), value: value.into() };
+        self.selector = self.selector.index(name, value);
+        self
+    }
+
+    /// Only what this selects.
+    #[must_use]
+    pub fn select(mut self, selector: Selector) -> Self {
+        self.selector = selector;
         self
     }
 
@@ -114,11 +122,11 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// `Invalid` if the request is not within the cache's prefixes or names no index; `Expired` if
-    /// the revision to start after left the log; `TooLarge` if it was not reached yet (see
-    /// [`wait_for`](Self::wait_for)); `Unavailable` if the first listing is not in (see
-    /// [`ready`](Self::ready)); `Exhausted` if there are too many watchers; `Closed` if the driver
-    /// is gone.
+    /// `Invalid` if the request is not within the cache's prefixes, names no index, or selects what
+    /// only a codec could tell and there is none; `Expired` if the revision to start after left the
+    /// log; `TooLarge` if it was not reached yet (see [`wait_for`](Self::wait_for)); `Unavailable` if
+    /// the first listing is not in (see [`ready`](Self::ready)); `Exhausted` if there are too many
+    /// watchers; `Closed` if the driver is gone.
     pub fn watch(&self, request: WatchRequest) -> Result<Watcher> {
         self.shared.check_open()?;
         let predicate = self.predicate(request.prefix, request.selector)?;
@@ -154,9 +162,11 @@ impl Watcher {
             return;
         };
         let revision = self.cursor.position;
-        let (objects, last) = initial.next(&self.predicate);
-        initial.pass(&objects);
-        self.taken.extend(objects.into_iter().map(|object| WatchEvent::Added { revision, object }));
+        let step = initial.next(&self.predicate);
+        let last = step.after.is_none();
+        let added = |object| WatchEvent::Added { revision, object };
+        self.taken.extend(step.objects.into_iter().map(added));
+        initial.pass(step.after);
         if last {
             self.taken.push_back(WatchEvent::Bookmark { revision, initial_end: true });
             self.phase = Phase::Following;
@@ -196,7 +206,14 @@ impl Stream for Watcher {
             }
             match self.phase {
                 Phase::Ended => return Poll::Ready(None),
-                Phase::Initial(_) => self.take_initial(),
+                Phase::Initial(_) => {
+                    self.take_initial();
+                    if self.taken.is_empty() {
+                        // Much was judged and nothing selected: other tasks have their turn.
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                }
                 Phase::Following => {
                     // Registered before the state is read: a later publication wakes.
                     self.slot.before_reading(Some(cx.waker()));

@@ -40,7 +40,8 @@ struct Group<W> {
 }
 
 /// The predicate index. A change costs a look-up for each distinct length of a watched prefix and
-/// for each index, and then what it finds.
+/// for each index, and then what it finds. Of that, each group whose predicate has a filter costs a
+/// judgement of the version and of the one it replaced, however many watchers are in it.
 #[derive(Debug)]
 pub(crate) struct Interests<W> {
     /// Predicates that every change of the cache matches.
@@ -48,7 +49,7 @@ pub(crate) struct Interests<W> {
     groups: HashMap<u64, Group<W>>,
     by_predicate: HashMap<Predicate, u64>,
     by_watcher: HashMap<u64, u64>,
-    by_prefix: HashMap<Bytes, u64>,
+    by_prefix: HashMap<Bytes, Vec<u64>>,
     /// How many groups watch a prefix of each length.
     lengths: BTreeMap<usize, usize>,
     /// For each index that is watched.
@@ -88,7 +89,7 @@ impl<W> Interests<W> {
             None => self.link(predicate),
         };
         let everything = self.everything.as_ref() == Some(&predicate.prefix);
-        let posted = predicate.index.is_some() || !everything;
+        let posted = predicate.index.is_some() || predicate.filter.is_some() || !everything;
         let group = self.groups.entry(id_of_group).or_insert_with(|| Group {
             predicate: predicate.clone(),
             mark: Arc::new(Mark {
@@ -118,7 +119,7 @@ impl<W> Interests<W> {
                 groups.entry(value.clone()).or_default().push(group);
             }
         } else {
-            self.by_prefix.insert(predicate.prefix.clone(), group);
+            self.by_prefix.entry(predicate.prefix.clone()).or_default().push(group);
             *self.lengths.entry(predicate.prefix.len()).or_default() += 1;
         }
         group
@@ -150,7 +151,12 @@ impl<W> Interests<W> {
             return;
         }
         let length = predicate.prefix.len();
-        self.by_prefix.remove(&predicate.prefix);
+        if let Some(groups) = self.by_prefix.get_mut(&predicate.prefix) {
+            groups.retain(|other| *other != group);
+            if groups.is_empty() {
+                self.by_prefix.remove(&predicate.prefix);
+            }
+        }
         let count = self.lengths.entry(length).or_default();
         *count = count.saturating_sub(1);
         if *count == 0 {
@@ -167,20 +173,32 @@ impl<W> Interests<W> {
     ) {
         let key = version.key();
         for length in self.lengths.range(..=key.len()).map(|(length, _)| *length) {
-            found.extend(key.get(..length).and_then(|prefix| self.by_prefix.get(prefix)));
+            let groups = key.get(..length).and_then(|prefix| self.by_prefix.get(prefix));
+            let groups = groups.into_iter().flatten();
+            found.extend(groups.filter(|group| self.filters(**group, version, replaced)));
         }
         for (index, by_value) in self.by_value.iter().enumerate() {
             let new = version.index_value(index);
             let old = replaced.and_then(|replaced| replaced.index_value(index));
             for value in [new, old.filter(|old| Some(*old) != new)].into_iter().flatten() {
                 let groups = by_value.get(value).into_iter().flatten();
-                found.extend(groups.filter(|group| self.watches_key(**group, key)));
+                let groups = groups.filter(|group| self.watches_key(**group, key));
+                found.extend(groups.filter(|group| self.filters(**group, version, replaced)));
             }
         }
     }
 
     fn watches_key(&self, group: u64, key: &[u8]) -> bool {
         self.groups.get(&group).is_some_and(|group| key.starts_with(&group.predicate.prefix))
+    }
+
+    /// Whether a group's filter, if it has one, takes either side of a change.
+    fn filters(&self, group: u64, version: &Object, replaced: Option<&Object>) -> bool {
+        self.groups.get(&group).is_some_and(|group| {
+            let new = Some(version).filter(|version| !version.is_delete());
+            group.predicate.filter.is_none()
+                || [new, replaced].into_iter().flatten().any(|side| group.predicate.matches(side))
+        })
     }
 
     /// Notes that a revision concerned a group; returns what its log entry says, if the group

@@ -2,6 +2,7 @@
 
 pub(crate) mod backoff;
 pub(crate) mod event;
+pub(crate) mod filter;
 pub(crate) mod frontier;
 pub(crate) mod index;
 pub(crate) mod interest;
@@ -12,6 +13,8 @@ pub(crate) mod posting;
 pub(crate) mod predicate;
 pub(crate) mod questions;
 pub(crate) mod root;
+pub(crate) mod schema;
+pub(crate) mod selector;
 pub(crate) mod state;
 pub(crate) mod text;
 pub(crate) mod token;

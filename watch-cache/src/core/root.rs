@@ -15,6 +15,9 @@ use super::predicate::Predicate;
 use super::text::Text;
 use crate::object::{SourceObject, prefix_end};
 
+/// So many objects are judged by a filter before other tasks have their turn.
+pub(crate) const JUDGED: usize = 512;
+
 /// A persistent version of the state: cloning it is `O(indexes)`.
 ///
 /// Which objects there are, and in which index under which value, is as it was. What they are is
@@ -131,7 +134,8 @@ impl Root {
         (self.deleted.len(), self.indexes.iter().map(|postings| postings.past.len()).sum())
     }
 
-    /// What `predicate` selects in this state, after the key `after` where one is given.
+    /// What the prefix and the index of `predicate` select in this state, after the key `after` where
+    /// one is given; its filter is left to the caller.
     pub(crate) fn select(&self, predicate: &Predicate, after: Option<&Bytes>) -> Part<'_> {
         let keys = Keys::new(predicate, after);
         // A predicate is only made of an index that is there.
@@ -154,8 +158,43 @@ impl Root {
         after: Option<&Bytes>,
         revision: u64,
     ) -> impl Iterator<Item = Result<Object, Lost>> + 'a {
+        let newest = self.newest_of_all(predicate, after);
+        newest.filter_map(move |newest| match newest.at(revision) {
+            Ok(version) => version.filter(|version| predicate.matches(version)).map(Ok),
+            Err(lost) => Some(Err(lost)),
+        })
+    }
+
+    /// The first of what `predicate` selects at a revision that this state shows, after the key
+    /// `after` where one is given: at most `limit` objects, for which at most `judged` are looked at.
+    pub(crate) fn step(
+        &self,
+        predicate: &Predicate,
+        after: Option<&Bytes>,
+        revision: u64,
+        limit: usize,
+        judged: usize,
+    ) -> Result<Step, Lost> {
+        if revision >= self.revision {
+            let part = self.select(predicate, after);
+            let taken = part.map(|object| object.map(|object| (object.clone(), Some(object))));
+            Step::of(taken, |object| predicate.filters(object), limit, judged)
+        } else {
+            let newest = self.newest_of_all(predicate, after);
+            let at = newest.map(|newest| newest.at(revision).map(|version| (newest, version)));
+            Step::of(at, |version| predicate.matches(version), limit, judged)
+        }
+    }
+
+    /// The newest versions, or the deletes, of all that the prefix and the index of `predicate` select
+    /// or have selected.
+    fn newest_of_all<'a>(
+        &'a self,
+        predicate: &Predicate,
+        after: Option<&Bytes>,
+    ) -> Box<dyn Iterator<Item = Object> + 'a> {
         let keys = Keys::new(predicate, after);
-        let newest: Box<dyn Iterator<Item = Object> + 'a> = match &predicate.index {
+        match &predicate.index {
             None => {
                 let live = self.live.range::<[u8], _>(keys.bounds());
                 let deleted = self.deleted.range::<[u8], _>(keys.bounds());
@@ -176,17 +215,47 @@ impl Root {
                 });
                 Box::new(posted.filter_map(|(posting, ())| self.newest_of(posting.key())))
             }
-        };
-        newest.filter_map(move |newest| match newest.at(revision) {
-            Ok(version) => version.filter(|version| predicate.matches(version)).map(Ok),
-            Err(lost) => Some(Err(lost)),
-        })
+        }
     }
 
     /// The newest version of a key, or its delete.
     fn newest_of(&self, key: &[u8]) -> Option<Object> {
         let newest = self.live.get(key).map(Newest::get);
         newest.or_else(|| self.deleted.get(key).cloned())
+    }
+}
+
+/// Some of what a predicate selects, in the order of the keys.
+#[derive(Debug, Default)]
+pub(crate) struct Step {
+    pub(crate) objects: Vec<Object>,
+    /// The key to go on after; none if that was all.
+    pub(crate) after: Option<Bytes>,
+}
+
+impl Step {
+    /// Of candidates, each with the version that is to be judged.
+    fn of(
+        candidates: impl Iterator<Item = Result<(Object, Option<Object>), Lost>>,
+        takes: impl Fn(&Object) -> bool,
+        limit: usize,
+        judged: usize,
+    ) -> Result<Self, Lost> {
+        let mut candidates = candidates.peekable();
+        let mut step = Self::default();
+        let mut last = None;
+        for _ in 0..judged {
+            let Some(candidate) = candidates.next() else { break };
+            let (candidate, version) = candidate?;
+            step.objects.extend(version.filter(&takes));
+            last = Some(candidate);
+            if step.objects.len() >= limit {
+                break;
+            }
+        }
+        let last = last.filter(|_| candidates.peek().is_some());
+        step.after = last.map(|last| Bytes::copy_from_slice(last.key()));
+        Ok(step)
     }
 }
 

@@ -352,7 +352,11 @@ mod tests {
         let indexes = [None, value("0"), value("1"), value("2")];
         let prefixes = ["", "000", "0009"];
         let of = |prefix: &'static str| {
-            indexes.clone().map(|index| Predicate { prefix: Bytes::from(prefix), index })
+            indexes.clone().map(|index| Predicate {
+                prefix: Bytes::from(prefix),
+                index,
+                filter: None,
+            })
         };
         prefixes.into_iter().flat_map(of).collect()
     }
@@ -561,7 +565,7 @@ mod tests {
     #[test]
     fn groups_go_with_their_last_watcher() {
         let mut state = state(retention());
-        let predicate = Predicate { prefix: Bytes::from("00"), index: None };
+        let predicate = Predicate { prefix: Bytes::from("00"), index: None, filter: None };
         let mark = state.add_watcher(1, &predicate, ());
         state.add_watcher(2, &predicate, ());
         state.apply(revision(2, 3));

@@ -139,10 +139,18 @@ fn fingerprint(predicate: &Predicate) -> u64 {
     let length = |bytes: &Bytes| (bytes.len() as u64).to_be_bytes();
     let state = hash(HASH_START, &length(&predicate.prefix));
     let state = hash(state, &predicate.prefix);
-    match &predicate.index {
-        Some((index, value)) => hash(hash(state, &(*index as u64).to_be_bytes()), value),
+    let state = match &predicate.index {
+        Some((index, value)) => {
+            let state = hash(state, &(*index as u64).to_be_bytes());
+            hash(hash(state, &length(value)), value)
+        }
         None => state,
-    }
+    };
+    let conditions = predicate.filter.iter().flat_map(|filter| filter.conditions());
+    // A byte before each that no text has.
+    conditions.fold(state, |state, condition| {
+        hash(hash(state, &[u8::MAX]), condition.to_string().as_bytes())
+    })
 }
 
 /// FNV-1a, 64 bits: it finds accidents; a token grants nothing that its holder could not ask for.
@@ -162,7 +170,7 @@ mod tests {
 
     fn predicate(prefix: &str, index: Option<(usize, &str)>) -> Predicate {
         let index = index.map(|(index, value)| (index, Bytes::from(value.to_owned())));
-        Predicate { prefix: Bytes::from(prefix.to_owned()), index }
+        Predicate { prefix: Bytes::from(prefix.to_owned()), index, filter: None }
     }
 
     #[test]

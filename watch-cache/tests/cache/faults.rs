@@ -130,10 +130,10 @@ async fn wrong_settings_are_refused_before_anything_is_touched() {
     config.prefixes = vec!["/a/".into(), "/b/".into()];
     let open = Cache::open(source(ProgressMode::ListOnly), vec![], config);
     assert_eq!(open.unwrap_err().kind(), ErrorKind::Invalid);
-    let twice = [super::by_node(), super::by_node()].concat();
+    let twice = vec![super::by_node(), super::by_node()];
     let open = Cache::open(source(ProgressMode::Pushed), twice, Config::default());
     assert_eq!(open.unwrap_err().kind(), ErrorKind::Invalid);
-    let many = vec![super::by_node().remove(0); 65_536];
+    let many = vec![super::by_node(); 65_536];
     let open = Cache::open(source(ProgressMode::Pushed), many, Config::default());
     assert!(open.unwrap_err().to_string().contains("give at most 65535"));
 }

@@ -12,6 +12,7 @@ mod faults;
 mod freshness;
 mod lists;
 mod model;
+mod selectors;
 mod shutdown;
 mod sinks;
 mod watches;
@@ -22,8 +23,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use watch_cache::{
-    Cache, Config, Driver, ErrorKind, FaultSource, Index, MemorySource, Object, ProgressMode,
-    Source, WatchEvent, Watcher,
+    Cache, Codec, Config, Driver, Encoded, ErrorKind, FaultSource, Index, MemorySource, Object,
+    ProgressMode, Schema, Source, WatchEvent, Watcher,
 };
 
 /// Values are `node` or `node:rest`; an empty node is no node.
@@ -31,8 +32,45 @@ fn node_of(value: &[u8]) -> Option<&[u8]> {
     value.split(|byte| *byte == b':').next().filter(|node| !node.is_empty())
 }
 
-fn by_node() -> Vec<Index> {
-    vec![Index::new("node", |object| node_of(&object.value).map(Cow::Borrowed))]
+/// What comes after the node, if it is a number.
+fn rest_of(value: &[u8]) -> Option<u64> {
+    let rest = value.split(|byte| *byte == b':').nth(1)?;
+    std::str::from_utf8(rest).ok()?.parse().ok()
+}
+
+/// The last part of a key.
+fn name_of(key: &[u8]) -> &[u8] {
+    key.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
+}
+
+/// The node as a label and as a field, whether the rest is odd as a label, and the name as a field.
+struct TestCodec;
+
+impl Codec for TestCodec {
+    fn field<'a>(&self, object: Encoded<'a>, name: &str) -> Option<Cow<'a, [u8]>> {
+        match name {
+            "node" => node_of(object.value).map(Cow::Borrowed),
+            "name" => Some(Cow::Borrowed(name_of(object.key))),
+            _ => None,
+        }
+    }
+
+    fn label<'a>(&self, object: Encoded<'a>, name: &str) -> Option<Cow<'a, [u8]>> {
+        let odd = |rest| if rest % 2 == 1 { "odd" } else { "even" };
+        match name {
+            "node" => node_of(object.value).map(Cow::Borrowed),
+            "parity" => rest_of(object.value).map(|rest| Cow::Owned(odd(rest).into())),
+            _ => None,
+        }
+    }
+}
+
+fn by_node() -> Index {
+    Index::new("node", |object| node_of(&object.value).map(Cow::Borrowed))
+}
+
+fn schema(indexes: Vec<Index>) -> Schema {
+    indexes.into_iter().fold(Schema::new(TestCodec).index(by_node()), Schema::index)
 }
 
 /// A store, faults over it, and a cache that follows them.
@@ -47,10 +85,18 @@ fn open(
     mode: ProgressMode,
     config: Config,
 ) -> (Arc<MemorySource>, Arc<FaultSource>, Cache, Driver) {
+    open_with(mode, config, schema(vec![]))
+}
+
+fn open_with(
+    mode: ProgressMode,
+    config: Config,
+    schema: Schema,
+) -> (Arc<MemorySource>, Arc<FaultSource>, Cache, Driver) {
     let store = Arc::new(MemorySource::with_progress(mode));
     let below: Arc<dyn Source> = store.clone();
     let faults = Arc::new(FaultSource::new(below));
-    let (cache, driver) = Cache::open(faults.clone(), by_node(), config).unwrap();
+    let (cache, driver) = Cache::open(faults.clone(), schema, config).unwrap();
     (store, faults, cache, driver)
 }
 
@@ -60,7 +106,11 @@ fn spawn(driver: Driver) -> tokio::task::JoinHandle<watch_cache::Result<()>> {
 }
 
 async fn world_of(mode: ProgressMode, config: Config) -> World {
-    let (store, faults, cache, driver) = open(mode, config);
+    world_with(mode, config, schema(vec![])).await
+}
+
+async fn world_with(mode: ProgressMode, config: Config, schema: Schema) -> World {
+    let (store, faults, cache, driver) = open_with(mode, config, schema);
     let driver = spawn(driver);
     cache.ready().await.unwrap();
     World { store, faults, cache, driver }

@@ -8,16 +8,55 @@ use futures_util::{FutureExt, StreamExt};
 use proptest::prelude::*;
 use watch_cache::oracle::{Begin, Oracle, Record};
 use watch_cache::{
-    At, Config, ContinueToken, ErrorKind, Events, ListRequest, ListResponse, Object, ProgressMode,
-    Source, SourceEvent, Start, Subscription, WatchEvent, WatchRequest, Watcher, Write,
+    At, Config, ContinueToken, ErrorKind, Events, Index, ListRequest, ListResponse, Object,
+    ProgressMode, Selector, Source, SourceEvent, Start, Subscription, WatchEvent, WatchRequest,
+    Watcher, Write,
 };
 
 use super::sinks::{Inbox, into_inbox};
-use super::{World, node_of, world_of};
+use super::{World, name_of, node_of, rest_of, schema, world_with};
 
 const KEYS: [&str; 6] = ["/p/a", "/p/b", "/p/b/c", "/q/a", "/q/b", "/r/a"];
 const PREFIXES: [&str; 3] = ["/p/", "/p/b", "/q/"];
 const NODES: [&str; 3] = ["", "n1", "n2"];
+
+/// A version by what selectors ask for.
+struct Facts<'a> {
+    node: &'a str,
+    odd: bool,
+    name: &'a str,
+}
+
+type Means = fn(&Facts<'_>) -> bool;
+
+/// Label selectors, and what they mean.
+const LABELS: [(&str, Means); 8] = [
+    ("", |_| true),
+    ("node=n1", |facts| facts.node == "n1"),
+    ("node!=n1", |facts| facts.node != "n1"),
+    ("node in (n1,n2)", |facts| !facts.node.is_empty()),
+    ("!node", |facts| facts.node.is_empty()),
+    ("node,parity=odd", |facts| !facts.node.is_empty() && facts.odd),
+    ("parity notin (odd)", |facts| !facts.odd),
+    ("node=n2,parity=even,other!=x", |facts| facts.node == "n2" && !facts.odd),
+];
+
+/// Field selectors, and what they mean.
+const FIELDS: [(&str, Means); 6] = [
+    ("", |_| true),
+    ("node=n1", |facts| facts.node == "n1"),
+    ("node!=n1", |facts| facts.node != "n1"),
+    ("node=", |facts| facts.node.is_empty()),
+    ("name=b,node!=n2", |facts| facts.name == "b" && facts.node != "n2"),
+    ("name!=a", |facts| facts.name != "a"),
+];
+
+/// Indexes that cover some of that.
+fn indexes(which: u8) -> Vec<Index> {
+    let all = [Index::label("parity"), Index::label("node"), Index::field("name")];
+    let given = |at: &usize| which >> at & 1 == 1;
+    (0..all.len()).filter(given).map(|at| all[at].clone()).collect()
+}
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -47,21 +86,53 @@ enum Which {
 struct Select {
     prefix: &'static str,
     node: Option<&'static str>,
+    labels: (&'static str, Means),
+    fields: (&'static str, Means),
 }
 
 impl Select {
     fn takes(self, object: &Object) -> bool {
-        let node = self.node.is_none_or(|node| node_of(object.value()) == Some(node.as_bytes()));
-        node && object.key().starts_with(self.prefix.as_bytes())
+        let text = |bytes| std::str::from_utf8(bytes).unwrap();
+        let facts = Facts {
+            node: text(node_of(object.value()).unwrap_or_default()),
+            odd: rest_of(object.value()).unwrap() % 2 == 1,
+            name: text(name_of(object.key())),
+        };
+        self.node.is_none_or(|node| facts.node == node)
+            && object.key().starts_with(self.prefix.as_bytes())
+            && (self.labels.1)(&facts)
+            && (self.fields.1)(&facts)
+    }
+
+    fn selector(self) -> Selector {
+        let selector = Selector::parse(self.labels.0, self.fields.0).unwrap();
+        match self.node {
+            Some(node) => selector.index("node", node),
+            None => selector,
+        }
+    }
+
+    /// Whether an index alone may not answer it.
+    fn is_filtered(self) -> bool {
+        !(self.labels.0.is_empty() && self.fields.0.is_empty())
     }
 }
 
-fn ops() -> impl Strategy<Value = Vec<Op>> {
-    let select = (0..PREFIXES.len(), proptest::option::of(1..NODES.len()));
-    let select = select.prop_map(|(prefix, node)| Select {
+fn selects() -> impl Strategy<Value = Select> + Clone {
+    let node = proptest::option::of(1..NODES.len());
+    // Half of them without.
+    let labels = prop_oneof![Just(0), 0..LABELS.len()];
+    let fields = prop_oneof![Just(0), 0..FIELDS.len()];
+    (0..PREFIXES.len(), node, labels, fields).prop_map(|(prefix, node, labels, fields)| Select {
         prefix: PREFIXES[prefix],
         node: node.map(|node| NODES[node]),
-    });
+        labels: LABELS[labels],
+        fields: FIELDS[fields],
+    })
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let select = selects();
     let which = prop_oneof![
         Just(Which::Default),
         Just(Which::Any),
@@ -142,9 +213,9 @@ struct Model {
 }
 
 impl Model {
-    async fn new(mode: ProgressMode, config: Config) -> Self {
+    async fn new(mode: ProgressMode, config: Config, indexes: Vec<Index>) -> Self {
         let short_log = config.log_revisions < Config::LOG_REVISIONS.default;
-        let world = world_of(mode, config).await;
+        let world = world_with(mode, config, schema(indexes)).await;
         let mut history = world.store.watch(&Bytes::new(), 0).await.unwrap();
         // It has read on from here at each compaction to come.
         let first = history.next().now_or_never();
@@ -206,10 +277,7 @@ impl Model {
             Which::AtLeast { ago } => At::AtLeast(self.past(ago)),
             Which::Exactly { ago } => At::Exactly(self.past(ago)),
         };
-        let mut request = ListRequest::new(what.prefix);
-        if let Some(node) = what.node {
-            request = request.index("node", node);
-        }
+        let request = ListRequest::new(what.prefix).select(what.selector());
         let mut first = request.clone().at(at);
         first.limit = limit;
         let page = match self.world.cache.list(first).await {
@@ -228,7 +296,9 @@ impl Model {
             At::AtLeast(least) => assert!(revision >= least),
             At::Exactly(exact) => assert_eq!(revision, exact),
         }
-        assert!(page.remaining.is_some() || matches!(at, At::Exactly(_)), "{at:?}");
+        let unknown = what.is_filtered() && page.continue_token.is_some();
+        let known = page.remaining.is_some() || matches!(at, At::Exactly(_));
+        assert!(known || unknown, "{at:?} of {what:?}");
         let Some(objects) = self.rest(page, &request, limit).await else { return };
         let expected = self.oracle.state_at(revision, |object| what.takes(object));
         assert_eq!(objects, expected, "{what:?} at {revision}");
@@ -299,10 +369,7 @@ impl Model {
                 (Start::After(after), Some(after))
             }
         };
-        let mut request = WatchRequest::new(what.prefix).from(from);
-        if let Some(node) = what.node {
-            request = request.index("node", node);
-        }
+        let mut request = WatchRequest::new(what.prefix).select(what.selector()).from(from);
         request.bookmarks = bookmarks;
         let cache = &self.world.cache;
         let end = match room {
@@ -443,14 +510,16 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn the_cache_is_its_source_at_every_revision((mode, config) in configs(), ops in ops()) {
+    fn the_cache_is_its_source_at_every_revision(
+        (mode, config) in configs(), which: u8, ops in ops(),
+    ) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
             .build()
             .unwrap();
         runtime.block_on(async {
-            let mut model = Model::new(mode, config).await;
+            let mut model = Model::new(mode, config, indexes(which)).await;
             for op in ops {
                 model.step(op).await;
             }

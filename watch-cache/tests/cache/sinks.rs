@@ -286,7 +286,7 @@ fn many_threads_come_write_and_go() {
         config.pumps = 2;
         config
     };
-    let (cache, mut driver) = Cache::open(store.clone(), by_node(), config).unwrap();
+    let (cache, mut driver) = Cache::open(store.clone(), vec![by_node()], config).unwrap();
     driver.take_pumps().into_iter().for_each(|pump| drop(runtime.spawn(pump)));
     let driver = runtime.spawn(driver);
     runtime.block_on(cache.ready()).unwrap();

@@ -268,13 +268,19 @@ enum Step {
 fn step_initial(behind: &mut Behind, group: &Group) -> Step {
     let Some(initial) = &mut behind.initial else { return Step::On };
     let revision = behind.cursor.position;
-    let (objects, last) = initial.next(&group.predicate);
-    let added = objects.iter().cloned().map(|object| WatchEvent::Added { revision, object });
+    let taken = initial.next(&group.predicate);
+    let last = taken.after.is_none();
+    if taken.objects.is_empty() && !last {
+        // Much was judged and nothing selected.
+        initial.pass(taken.after);
+        return Step::On;
+    }
+    let added = taken.objects.into_iter().map(|object| WatchEvent::Added { revision, object });
     let end = last.then_some(WatchEvent::Bookmark { revision, initial_end: true });
     let delivery = Delivery::new(added.chain(end).collect(), revision);
     let flow = behind.member.sink.deliver(&delivery);
     if flow == Flow::Taken {
-        initial.pass(&objects);
+        initial.pass(taken.after);
         if last {
             behind.initial = None;
         }
