@@ -14,4 +14,8 @@ fn figures_end_with_their_line() {
     check("page-500", "us");
     check("revision-bytes", "B");
     check("memory", "x");
+    check("fan-out", "ms");
+    check("one-of", "x");
+    check("deliveries", "deliveries/s");
+    check("watcher-bytes", "B");
 }

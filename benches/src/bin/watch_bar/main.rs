@@ -7,9 +7,13 @@
 #![expect(clippy::cast_precision_loss, reason = "what is counted stays far below 2^52")]
 
 mod apply;
+mod fan_out;
 mod list;
 mod memory;
+mod one_of;
+mod parked;
 mod stack;
+mod tally;
 
 use std::process::ExitCode;
 
@@ -46,12 +50,30 @@ enum Figure {
     RevisionBytes,
     /// Resident memory of 1M objects of 1 KB, against their size on a wire [bar: 1.3 x]
     Memory,
+    /// One event to 130,000 watchers of the same, until the last has it [bar: 10 ms]
+    FanOut,
+    /// An event for one of 130,000 watchers, against a bare channel: the 99th percentiles [bar: 2 x]
+    OneOf,
+    /// Deliveries to 10,000 sinks by one pump, driver and all on one core [bar: 20M/s]
+    Deliveries,
+    /// What one of 130,000 parked watchers takes [bar: 256 B]
+    WatcherBytes,
     /// Every figure, one process after the other
     All,
 }
 
 /// The figures of `all`.
-const ALL: [&str; 5] = ["apply", "list-1m", "page-500", "revision-bytes", "memory"];
+const ALL: [&str; 9] = [
+    "apply",
+    "list-1m",
+    "page-500",
+    "revision-bytes",
+    "memory",
+    "fan-out",
+    "one-of",
+    "deliveries",
+    "watcher-bytes",
+];
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -72,6 +94,10 @@ fn run(args: &Args) -> Outcome<()> {
         Figure::Page => list::page(settings),
         Figure::RevisionBytes => memory::revision(settings),
         Figure::Memory => memory::run(settings),
+        Figure::FanOut => fan_out::run(settings),
+        Figure::OneOf => one_of::run(settings),
+        Figure::Deliveries => fan_out::deliveries(settings),
+        Figure::WatcherBytes => parked::run(settings),
         Figure::All => ALL.iter().try_for_each(|figure| settings.run_apart(figure)),
     }
 }

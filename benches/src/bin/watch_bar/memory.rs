@@ -13,7 +13,7 @@ const OBJECTS: usize = 1_000_000;
 const EVENTS: usize = 100_000;
 /// How long the allocator gets to give memory back.
 const SETTLES: Duration = Duration::from_secs(3);
-const MIB: f64 = 1_048_576.0;
+pub(crate) const MIB: f64 = 1_048_576.0;
 
 /// Of the whole process, once the objects are listed, and once the log is full.
 pub(crate) fn run(settings: &Settings) -> Outcome<()> {
@@ -50,7 +50,7 @@ pub(crate) fn revision(settings: &Settings) -> Outcome<()> {
     })
 }
 
-async fn resident() -> Outcome<f64> {
+pub(crate) async fn resident() -> Outcome<f64> {
     sleep(SETTLES).await;
     Ok(Resident::of(std::process::id())?.total)
 }

@@ -15,15 +15,22 @@ pub(crate) struct Stack {
 }
 
 impl Stack {
-    /// A cache of so many pods with two indexes, its listing applied.
+    /// A cache of so many pods, ten on a node, with two indexes, its listing applied.
     pub(crate) async fn open(pods: usize) -> Outcome<Self> {
         let pods = u32::try_from(pods)?;
-        let script = Arc::new(Script::new(pods, (pods / PODS_OF_NODE).max(1)));
-        let mut config = Config::default();
+        Self::of(Script::new(pods, (pods / PODS_OF_NODE).max(1)), Config::default()).await
+    }
+
+    /// A cache of a script with two indexes, its listing applied.
+    pub(crate) async fn of(script: Script, mut config: Config) -> Outcome<Self> {
+        let script = Arc::new(script);
         // A round may take long on a busy machine; that is then its figure.
         config.wait_timeout = Config::WAIT_TIMEOUT.max;
         let indexes = vec![by_node(), by_phase()];
-        let (cache, driver) = Cache::open(script.clone(), indexes, config)?;
+        let (cache, mut driver) = Cache::open(script.clone(), indexes, config)?;
+        for pump in driver.take_pumps() {
+            tokio::spawn(pump);
+        }
         tokio::spawn(driver);
         cache.ready().await?;
         Ok(Self { script, cache })

@@ -203,7 +203,7 @@ impl Work {
         self.look(key).await;
         let Some((behind, group)) = self.groups.behind(id) else { return false };
         let flow = match &behind.initial {
-            Some(_) => Ok(step_initial(behind, group)),
+            Some(_) => Ok(step_initial(&self.shared, behind, group)),
             None => step_log(&self.shared, behind, group),
         };
         match flow {
@@ -265,7 +265,7 @@ enum Step {
     Done,
 }
 
-fn step_initial(behind: &mut Behind, group: &Group) -> Step {
+fn step_initial(shared: &Shared, behind: &mut Behind, group: &Group) -> Step {
     let Some(initial) = &mut behind.initial else { return Step::On };
     let revision = behind.cursor.position;
     let taken = initial.next(&group.predicate);
@@ -278,7 +278,7 @@ fn step_initial(behind: &mut Behind, group: &Group) -> Step {
     let added = taken.objects.into_iter().map(|object| WatchEvent::Added { revision, object });
     let end = last.then_some(WatchEvent::Bookmark { revision, initial_end: true });
     let delivery = Delivery::new(added.chain(end).collect(), revision);
-    let flow = behind.member.sink.deliver(&delivery);
+    let flow = offer(shared, &mut behind.member, &delivery);
     if flow == Flow::Taken {
         initial.pass(taken.after);
         if last {
@@ -296,7 +296,7 @@ fn step_log(shared: &Shared, behind: &mut Behind, group: &mut Group) -> Result<S
     let more = cursor.take(shared, &group.predicate, mark, until, &mut events)?;
     if !events.is_empty() {
         let delivery = Delivery::new(events, cursor.position);
-        let flow = behind.member.sink.deliver(&delivery);
+        let flow = offer(shared, &mut behind.member, &delivery);
         if flow != Flow::Taken {
             return Ok(step(flow));
         }
@@ -310,6 +310,11 @@ fn step_log(shared: &Shared, behind: &mut Behind, group: &mut Group) -> Result<S
     }
     // One who began at a revision that is only just published may be ahead for a moment.
     Ok(if group.cursor == cursor { Step::Level } else { Step::On })
+}
+
+fn offer(shared: &Shared, member: &mut Member, delivery: &Delivery) -> Flow {
+    add(&shared.counters.deliveries, 1);
+    member.sink.deliver(delivery)
 }
 
 fn step(flow: Flow) -> Step {
