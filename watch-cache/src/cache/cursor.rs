@@ -1,6 +1,6 @@
 //! How a watch goes through the shared log.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::Cache;
 use super::pump::Errand;
-use super::shared::{Place, Shared};
+use super::shared::{Place, Shared, Watchers};
 use super::watch::Start;
 use crate::core::event::WatchEvent;
 use crate::core::interest::Mark;
@@ -23,15 +23,12 @@ use crate::error::{Error, ErrorKind, Result};
 /// How many revisions, or initial objects, are taken from the cache at once.
 const TAKE: usize = 64;
 
-/// A watcher's place among all that are allowed.
-pub(super) type WatcherPlace = Place<fn(&Shared) -> &AtomicUsize>;
-
 /// What the driver knows of who reads the log: a watcher, or a pump's group of watchers.
 #[derive(Debug)]
 pub(super) struct Slot {
     /// Free once both have let go, so that who comes and goes faster than the driver sees is not
     /// without bound. A group's members have theirs.
-    _place: Option<WatcherPlace>,
+    _place: Option<Place<Watchers>>,
     waking: Waking,
     /// The place of its group in the log, once the driver has heard of it.
     pub(super) mark: OnceLock<Arc<Mark>>,
@@ -45,11 +42,11 @@ enum Waking {
     /// A task of its own.
     Task(AtomicWaker),
     /// A pump, which is told once until it looks.
-    Pump { pump: mpsc::UnboundedSender<Errand>, group: usize, told: AtomicBool },
+    Pump { pump: mpsc::UnboundedSender<Errand>, group: u32, told: AtomicBool },
 }
 
 impl Slot {
-    fn new(place: Option<WatcherPlace>, waking: Waking, bookmarks: bool) -> Arc<Self> {
+    fn new(place: Option<Place<Watchers>>, waking: Waking, bookmarks: bool) -> Arc<Self> {
         Arc::new(Self {
             _place: place,
             waking,
@@ -60,12 +57,12 @@ impl Slot {
     }
 
     /// Of a task of its own.
-    pub(super) fn of_task(place: WatcherPlace, bookmarks: bool) -> Arc<Self> {
+    pub(super) fn of_task(place: Place<Watchers>, bookmarks: bool) -> Arc<Self> {
         Self::new(Some(place), Waking::Task(AtomicWaker::new()), bookmarks)
     }
 
     /// Of a group in a pump.
-    pub(super) fn of_group(pump: mpsc::UnboundedSender<Errand>, group: usize) -> Arc<Self> {
+    pub(super) fn of_group(pump: mpsc::UnboundedSender<Errand>, group: u32) -> Arc<Self> {
         Self::new(None, Waking::Pump { pump, group, told: AtomicBool::new(false) }, false)
     }
 
@@ -187,11 +184,5 @@ impl Cache {
                 (cursor(view.epoch, view.revision), Some(initial))
             }
         })
-    }
-
-    /// A place for one more watcher.
-    pub(super) fn watcher_place(&self) -> Result<WatcherPlace> {
-        let count: fn(&Shared) -> &AtomicUsize = |shared| &shared.watchers;
-        Place::take(&self.shared, self.shared.config.watchers, "watchers", count)
     }
 }

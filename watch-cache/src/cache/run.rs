@@ -31,7 +31,7 @@ const COMMANDS: usize = 4096;
 /// What handles ask of the driver.
 #[derive(Debug)]
 pub(super) enum Command {
-    Register { id: u64, predicate: Predicate, slot: Arc<Slot> },
+    Register { id: u64, predicate: Arc<Predicate>, slot: Arc<Slot> },
     Unregister { id: u64 },
     Wait { revision: u64, reply: Reply },
     Fresh { reply: Reply },

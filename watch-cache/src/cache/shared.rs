@@ -1,5 +1,6 @@
 //! What handles, watchers and the driver share.
 
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -118,20 +119,59 @@ impl Shared {
     }
 }
 
-/// One of a limited number of places, given back when dropped.
-#[derive(Debug)]
-pub(super) struct Place<F: Fn(&Shared) -> &AtomicUsize> {
-    shared: Arc<Shared>,
-    of: F,
+/// What there is a limited number of.
+pub(super) trait Counted {
+    const WHAT: &'static str;
+    fn count(shared: &Shared) -> &AtomicUsize;
+    fn limit(config: &Config) -> usize;
 }
 
-impl<F: Fn(&Shared) -> &AtomicUsize> Place<F> {
-    pub(super) fn take(shared: &Arc<Shared>, limit: usize, what: &str, of: F) -> Result<Self> {
-        let before = of(shared).fetch_add(1, Ordering::Relaxed);
-        let place = Self { shared: Arc::clone(shared), of };
+#[derive(Debug)]
+pub(super) struct Watchers;
+
+impl Counted for Watchers {
+    const WHAT: &'static str = "watchers";
+
+    fn count(shared: &Shared) -> &AtomicUsize {
+        &shared.watchers
+    }
+
+    fn limit(config: &Config) -> usize {
+        config.watchers
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Waiters;
+
+impl Counted for Waiters {
+    const WHAT: &'static str = "waiters";
+
+    fn count(shared: &Shared) -> &AtomicUsize {
+        &shared.waiters
+    }
+
+    fn limit(config: &Config) -> usize {
+        config.waiters
+    }
+}
+
+/// One of a limited number of places, given back when dropped.
+#[derive(Debug)]
+pub(super) struct Place<C: Counted> {
+    shared: Arc<Shared>,
+    of: PhantomData<C>,
+}
+
+impl<C: Counted> Place<C> {
+    pub(super) fn take(shared: &Arc<Shared>) -> Result<Self> {
+        let before = C::count(shared).fetch_add(1, Ordering::Relaxed);
+        let place = Self { shared: Arc::clone(shared), of: PhantomData };
+        let limit = C::limit(&shared.config);
         if before < limit {
             return Ok(place);
         }
+        let what = C::WHAT;
         Err(Error::new(
             ErrorKind::Exhausted,
             format!("{what}: all {limit} are taken: retry later, or raise the limit"),
@@ -139,8 +179,8 @@ impl<F: Fn(&Shared) -> &AtomicUsize> Place<F> {
     }
 }
 
-impl<F: Fn(&Shared) -> &AtomicUsize> Drop for Place<F> {
+impl<C: Counted> Drop for Place<C> {
     fn drop(&mut self) {
-        (self.of)(&self.shared).fetch_sub(1, Ordering::Relaxed);
+        C::count(&self.shared).fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
 use super::Cache;
-use super::cursor::WatcherPlace;
 use super::pump::{Errand, Joining};
+use super::shared::{Place, Watchers};
 use super::watch::WatchRequest;
 use crate::core::event::WatchEvent;
 use crate::error::{Error, ErrorKind, Result};
@@ -123,8 +123,8 @@ impl Cache {
     /// Those of [`watch`](Self::watch), and `Closed` if the pump is gone.
     pub fn watch_into(&self, request: WatchRequest, sink: impl Sink) -> Result<Subscription> {
         self.shared.check_open()?;
-        let predicate = self.predicate(request.prefix, request.selector)?;
-        let place = self.watcher_place()?;
+        let predicate = Arc::new(self.predicate(request.prefix, request.selector)?);
+        let place = Place::take(&self.shared)?;
         let (cursor, initial) = self.begin(request.from)?;
         let id = self.shared.next_watcher.fetch_add(1, Ordering::Relaxed);
         let member =
@@ -171,5 +171,5 @@ pub(super) struct Member {
     pub(super) id: u64,
     pub(super) sink: Box<dyn Sink>,
     pub(super) bookmarks: bool,
-    pub(super) _place: WatcherPlace,
+    pub(super) _place: Place<Watchers>,
 }

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::Cache;
 use super::run::Command;
-use super::shared::Place;
+use super::shared::{Place, Waiters};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Where the driver says that a wait is over.
@@ -124,8 +124,7 @@ impl Cache {
     /// The answer to a wait, or none in time.
     async fn wait(&self, command: impl FnOnce(Reply) -> Command) -> Result<Option<Result<()>>> {
         self.shared.check_open()?;
-        let limit = self.shared.config.waiters;
-        let _place = Place::take(&self.shared, limit, "waiters", |shared| &shared.waiters)?;
+        let _place = Place::<Waiters>::take(&self.shared)?;
         let (reply, answer) = oneshot::channel();
         self.send(command(reply))?;
         let answer = timeout(self.shared.config.wait_timeout, answer).await;

@@ -13,6 +13,7 @@ use futures_core::Stream;
 use super::Cache;
 use super::cursor::{Cursor, Initial, Slot};
 use super::run::Command;
+use super::shared::Place;
 use crate::core::event::WatchEvent;
 use crate::core::predicate::Predicate;
 use crate::core::selector::Selector;
@@ -110,7 +111,7 @@ pub struct Watcher {
     cache: Cache,
     id: u64,
     slot: Arc<Slot>,
-    predicate: Predicate,
+    predicate: Arc<Predicate>,
     phase: Phase,
     cursor: Cursor,
     bookmarked: u64,
@@ -129,8 +130,8 @@ impl Cache {
     /// watchers; `Closed` if the driver is gone.
     pub fn watch(&self, request: WatchRequest) -> Result<Watcher> {
         self.shared.check_open()?;
-        let predicate = self.predicate(request.prefix, request.selector)?;
-        let place = self.watcher_place()?;
+        let predicate = Arc::new(self.predicate(request.prefix, request.selector)?);
+        let place = Place::take(&self.shared)?;
         let (cursor, initial) = self.begin(request.from)?;
         let watcher = Watcher {
             cache: self.clone(),
@@ -151,7 +152,7 @@ impl Watcher {
     fn register(&self) -> Result<()> {
         self.cache.send(Command::Register {
             id: self.id,
-            predicate: self.predicate.clone(),
+            predicate: Arc::clone(&self.predicate),
             slot: Arc::clone(&self.slot),
         })
     }

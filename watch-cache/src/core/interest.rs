@@ -1,10 +1,14 @@
 //! Who watches what: finds the watchers that a change concerns without asking the others.
 
+use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, HashMap};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use hashbrown::HashTable;
+use slab::Slab;
 
 use super::object::Object;
 use super::predicate::Predicate;
@@ -13,7 +17,8 @@ use super::view::Post;
 /// A group's place in the log, shared with its watchers.
 #[derive(Debug)]
 pub(crate) struct Mark {
-    pub(crate) id: u64,
+    /// A later group may have it again: what is posted of this one is then before its `since`.
+    pub(crate) id: u32,
     /// The group's posts are complete above this revision.
     pub(crate) since: u64,
     /// False where the group is concerned by everything and reads the log itself.
@@ -23,6 +28,10 @@ pub(crate) struct Mark {
 }
 
 impl Mark {
+    fn new(id: u32, since: u64, posted: bool) -> Self {
+        Self { id, since, posted, head: AtomicU64::new(0) }
+    }
+
     /// Every revision up to one that was settled before is at this or reached from it.
     pub(crate) fn head(&self) -> u64 {
         self.head.load(Ordering::Acquire)
@@ -32,11 +41,24 @@ impl Mark {
 /// All watchers of one predicate.
 #[derive(Debug)]
 struct Group<W> {
-    predicate: Predicate,
+    predicate: Arc<Predicate>,
     mark: Arc<Mark>,
     /// The newest revision that concerned it; what is published of that is in the mark.
     head: u64,
-    watchers: HashMap<u64, W>,
+    watchers: Vec<(u64, W)>,
+}
+
+/// The groups, and how they are found. There may be one for each watcher, so that a group is kept in
+/// one place and the tables have no more than its number.
+#[derive(Debug)]
+struct Groups<W> {
+    all: Slab<Group<W>>,
+    by_predicate: HashTable<u32>,
+    /// Those that read no index, by their prefix.
+    by_prefix: HashTable<u32>,
+    /// The others, by the index and the value.
+    by_value: HashTable<u32>,
+    hasher: RandomState,
 }
 
 /// The predicate index. A change costs a look-up for each distinct length of a watched prefix and
@@ -46,15 +68,102 @@ struct Group<W> {
 pub(crate) struct Interests<W> {
     /// Predicates that every change of the cache matches.
     everything: Option<Bytes>,
-    groups: HashMap<u64, Group<W>>,
-    by_predicate: HashMap<Predicate, u64>,
-    by_watcher: HashMap<u64, u64>,
-    by_prefix: HashMap<Bytes, Vec<u64>>,
+    groups: Groups<W>,
+    /// The group of a watcher, and where in it.
+    by_watcher: HashMap<u64, (u32, u32)>,
     /// How many groups watch a prefix of each length.
     lengths: BTreeMap<usize, usize>,
-    /// For each index that is watched.
-    by_value: Vec<HashMap<Bytes, Vec<u64>>>,
-    next: u64,
+    /// How many groups read each index.
+    by_index: Vec<usize>,
+}
+
+impl<W> Groups<W> {
+    fn new() -> Self {
+        Self {
+            all: Slab::new(),
+            by_predicate: HashTable::new(),
+            by_prefix: HashTable::new(),
+            by_value: HashTable::new(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    fn get(&self, id: u32) -> Option<&Group<W>> {
+        self.all.get(id as usize)
+    }
+
+    fn get_mut(&mut self, id: u32) -> Option<&mut Group<W>> {
+        self.all.get_mut(id as usize)
+    }
+
+    fn find(&self, predicate: &Predicate) -> Option<u32> {
+        let same = |id: &u32| self.get(*id).is_some_and(|group| *group.predicate == *predicate);
+        self.by_predicate.find(self.hasher.hash_one(predicate), same).copied()
+    }
+
+    /// Those that read no index and have this prefix.
+    fn of_prefix(&self, prefix: &[u8]) -> impl Iterator<Item = (u32, &Group<W>)> {
+        let found = self.by_prefix.iter_hash(hash_of_prefix(&self.hasher, prefix));
+        let groups = found.filter_map(|id| Some((*id, self.get(*id)?)));
+        groups.filter(move |(_, group)| group.predicate.prefix == prefix)
+    }
+
+    /// Those that read this value of an index.
+    fn of_value(&self, index: usize, value: &[u8]) -> impl Iterator<Item = (u32, &Group<W>)> {
+        let found = self.by_value.iter_hash(hash_of_value(&self.hasher, index, value));
+        let groups = found.filter_map(|id| Some((*id, self.get(*id)?)));
+        groups.filter(move |(_, group)| {
+            let own = group.predicate.index.as_ref();
+            own.is_some_and(|(of, own)| *of == index && *own == value)
+        })
+    }
+
+    fn insert(&mut self, group: Group<W>) -> u32 {
+        let predicate = Arc::clone(&group.predicate);
+        // There is no room in memory for so many.
+        let id = u32::try_from(self.all.insert(group)).unwrap_or(u32::MAX);
+        let Self { all, by_predicate, by_prefix, by_value, hasher } = self;
+        let hasher = &*hasher;
+        let of = |id: &u32| all.get(*id as usize).map(|group| &*group.predicate);
+        let hash_of = |id: &u32| of(id).map_or(0, |predicate| hasher.hash_one(predicate));
+        by_predicate.insert_unique(hasher.hash_one(&*predicate), id, hash_of);
+        let table = if predicate.index.is_some() { by_value } else { by_prefix };
+        let hash_of = |id: &u32| of(id).map_or(0, |predicate| hash_of_place(hasher, predicate));
+        table.insert_unique(hash_of_place(hasher, &predicate), id, hash_of);
+        id
+    }
+
+    fn remove(&mut self, id: u32) -> Option<Group<W>> {
+        let group = self.all.try_remove(id as usize)?;
+        let predicate = &*group.predicate;
+        let place = hash_of_place(&self.hasher, predicate);
+        let table =
+            if predicate.index.is_some() { &mut self.by_value } else { &mut self.by_prefix };
+        for (table, hash) in
+            [(&mut self.by_predicate, self.hasher.hash_one(predicate)), (table, place)]
+        {
+            if let Ok(entry) = table.find_entry(hash, |other| *other == id) {
+                entry.remove();
+            }
+        }
+        Some(group)
+    }
+}
+
+fn hash_of_prefix(hasher: &RandomState, prefix: &[u8]) -> u64 {
+    hasher.hash_one(prefix)
+}
+
+fn hash_of_value(hasher: &RandomState, index: usize, value: &[u8]) -> u64 {
+    hasher.hash_one((index, value))
+}
+
+/// Of what the predicate is found by.
+fn hash_of_place(hasher: &RandomState, predicate: &Predicate) -> u64 {
+    match &predicate.index {
+        Some((index, value)) => hash_of_value(hasher, *index, value),
+        None => hash_of_prefix(hasher, &predicate.prefix),
+    }
 }
 
 impl<W> Interests<W> {
@@ -66,13 +175,10 @@ impl<W> Interests<W> {
         };
         Self {
             everything,
-            groups: HashMap::new(),
-            by_predicate: HashMap::new(),
+            groups: Groups::new(),
             by_watcher: HashMap::new(),
-            by_prefix: HashMap::new(),
             lengths: BTreeMap::new(),
-            by_value: Vec::new(),
-            next: 0,
+            by_index: Vec::new(),
         }
     }
 
@@ -80,83 +186,64 @@ impl<W> Interests<W> {
     pub(crate) fn add(
         &mut self,
         id: u64,
-        predicate: &Predicate,
+        predicate: &Arc<Predicate>,
         watcher: W,
         revision: u64,
     ) -> Arc<Mark> {
-        let id_of_group = match self.by_predicate.get(predicate) {
-            Some(group) => *group,
-            None => self.link(predicate),
+        let found = self.groups.find(predicate);
+        let group_id = found.unwrap_or_else(|| self.open(predicate, revision));
+        let Some(group) = self.groups.get_mut(group_id) else {
+            return Arc::new(Mark::new(group_id, revision, false));
         };
-        let everything = self.everything.as_ref() == Some(&predicate.prefix);
-        let posted = predicate.index.is_some() || predicate.filter.is_some() || !everything;
-        let group = self.groups.entry(id_of_group).or_insert_with(|| Group {
-            predicate: predicate.clone(),
-            mark: Arc::new(Mark {
-                id: id_of_group,
-                since: revision,
-                posted,
-                head: AtomicU64::new(0),
-            }),
-            head: 0,
-            watchers: HashMap::new(),
-        });
-        self.by_watcher.insert(id, id_of_group);
-        group.watchers.insert(id, watcher);
+        let at = u32::try_from(group.watchers.len()).unwrap_or(u32::MAX);
+        if at == 0 {
+            group.watchers.reserve_exact(1);
+        }
+        group.watchers.push((id, watcher));
+        self.by_watcher.insert(id, (group_id, at));
         Arc::clone(&group.mark)
     }
 
-    /// Makes a new group findable.
-    fn link(&mut self, predicate: &Predicate) -> u64 {
-        self.next += 1;
-        let group = self.next;
-        self.by_predicate.insert(predicate.clone(), group);
-        if let Some((index, value)) = &predicate.index {
-            if self.by_value.len() <= *index {
-                self.by_value.resize_with(index + 1, HashMap::new);
+    fn open(&mut self, predicate: &Arc<Predicate>, revision: u64) -> u32 {
+        let everything = self.everything.as_ref() == Some(&predicate.prefix);
+        let posted = predicate.index.is_some() || predicate.filter.is_some() || !everything;
+        match &predicate.index {
+            Some((index, _)) => {
+                if self.by_index.len() <= *index {
+                    self.by_index.resize(index + 1, 0);
+                }
+                self.by_index.iter_mut().skip(*index).take(1).for_each(|count| *count += 1);
             }
-            if let Some(groups) = self.by_value.get_mut(*index) {
-                groups.entry(value.clone()).or_default().push(group);
-            }
-        } else {
-            self.by_prefix.entry(predicate.prefix.clone()).or_default().push(group);
-            *self.lengths.entry(predicate.prefix.len()).or_default() += 1;
+            None => *self.lengths.entry(predicate.prefix.len()).or_default() += 1,
         }
-        group
+        // The number that it gets next.
+        let id = u32::try_from(self.groups.all.vacant_key()).unwrap_or(u32::MAX);
+        let mark = Arc::new(Mark::new(id, revision, posted));
+        let predicate = Arc::clone(predicate);
+        self.groups.insert(Group { predicate, mark, head: 0, watchers: Vec::new() })
     }
 
     /// Removes a watcher, and its group if it was the last one.
     pub(crate) fn remove(&mut self, id: u64) {
-        let Some(group_id) = self.by_watcher.remove(&id) else { return };
-        let Some(group) = self.groups.get_mut(&group_id) else { return };
-        group.watchers.remove(&id);
+        let Some((group_id, at)) = self.by_watcher.remove(&id) else { return };
+        let Some(group) = self.groups.get_mut(group_id) else { return };
+        group.watchers.swap_remove(at as usize);
+        if let Some((moved, _)) = group.watchers.get(at as usize) {
+            self.by_watcher.insert(*moved, (group_id, at));
+        }
         if group.watchers.is_empty()
-            && let Some(group) = self.groups.remove(&group_id)
+            && let Some(group) = self.groups.remove(group_id)
         {
-            self.by_predicate.remove(&group.predicate);
-            self.unlink(group_id, group.predicate);
+            self.close(&group.predicate);
         }
     }
 
-    fn unlink(&mut self, group: u64, predicate: Predicate) {
-        if let Some((index, value)) = predicate.index {
-            if let Some(by_value) = self.by_value.get_mut(index)
-                && let Some(groups) = by_value.get_mut(&value)
-            {
-                groups.retain(|other| *other != group);
-                if groups.is_empty() {
-                    by_value.remove(&value);
-                }
-            }
+    fn close(&mut self, predicate: &Predicate) {
+        if let Some((index, _)) = &predicate.index {
+            self.by_index.iter_mut().skip(*index).take(1).for_each(|count| *count -= 1);
             return;
         }
         let length = predicate.prefix.len();
-        if let Some(groups) = self.by_prefix.get_mut(&predicate.prefix) {
-            groups.retain(|other| *other != group);
-            if groups.is_empty() {
-                self.by_prefix.remove(&predicate.prefix);
-            }
-        }
         let count = self.lengths.entry(length).or_default();
         *count = count.saturating_sub(1);
         if *count == 0 {
@@ -169,66 +256,70 @@ impl<W> Interests<W> {
         &self,
         version: &Object,
         replaced: Option<&Object>,
-        found: &mut Vec<u64>,
+        found: &mut Vec<u32>,
     ) {
         let key = version.key();
         for length in self.lengths.range(..=key.len()).map(|(length, _)| *length) {
-            let groups = key.get(..length).and_then(|prefix| self.by_prefix.get(prefix));
-            let groups = groups.into_iter().flatten();
-            found.extend(groups.filter(|group| self.filters(**group, version, replaced)));
+            let groups = key.get(..length).into_iter().flat_map(|of| self.groups.of_prefix(of));
+            found.extend(groups.filter(|(_, group)| group.takes(version, replaced)).map(first));
         }
-        for (index, by_value) in self.by_value.iter().enumerate() {
+        let read = self.by_index.iter().enumerate().filter(|(_, groups)| **groups > 0);
+        for index in read.map(|(index, _)| index) {
             let new = version.index_value(index);
             let old = replaced.and_then(|replaced| replaced.index_value(index));
             for value in [new, old.filter(|old| Some(*old) != new)].into_iter().flatten() {
-                let groups = by_value.get(value).into_iter().flatten();
-                let groups = groups.filter(|group| self.watches_key(**group, key));
-                found.extend(groups.filter(|group| self.filters(**group, version, replaced)));
+                let groups = self.groups.of_value(index, value);
+                let groups = groups.filter(|(_, group)| key.starts_with(&group.predicate.prefix));
+                found.extend(groups.filter(|(_, group)| group.takes(version, replaced)).map(first));
             }
         }
     }
 
-    fn watches_key(&self, group: u64, key: &[u8]) -> bool {
-        self.groups.get(&group).is_some_and(|group| key.starts_with(&group.predicate.prefix))
-    }
-
-    /// Whether a group's filter, if it has one, takes either side of a change.
-    fn filters(&self, group: u64, version: &Object, replaced: Option<&Object>) -> bool {
-        self.groups.get(&group).is_some_and(|group| {
-            let new = Some(version).filter(|version| !version.is_delete());
-            group.predicate.filter.is_none()
-                || [new, replaced].into_iter().flatten().any(|side| group.predicate.matches(side))
-        })
-    }
-
     /// Notes that a revision concerned a group; returns what its log entry says, if the group
     /// reads that.
-    pub(crate) fn post(&mut self, group: u64, revision: u64) -> Option<Post> {
-        let group = self.groups.get_mut(&group)?;
+    pub(crate) fn post(&mut self, group: u32, revision: u64) -> Option<Post> {
+        let group = self.groups.get_mut(group)?;
         let before = std::mem::replace(&mut group.head, revision);
         group.mark.posted.then_some(Post { group: group.mark.id, before })
     }
 
     /// Forgets what concerned the groups: the log begins anew.
     pub(crate) fn reset(&mut self) {
-        for group in self.groups.values_mut() {
+        for (_, group) in &mut self.groups.all {
             group.head = 0;
             group.mark.head.store(0, Ordering::Release);
         }
     }
 
     /// What concerned the group is published, and can be read.
-    pub(crate) fn settle(&self, group: u64) {
-        if let Some(group) = self.groups.get(&group) {
+    pub(crate) fn settle(&self, group: u32) {
+        if let Some(group) = self.groups.get(group) {
             group.mark.head.store(group.head, Ordering::Release);
         }
     }
 
-    pub(crate) fn watchers(&self, group: u64) -> impl Iterator<Item = &W> {
-        self.groups.get(&group).into_iter().flat_map(|group| group.watchers.values())
+    pub(crate) fn watchers(&self, group: u32) -> impl Iterator<Item = &W> {
+        self.groups.get(group).into_iter().flat_map(Group::watchers)
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &W> {
-        self.groups.values().flat_map(|group| group.watchers.values())
+        self.groups.all.iter().flat_map(|(_, group)| group.watchers())
+    }
+}
+
+fn first<W>((id, _): (u32, &Group<W>)) -> u32 {
+    id
+}
+
+impl<W> Group<W> {
+    fn watchers(&self) -> impl Iterator<Item = &W> {
+        self.watchers.iter().map(|(_, watcher)| watcher)
+    }
+
+    /// Whether the filter, if there is one, takes either side of a change.
+    fn takes(&self, version: &Object, replaced: Option<&Object>) -> bool {
+        let new = Some(version).filter(|version| !version.is_delete());
+        self.predicate.filter.is_none()
+            || [new, replaced].into_iter().flatten().any(|side| self.predicate.matches(side))
     }
 }

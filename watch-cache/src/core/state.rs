@@ -36,7 +36,7 @@ pub(crate) struct State<W> {
     retention: Retention,
     pub(crate) interests: Interests<W>,
     /// The groups that something was applied for since they were last taken.
-    touched: Vec<u64>,
+    touched: Vec<u32>,
     log_bytes: usize,
     builder: Builder,
     pins: Arc<Pins>,
@@ -94,7 +94,7 @@ impl<W> State<W> {
     }
 
     /// What was sealed is published: the groups that it concerns can read it. Returns them.
-    pub(crate) fn settle(&mut self) -> Vec<u64> {
+    pub(crate) fn settle(&mut self) -> Vec<u32> {
         self.forget();
         let mut touched = std::mem::take(&mut self.touched);
         touched.sort_unstable();
@@ -105,7 +105,12 @@ impl<W> State<W> {
         touched
     }
 
-    pub(crate) fn add_watcher(&mut self, id: u64, predicate: &Predicate, watcher: W) -> Arc<Mark> {
+    pub(crate) fn add_watcher(
+        &mut self,
+        id: u64,
+        predicate: &Arc<Predicate>,
+        watcher: W,
+    ) -> Arc<Mark> {
         self.interests.add(id, predicate, watcher, self.view.revision)
     }
 
@@ -528,6 +533,7 @@ mod tests {
             for (id, predicate) in (0..).zip(predicates()) {
                 // Each joins at another time.
                 state.apply(revision(2 + id, 2));
+                let predicate = Arc::new(predicate);
                 marks.push((state.add_watcher(id, &predicate, ()), predicate));
             }
             for number in 20..120 {
@@ -565,7 +571,8 @@ mod tests {
     #[test]
     fn groups_go_with_their_last_watcher() {
         let mut state = state(retention());
-        let predicate = Predicate { prefix: Bytes::from("00"), index: None, filter: None };
+        let prefix = Bytes::from("00");
+        let predicate = Arc::new(Predicate { prefix, index: None, filter: None });
         let mark = state.add_watcher(1, &predicate, ());
         state.add_watcher(2, &predicate, ());
         state.apply(revision(2, 3));

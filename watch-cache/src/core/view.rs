@@ -15,7 +15,7 @@ const FOUND: usize = 1024;
 /// A revision concerned a group of watchers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Post {
-    pub(crate) group: u64,
+    pub(crate) group: u32,
     /// The revision before that did; 0 for none since the group is there.
     pub(crate) before: u64,
 }

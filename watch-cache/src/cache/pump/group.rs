@@ -12,7 +12,7 @@ use crate::core::predicate::Predicate;
 
 /// All of a pump who watch the same.
 pub(super) struct Group {
-    pub(super) predicate: Predicate,
+    pub(super) predicate: Arc<Predicate>,
     /// The driver's name for it.
     pub(super) id: u64,
     pub(super) slot: Arc<Slot>,
@@ -22,13 +22,13 @@ pub(super) struct Group {
     /// Those who have everything up to the cursor.
     pub(super) level: Vec<Member>,
     /// How many are behind, or in their initial events.
-    pub(super) behind: usize,
+    pub(super) behind: u32,
 }
 
 /// One who is not level with its group.
 pub(super) struct Behind {
     pub(super) member: Member,
-    pub(super) group: usize,
+    pub(super) group: u32,
     pub(super) cursor: Cursor,
     pub(super) initial: Option<Box<Initial>>,
     /// Whether its sink was full, and nobody has said since that it is not.
@@ -37,7 +37,7 @@ pub(super) struct Behind {
 
 /// Where somebody is.
 enum Place {
-    Level { group: usize, at: usize },
+    Level { group: u32, at: u32 },
     Behind(Box<Behind>),
 }
 
@@ -45,34 +45,36 @@ enum Place {
 #[derive(Default)]
 pub(super) struct Groups {
     all: Slab<Group>,
-    by_predicate: HashMap<Predicate, usize>,
+    by_predicate: HashMap<Arc<Predicate>, u32>,
     places: HashMap<u64, Place>,
     parked: usize,
 }
 
 impl Groups {
-    pub(super) fn find(&self, predicate: &Predicate) -> Option<usize> {
+    pub(super) fn find(&self, predicate: &Predicate) -> Option<u32> {
         self.by_predicate.get(predicate).copied()
     }
 
     /// The key that the next group will have.
-    pub(super) fn next_key(&self) -> usize {
-        self.all.vacant_key()
+    pub(super) fn next_key(&self) -> u32 {
+        // There is no room in memory for so many.
+        u32::try_from(self.all.vacant_key()).unwrap_or(u32::MAX)
     }
 
-    pub(super) fn insert(&mut self, group: Group) -> usize {
-        let predicate = group.predicate.clone();
-        let key = self.all.insert(group);
+    pub(super) fn insert(&mut self, group: Group) -> u32 {
+        let predicate = Arc::clone(&group.predicate);
+        let key = self.next_key();
+        self.all.insert(group);
         self.by_predicate.insert(predicate, key);
         key
     }
 
-    pub(super) fn get(&mut self, group: usize) -> Option<&mut Group> {
-        self.all.get_mut(group)
+    pub(super) fn get(&mut self, group: u32) -> Option<&mut Group> {
+        self.all.get_mut(group as usize)
     }
 
-    pub(super) fn keys(&self) -> Vec<usize> {
-        self.all.iter().map(|(key, _)| key).collect()
+    pub(super) fn keys(&self) -> Vec<u32> {
+        self.all.iter().filter_map(|(key, _)| u32::try_from(key).ok()).collect()
     }
 
     pub(super) fn parked(&self) -> usize {
@@ -81,7 +83,7 @@ impl Groups {
 
     /// One who comes, and is behind.
     pub(super) fn join(&mut self, behind: Behind) {
-        let Some(group) = self.all.get_mut(behind.group) else { return };
+        let Some(group) = self.all.get_mut(behind.group as usize) else { return };
         group.behind += 1;
         if behind.member.bookmarks {
             group.slot.bookmarks.store(true, Ordering::Relaxed);
@@ -92,7 +94,7 @@ impl Groups {
     /// One who is behind, with its group.
     pub(super) fn behind(&mut self, id: u64) -> Option<(&mut Behind, &mut Group)> {
         let Some(Place::Behind(behind)) = self.places.get_mut(&id) else { return None };
-        let group = self.all.get_mut(behind.group)?;
+        let group = self.all.get_mut(behind.group as usize)?;
         Some((behind, group))
     }
 
@@ -101,8 +103,9 @@ impl Groups {
         let Some(place) = self.places.get_mut(&id) else { return };
         let Place::Behind(behind) = place else { return };
         let key = behind.group;
-        let Some(group) = self.all.get_mut(key) else { return };
-        let level = Place::Level { group: key, at: group.level.len() };
+        let Some(group) = self.all.get_mut(key as usize) else { return };
+        let at = u32::try_from(group.level.len()).unwrap_or(u32::MAX);
+        let level = Place::Level { group: key, at };
         if let Place::Behind(behind) = std::mem::replace(place, level) {
             group.behind -= 1;
             if group.level.is_empty() {
@@ -113,7 +116,7 @@ impl Groups {
     }
 
     /// One whose sink refused what came after `cursor`.
-    pub(super) fn park_level(&mut self, group: usize, at: usize, cursor: Cursor) {
+    pub(super) fn park_level(&mut self, group: u32, at: u32, cursor: Cursor) {
         let Some(member) = self.take_level(group, at) else { return };
         let behind = Behind { member, group, cursor, initial: None, parked: true };
         self.parked += 1;
@@ -137,33 +140,36 @@ impl Groups {
     }
 
     /// Takes out one who is level; the last of the group takes its place.
-    fn take_level(&mut self, key: usize, at: usize) -> Option<Member> {
-        let group = self.all.get_mut(key)?;
-        if at >= group.level.len() {
+    fn take_level(&mut self, key: u32, at: u32) -> Option<Member> {
+        let group = self.all.get_mut(key as usize)?;
+        if at as usize >= group.level.len() {
             return None;
         }
-        let member = group.level.swap_remove(at);
-        if let Some(moved) = group.level.get(at) {
+        let member = group.level.swap_remove(at as usize);
+        if group.level.is_empty() {
+            group.level = Vec::new();
+        }
+        if let Some(moved) = group.level.get(at as usize) {
             self.places.insert(moved.id, Place::Level { group: key, at });
         }
         Some(member)
     }
 
     /// Takes out one at a place of a group.
-    pub(super) fn remove_level(&mut self, group: usize, at: usize) -> Option<Member> {
+    pub(super) fn remove_level(&mut self, group: u32, at: u32) -> Option<Member> {
         let member = self.take_level(group, at)?;
         self.places.remove(&member.id);
         Some(member)
     }
 
     /// Takes out one, wherever it is, and says in which group it was.
-    pub(super) fn remove(&mut self, id: u64) -> Option<(Member, usize)> {
+    pub(super) fn remove(&mut self, id: u64) -> Option<(Member, u32)> {
         match self.places.remove(&id)? {
             Place::Level { group, at } => Some((self.take_level(group, at)?, group)),
             Place::Behind(behind) => {
                 let Behind { member, group, parked, .. } = *behind;
                 self.parked -= usize::from(parked);
-                if let Some(group) = self.all.get_mut(group) {
+                if let Some(group) = self.all.get_mut(group as usize) {
                     group.behind -= 1;
                 }
                 Some((member, group))
@@ -172,9 +178,9 @@ impl Groups {
     }
 
     /// Takes out a group in which nobody is left.
-    pub(super) fn remove_empty(&mut self, key: usize) -> Option<Group> {
-        self.all.get(key).filter(|group| group.level.is_empty() && group.behind == 0)?;
-        let group = self.all.remove(key);
+    pub(super) fn remove_empty(&mut self, key: u32) -> Option<Group> {
+        self.all.get(key as usize).filter(|group| group.level.is_empty() && group.behind == 0)?;
+        let group = self.all.try_remove(key as usize)?;
         self.by_predicate.remove(&group.predicate);
         Some(group)
     }

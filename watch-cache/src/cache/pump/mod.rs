@@ -28,14 +28,14 @@ pub(super) enum Errand {
     /// Let go of one.
     Leave { id: u64 },
     /// There may be something to read for a group.
-    Look { group: usize },
+    Look { group: u32 },
     /// The cache is closed: nothing more comes.
     Close,
 }
 
 /// One who is to be served from a place in the log on, after what is left of the initial events.
 pub(super) struct Joining {
-    pub(super) predicate: Predicate,
+    pub(super) predicate: Arc<Predicate>,
     pub(super) member: Member,
     pub(super) cursor: Cursor,
     pub(super) initial: Option<Initial>,

@@ -102,8 +102,11 @@ impl Work {
         let group = self.groups.find(&predicate).unwrap_or_else(|| {
             let id = self.shared.next_watcher.fetch_add(1, Ordering::Relaxed);
             let slot = Slot::of_group(self.own.clone(), self.groups.next_key());
-            let register =
-                Command::Register { id, predicate: predicate.clone(), slot: Arc::clone(&slot) };
+            let register = Command::Register {
+                id,
+                predicate: Arc::clone(&predicate),
+                slot: Arc::clone(&slot),
+            };
             self.command(register);
             let (level, behind, bookmarked) = (Vec::new(), 0, 0);
             self.groups.insert(Group { predicate, id, slot, cursor, bookmarked, level, behind })
@@ -122,7 +125,7 @@ impl Work {
     }
 
     /// Reads what is new for those of a group who are level.
-    async fn look(&mut self, key: usize) {
+    async fn look(&mut self, key: u32) {
         let mut events = Vec::new();
         loop {
             let Some(group) = self.groups.get(key) else { return };
@@ -150,7 +153,7 @@ impl Work {
         }
     }
 
-    async fn bookmark(&mut self, key: usize) {
+    async fn bookmark(&mut self, key: u32) {
         let Some(group) = self.groups.get(key) else { return };
         let cursor = group.cursor;
         let due = group.slot.bookmark_due.swap(false, Ordering::AcqRel);
@@ -167,13 +170,15 @@ impl Work {
     /// where they were before.
     async fn deliver(
         &mut self,
-        key: usize,
+        key: u32,
         delivery: &Delivery,
         before: Cursor,
         wanted: fn(&Member) -> bool,
     ) {
-        let (mut at, mut offered) = (0, 0_usize);
-        while let Some(member) = self.groups.get(key).and_then(|group| group.level.get_mut(at)) {
+        let (mut at, mut offered) = (0_u32, 0_usize);
+        while let Some(member) =
+            self.groups.get(key).and_then(|group| group.level.get_mut(at as usize))
+        {
             if !wanted(member) {
                 at += 1;
                 continue;
@@ -231,7 +236,7 @@ impl Work {
         }
     }
 
-    fn end_level(&mut self, key: usize, error: &Error) {
+    fn end_level(&mut self, key: u32, error: &Error) {
         while let Some(mut member) = self.groups.remove_level(key, 0) {
             member.sink.end(error.clone());
         }
@@ -239,7 +244,7 @@ impl Work {
     }
 
     /// Lets go of a group in which nobody is left.
-    fn tidy(&mut self, key: usize) {
+    fn tidy(&mut self, key: u32) {
         if let Some(group) = self.groups.remove_empty(key) {
             self.command(Command::Unregister { id: group.id });
         }
