@@ -98,6 +98,37 @@ impl<T: Place + Clone> Log<T> {
         }
     }
 
+    /// Forgets some entries: those of the first segment at or behind a place for which `keep` is
+    /// false. Returns where to go on, or none if that was the last segment; the newest entries are
+    /// left alone. A segment that has become small enough is joined to the one before.
+    pub fn sweep(&mut self, place: u64, mut keep: impl FnMut(&T) -> bool) -> Option<u64> {
+        let (&begins, segment) = self.full.range(place..).next()?;
+        let kept: Vec<T> = segment.iter().filter(|entry| keep(entry)).cloned().collect();
+        let next = segment.last().map_or(begins, Place::place) + 1;
+        if kept.len() < segment.len() {
+            self.full.remove(&begins);
+            self.join(kept);
+        }
+        Some(next)
+    }
+
+    /// Puts a segment back, with the one before it if both have room in one.
+    fn join(&mut self, entries: Vec<T>) {
+        let Some(first) = entries.first() else { return };
+        let before = self.full.range(..first.place()).next_back();
+        let before = before.filter(|(_, before)| before.len() + entries.len() <= SEGMENT);
+        let before = before.map(|(begins, before)| (*begins, Arc::clone(before)));
+        match before {
+            Some((begins, before)) => {
+                let joined: Vec<T> = before.iter().cloned().chain(entries).collect();
+                self.full.insert(begins, joined.into());
+            }
+            None => {
+                self.full.insert(first.place(), entries.into());
+            }
+        }
+    }
+
     /// The entries of a place; none if it has none or was forgotten. `O(log n)`.
     #[must_use]
     pub fn at(&self, place: u64) -> &[T] {
@@ -203,6 +234,8 @@ mod tests {
         /// So many entries, so far after the last.
         Push(usize, u64),
         Trim(prop::sample::Index),
+        /// From there on, what is not divided by this.
+        Sweep(prop::sample::Index, u64),
         Keep,
     }
 
@@ -212,6 +245,7 @@ mod tests {
         let step = prop_oneof![
             12 => (count, gap).prop_map(|(count, gap)| Step::Push(count, gap)),
             1 => any::<prop::sample::Index>().prop_map(Step::Trim),
+            2 => (any::<prop::sample::Index>(), 2..4u64).prop_map(|(at, by)| Step::Sweep(at, by)),
             1 => Just(Step::Keep),
         ];
         prop::collection::vec(step, 0..300)
@@ -234,6 +268,23 @@ mod tests {
                         let first = at.index(usize::try_from(newest).unwrap() + 2) as u64;
                         log.trim(first);
                         model = model.split_off(&first);
+                    }
+                    Step::Sweep(at, by) => {
+                        let first = at.index(usize::try_from(newest).unwrap() + 2) as u64;
+                        let mut swept = Vec::new();
+                        let next = log.sweep(first, |entry| {
+                            swept.push(entry.place());
+                            !entry.place().is_multiple_of(by)
+                        });
+                        let last = swept.last().copied();
+                        assert_eq!(next, last.map(|last| last + 1));
+                        assert!(swept.first().is_none_or(|place| *place >= first));
+                        let begins = model.range(first..).next().map(|(place, _)| *place);
+                        // All but the newest, which have no segment yet.
+                        assert!(swept.is_empty() || swept.first() >= begins.as_ref());
+                        model.retain(|place, _| {
+                            !(swept.contains(place) && place.is_multiple_of(by))
+                        });
                     }
                     Step::Keep => kept.push((log.clone(), model.clone(), newest)),
                 }

@@ -26,6 +26,9 @@ pub struct Config {
     /// What the log may keep in memory: the versions that were replaced, and its own:
     /// [`Config::LOG_BYTES`].
     pub log_bytes: usize,
+    /// How many keys' last changes are known beyond the log, so that a watch that was away for longer
+    /// is told what changed since instead of `Expired`: [`Config::TRACES`].
+    pub traces: usize,
     /// At most so many revisions are published at once: [`Config::BATCH_REVISIONS`].
     pub batch_revisions: usize,
     /// More watchers are refused: [`Config::WATCHERS`].
@@ -57,6 +60,9 @@ impl Config {
     pub const LOG_REVISIONS: Limit<usize> = Limit { default: 102_400, min: 1, max: 1 << 24 };
     /// Holds the default number of revisions with objects of 1 KB.
     pub const LOG_BYTES: Limit<usize> = Limit { default: 256 << 20, min: 1 << 10, max: 1 << 40 };
+    /// About 24 bytes for each: for a million objects, as many as there are. Without any, a watch that
+    /// fell behind the log has to begin anew.
+    pub const TRACES: Limit<usize> = Limit { default: 1 << 20, min: 0, max: 1 << 30 };
     /// Enough to share a publication, few enough that readers see news within milliseconds.
     pub const BATCH_REVISIONS: Limit<usize> = Limit { default: 512, min: 1, max: 1 << 16 };
     /// Node agents of the largest published clusters (130,000), several watches each.
@@ -106,6 +112,7 @@ impl Config {
         self.check_prefixes()?;
         Self::LOG_REVISIONS.check("log_revisions", self.log_revisions)?;
         Self::LOG_BYTES.check("log_bytes", self.log_bytes)?;
+        Self::TRACES.check("traces", self.traces)?;
         Self::BATCH_REVISIONS.check("batch_revisions", self.batch_revisions)?;
         Self::WATCHERS.check("watchers", self.watchers)?;
         Self::PUMPS.check("pumps", self.pumps)?;
@@ -143,6 +150,7 @@ impl Default for Config {
             prefixes: vec![Bytes::new()],
             log_revisions: Self::LOG_REVISIONS.default,
             log_bytes: Self::LOG_BYTES.default,
+            traces: Self::TRACES.default,
             batch_revisions: Self::BATCH_REVISIONS.default,
             watchers: Self::WATCHERS.default,
             pumps: Self::PUMPS.default,

@@ -122,12 +122,73 @@ impl Oracle {
             Begin::After(revision) => (revision, false),
             Begin::Initial(revision) => (revision, true),
         };
-        let events =
+        let mut events =
             if initial { self.check_initial(record, start, &selects)? } else { &record.events[..] };
+        let mut begin = start;
+        while let Some((run, end, rest)) = first_run(events) {
+            let coalesced = |event: &WatchEvent| matches!(event, WatchEvent::Coalesced { .. });
+            let at = run.iter().position(coalesced).unwrap_or(run.len());
+            let (before, run) = run.split_at(at);
+            self.check_steps(before, begin, end.0, &selects)?;
+            self.check_run(run, end, &selects)?;
+            (events, begin) = (rest, end.1);
+        }
+        self.check_steps(events, begin, record.complete_to, &selects)
+    }
+
+    /// Every step after `start`.
+    fn check_steps(
+        &self,
+        events: &[WatchEvent],
+        start: u64,
+        complete_to: u64,
+        selects: &impl Fn(&Object) -> bool,
+    ) -> Result<(), Violation> {
+        if let Some(event) = events.iter().find(|e| matches!(e, WatchEvent::Coalesced { .. })) {
+            return violated(
+                Guarantee::Bookmarkable,
+                format!("{event:?} is of a run without an end"),
+            );
+        }
         check_order(events)?;
         check_bookmarks(events)?;
         check_start(events, start)?;
-        self.check_events(events, start, record.complete_to, &selects)
+        self.check_events(events, start, complete_to, selects)
+    }
+
+    /// Coalesced events lead from the state at one revision to that at another.
+    fn check_run(
+        &self,
+        run: &[WatchEvent],
+        (after, until): (u64, u64),
+        selects: &impl Fn(&Object) -> bool,
+    ) -> Result<(), Violation> {
+        let state = |at| self.state_at(at, selects).into_iter();
+        let mut held: State = state(after).map(|object| (object.key_bytes(), object)).collect();
+        let mut last = (after, None);
+        for event in run {
+            let WatchEvent::Coalesced { revision, key, object } = event else {
+                return violated(Guarantee::Exact, format!("{event:?} came among coalesced ones"));
+            };
+            let place = (*revision, Some(key));
+            if place <= last || *revision <= after || *revision > until {
+                return violated(Guarantee::Ordered, format!("{event:?} came after {last:?}"));
+            }
+            last = place;
+            match object {
+                Some(object) => held.insert(key.clone(), object.clone()),
+                None => held.remove(key),
+            };
+        }
+        let expected: Vec<Object> = state(until).collect();
+        let held: Vec<Object> = held.into_values().collect();
+        if held != expected {
+            return violated(
+                Guarantee::Reliable,
+                format!("{run:?} after {after} led to {held:?}, not to {expected:?} at {until}"),
+            );
+        }
+        Ok(())
     }
 
     /// The expected events of every revision above `start`.
@@ -198,6 +259,18 @@ impl Oracle {
             None => Ok(()),
         }
     }
+}
+
+/// The events up to the end of a run, the revisions that it leads from and to, and the rest.
+type Run<'a> = (&'a [WatchEvent], (u64, u64), &'a [WatchEvent]);
+
+fn first_run(events: &[WatchEvent]) -> Option<Run<'_>> {
+    let ends = |event: &WatchEvent| match event {
+        WatchEvent::Resumed { after, revision } => Some((*after, *revision)),
+        _ => None,
+    };
+    let (at, end) = events.iter().enumerate().find_map(|(at, event)| Some((at, ends(event)?)))?;
+    Some((events.get(..at)?, end, events.get(at + 1..)?))
 }
 
 /// A part of a revision is worse than none of it.
@@ -348,5 +421,27 @@ mod tests {
         assert_eq!(broken(1, back), Some(Guarantee::Bookmarkable));
         let deleted = WatchEvent::Deleted { revision: 4, previous: Object::from(&put("d", 4)) };
         assert_eq!(broken(1, vec![a, b, c, deleted]), Some(Guarantee::Exact));
+    }
+
+    #[test]
+    fn a_broken_run_of_coalesced_events_is_named() {
+        let coalesced = |key: &str, revision| WatchEvent::Coalesced {
+            revision,
+            key: Bytes::from(key.to_owned()),
+            object: Some(Object::from(&put(key, revision))),
+        };
+        let gone = WatchEvent::Coalesced { revision: 3, key: Bytes::from("x"), object: None };
+        let end = |after| WatchEvent::Resumed { after, revision: 3 };
+        let [a, b, c, d] = [added("a", 2), coalesced("b", 3), coalesced("c", 3), added("d", 4)];
+        let good = vec![a.clone(), b.clone(), c.clone(), gone, end(2), d.clone()];
+        assert_eq!(broken(1, good), None);
+        let part = vec![a.clone(), b.clone(), end(2), d.clone()];
+        assert_eq!(broken(1, part), Some(Guarantee::Reliable));
+        let swapped = vec![a.clone(), c.clone(), b.clone(), end(2), d.clone()];
+        assert_eq!(broken(1, swapped), Some(Guarantee::Ordered));
+        let endless = vec![a.clone(), b.clone(), c.clone(), d.clone()];
+        assert_eq!(broken(1, endless), Some(Guarantee::Bookmarkable));
+        let lost = vec![b, c, end(2), d];
+        assert_eq!(broken(1, lost), Some(Guarantee::Reliable));
     }
 }

@@ -10,12 +10,14 @@ use tokio::sync::mpsc;
 use super::Cache;
 use super::pump::Errand;
 use super::shared::{Place, Shared, Watchers};
+use super::stats::add;
 use super::watch::Start;
 use crate::core::event::WatchEvent;
 use crate::core::interest::Mark;
 use crate::core::past::Lost;
 use crate::core::pins::Pin;
 use crate::core::predicate::Predicate;
+use crate::core::resume::Resume;
 use crate::core::root::{JUDGED, Root, Step};
 use crate::core::view::expired;
 use crate::error::{Error, ErrorKind, Result};
@@ -140,31 +142,111 @@ impl Cursor {
     }
 }
 
-/// What is left of the initial events.
+impl Cursor {
+    /// What a watch missed that cannot go on in the log because of an error.
+    ///
+    /// # Errors
+    ///
+    /// The error, if it is another than `Expired`, the watch is to be `exact`, or what changed since
+    /// is not known any more.
+    pub(super) fn resume(
+        self,
+        shared: &Shared,
+        predicate: &Predicate,
+        exact: bool,
+        error: Error,
+    ) -> Result<Backlog> {
+        if exact || !matches!(error.kind(), ErrorKind::Expired { .. }) {
+            return Err(error);
+        }
+        let (view, pin) = shared.pinned();
+        let resume = Resume::new(&view, predicate, self.position);
+        let resume = resume.filter(|_| view.epoch == self.epoch).ok_or(error)?;
+        add(&shared.counters.resumed, 1);
+        Ok(Backlog { tell: Tell::Missed(resume), until: view.revision, _pin: pin })
+    }
+}
+
+/// What is left to tell before a watch follows the log.
 #[derive(Debug)]
-pub(super) struct Initial {
-    root: Arc<Root>,
-    after: Option<Bytes>,
+pub(super) struct Backlog {
+    tell: Tell,
+    /// The revision of the state that it leads to.
+    until: u64,
     _pin: Pin,
 }
 
-impl Initial {
-    /// The next objects. There may be none of them, and more after.
-    pub(super) fn next(&self, predicate: &Predicate) -> Step {
-        let step = self.root.step(predicate, self.after.as_ref(), self.root.revision, TAKE, JUDGED);
-        // What is pinned is not lost.
-        step.unwrap_or_default()
+#[derive(Debug)]
+enum Tell {
+    /// All objects, from the one after this key on.
+    Initial { root: Arc<Root>, after: Option<Bytes> },
+    /// What changed while the watch was behind the log.
+    Missed(Resume),
+}
+
+/// Some of what is to be told.
+pub(super) struct Part {
+    /// There may be none, and more to come.
+    pub(super) events: Vec<WatchEvent>,
+    /// Every event up to here has come with these.
+    pub(super) revision: u64,
+    pub(super) last: bool,
+    then: Then,
+}
+
+/// Where it goes on.
+enum Then {
+    Key(Option<Bytes>),
+    Revision(u64),
+}
+
+impl Backlog {
+    /// What comes next.
+    pub(super) fn next(&self, predicate: &Predicate) -> Part {
+        let revision = self.until;
+        match &self.tell {
+            Tell::Initial { root, after } => {
+                let step = root.step(predicate, after.as_ref(), root.revision, TAKE, JUDGED);
+                // What is pinned is not lost.
+                let Step { objects, after } = step.unwrap_or_default();
+                let last = after.is_none();
+                let added =
+                    objects.into_iter().map(|object| WatchEvent::Added { revision, object });
+                let end = last.then_some(WatchEvent::Bookmark { revision, initial_end: true });
+                Part { events: added.chain(end).collect(), revision, last, then: Then::Key(after) }
+            }
+            Tell::Missed(resume) => {
+                let mut told = resume.next(predicate);
+                let last = told.reached >= self.until;
+                told.events.extend(last.then(|| resume.end()));
+                let (events, revision) = (told.events, told.reached);
+                Part { events, revision, last, then: Then::Revision(revision) }
+            }
+        }
     }
 
-    /// Goes on after a step that said so.
-    pub(super) fn pass(&mut self, after: Option<Bytes>) {
-        self.after = after;
+    /// A part was taken.
+    pub(super) fn pass(&mut self, part: Part) {
+        match (&mut self.tell, part.then) {
+            (Tell::Initial { after, .. }, Then::Key(key)) => *after = key,
+            (Tell::Missed(resume), Then::Revision(revision)) => resume.pass(revision),
+            // A part is passed to where it comes from.
+            (Tell::Initial { .. }, Then::Revision(_)) | (Tell::Missed(_), Then::Key(_)) => {}
+        }
+    }
+
+    /// Where the watch follows the log from.
+    pub(super) fn end(&self, cursor: Cursor) -> Cursor {
+        Cursor { position: self.until, ..cursor }
     }
 }
 
+/// Where a watch begins, and what it has to tell before it follows the log.
+type Begun = (Cursor, Option<Backlog>);
+
 impl Cache {
     /// Where a watch begins, and what it has to tell before it follows the log.
-    pub(super) fn begin(&self, from: Start) -> Result<(Cursor, Option<Initial>)> {
+    pub(super) fn begin(&self, from: Start, exact: bool, predicate: &Predicate) -> Result<Begun> {
         let view = self.shared.view();
         if !view.ready {
             let message = "the first listing is not in yet: await `ready`";
@@ -174,14 +256,19 @@ impl Cache {
         Ok(match from {
             Start::Now => (cursor(view.epoch, view.revision), None),
             Start::After(revision) => {
-                view.check(revision)?;
-                (cursor(view.epoch, revision), None)
+                let begin = cursor(view.epoch, revision);
+                match view.check(revision) {
+                    Ok(()) => (begin, None),
+                    Err(error) => {
+                        (begin, Some(begin.resume(&self.shared, predicate, exact, error)?))
+                    }
+                }
             }
             Start::Initial => {
                 let (view, pin) = self.shared.pinned();
-                let root = Arc::clone(&view.root);
-                let initial = Initial { root, after: None, _pin: pin };
-                (cursor(view.epoch, view.revision), Some(initial))
+                let tell = Tell::Initial { root: Arc::clone(&view.root), after: None };
+                let backlog = Backlog { tell, until: view.revision, _pin: pin };
+                (cursor(view.epoch, view.revision), Some(backlog))
             }
         })
     }

@@ -76,8 +76,11 @@ impl Run {
     fn new(source: Arc<dyn Source>, closing: Closing) -> Self {
         let shared = &closing.shared;
         let config = &shared.config;
-        let retention =
-            Retention { log_revisions: config.log_revisions, log_bytes: config.log_bytes };
+        let retention = Retention {
+            log_revisions: config.log_revisions,
+            log_bytes: config.log_bytes,
+            traces: config.traces,
+        };
         let started = Instant::now();
         let list_only = matches!(source.freshness(), Freshness::ListOnly);
         Self {

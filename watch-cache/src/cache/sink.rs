@@ -125,12 +125,17 @@ impl Cache {
         self.shared.check_open()?;
         let predicate = Arc::new(self.predicate(request.prefix, request.selector)?);
         let place = Place::take(&self.shared)?;
-        let (cursor, initial) = self.begin(request.from)?;
+        let (cursor, backlog) = self.begin(request.from, request.exact, &predicate)?;
         let id = self.shared.next_watcher.fetch_add(1, Ordering::Relaxed);
-        let member =
-            Member { id, sink: Box::new(sink), bookmarks: request.bookmarks, _place: place };
+        let member = Member {
+            id,
+            sink: Box::new(sink),
+            bookmarks: request.bookmarks,
+            exact: request.exact,
+            _place: place,
+        };
         let subscription = Subscription { cache: self.clone(), id };
-        let joining = Joining { predicate, member, cursor, initial };
+        let joining = Joining { predicate, member, cursor, backlog };
         subscription.send(Errand::Join(Box::new(joining)))?;
         Ok(subscription)
     }
@@ -171,5 +176,6 @@ pub(super) struct Member {
     pub(super) id: u64,
     pub(super) sink: Box<dyn Sink>,
     pub(super) bookmarks: bool,
+    pub(super) exact: bool,
     pub(super) _place: Place<Watchers>,
 }

@@ -35,6 +35,8 @@ pub struct Stats {
     pub wakes: u64,
     /// Deliveries that pumps have offered to sinks.
     pub deliveries: u64,
+    /// Watches that fell behind the log and were told what changed instead.
+    pub resumed: u64,
     /// Questions for the current revision sent.
     pub questions: u64,
     /// Requests for progress sent.
@@ -63,6 +65,7 @@ pub(super) struct Counters {
     pub(super) published: AtomicU64,
     pub(super) wakes: AtomicU64,
     pub(super) deliveries: AtomicU64,
+    pub(super) resumed: AtomicU64,
     pub(super) questions: AtomicU64,
     pub(super) progress_requests: AtomicU64,
     pub(super) lists: AtomicU64,
@@ -109,6 +112,7 @@ impl Counters {
             published: get(&self.published),
             wakes: get(&self.wakes),
             deliveries: get(&self.deliveries),
+            resumed: get(&self.resumed),
             questions: get(&self.questions),
             progress_requests: get(&self.progress_requests),
             lists: get(&self.lists),

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 
 use super::Cache;
-use super::cursor::{Cursor, Initial, Slot};
+use super::cursor::{Backlog, Cursor, Slot};
 use super::run::Command;
 use super::shared::Place;
 use crate::core::event::WatchEvent;
@@ -57,6 +57,9 @@ pub struct WatchRequest {
     pub from: Start,
     /// Whether to be told now and then how far the watch has come.
     pub bookmarks: bool,
+    /// Whether to be told `Expired` once steps left the log, instead of what changed since as
+    /// [`Coalesced`](WatchEvent::Coalesced).
+    pub exact: bool,
 }
 
 impl WatchRequest {
@@ -86,6 +89,13 @@ impl WatchRequest {
         self
     }
 
+    /// Every step, or `Expired`.
+    #[must_use]
+    pub fn exact(mut self) -> Self {
+        self.exact = true;
+        self
+    }
+
     /// With bookmarks.
     #[must_use]
     pub fn bookmarks(mut self) -> Self {
@@ -96,7 +106,7 @@ impl WatchRequest {
 
 #[derive(Debug)]
 enum Phase {
-    Initial(Initial),
+    Behind(Backlog),
     Following,
     Ended,
 }
@@ -114,6 +124,7 @@ pub struct Watcher {
     predicate: Arc<Predicate>,
     phase: Phase,
     cursor: Cursor,
+    exact: bool,
     bookmarked: u64,
     taken: VecDeque<WatchEvent>,
 }
@@ -132,13 +143,14 @@ impl Cache {
         self.shared.check_open()?;
         let predicate = Arc::new(self.predicate(request.prefix, request.selector)?);
         let place = Place::take(&self.shared)?;
-        let (cursor, initial) = self.begin(request.from)?;
+        let (cursor, backlog) = self.begin(request.from, request.exact, &predicate)?;
         let watcher = Watcher {
             cache: self.clone(),
             id: self.shared.next_watcher.fetch_add(1, Ordering::Relaxed),
             slot: Slot::of_task(place, request.bookmarks),
             predicate,
-            phase: initial.map_or(Phase::Following, Phase::Initial),
+            phase: backlog.map_or(Phase::Following, Phase::Behind),
+            exact: request.exact,
             cursor,
             bookmarked: cursor.position,
             taken: VecDeque::new(),
@@ -157,20 +169,19 @@ impl Watcher {
         })
     }
 
-    /// Takes the next initial objects.
-    fn take_initial(&mut self) {
-        let Phase::Initial(initial) = &mut self.phase else {
+    /// Takes what comes next of what is told before the log.
+    fn take_backlog(&mut self) {
+        let Phase::Behind(backlog) = &mut self.phase else {
             return;
         };
-        let revision = self.cursor.position;
-        let step = initial.next(&self.predicate);
-        let last = step.after.is_none();
-        let added = |object| WatchEvent::Added { revision, object };
-        self.taken.extend(step.objects.into_iter().map(added));
-        initial.pass(step.after);
-        if last {
-            self.taken.push_back(WatchEvent::Bookmark { revision, initial_end: true });
+        let mut part = backlog.next(&self.predicate);
+        self.taken.extend(part.events.drain(..));
+        if part.last {
+            self.cursor = backlog.end(self.cursor);
+            self.bookmarked = self.cursor.position;
             self.phase = Phase::Following;
+        } else {
+            backlog.pass(part);
         }
     }
 
@@ -207,8 +218,8 @@ impl Stream for Watcher {
             }
             match self.phase {
                 Phase::Ended => return Poll::Ready(None),
-                Phase::Initial(_) => {
-                    self.take_initial();
+                Phase::Behind(_) => {
+                    self.take_backlog();
                     if self.taken.is_empty() {
                         // Much was judged and nothing selected: other tasks have their turn.
                         cx.waker().wake_by_ref();
@@ -222,8 +233,14 @@ impl Stream for Watcher {
                         Ok(true) => {}
                         Ok(false) => return Poll::Pending,
                         Err(error) => {
-                            self.phase = Phase::Ended;
-                            return Poll::Ready(Some(Err(error)));
+                            let shared = &self.cache.shared;
+                            match self.cursor.resume(shared, &self.predicate, self.exact, error) {
+                                Ok(backlog) => self.phase = Phase::Behind(backlog),
+                                Err(error) => {
+                                    self.phase = Phase::Ended;
+                                    return Poll::Ready(Some(Err(error)));
+                                }
+                            }
                         }
                     }
                 }

@@ -103,12 +103,14 @@ impl Builder {
             self.bytes.extend_from_slice(&span.begin.to_le_bytes());
             self.bytes.extend_from_slice(&span.len.to_le_bytes());
         }
+        let key = before.map_or_else(|| Text::new(&object.key), |before| before.key_text().clone());
+        key.set_newest(revision);
         let header = Header {
             revision,
             create_revision: object.create_revision,
             mod_revision: object.mod_revision,
             past: Past::after(before),
-            key: before.map_or_else(|| Text::new(&object.key), |before| before.key_text().clone()),
+            key,
             value_len: len_of(&object.value),
             indexes: u16::try_from(indexes.len()).unwrap_or(u16::MAX),
             deleted: false,
@@ -194,6 +196,7 @@ impl Object {
 impl Object {
     /// The delete at `revision` of this object.
     pub(crate) fn delete(&self, revision: u64) -> Self {
+        self.key_text().set_newest(revision);
         let header = Header {
             revision,
             create_revision: 0,

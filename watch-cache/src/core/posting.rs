@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::ops::Bound;
 
 use cow_tree::{Key, Tree};
 
@@ -37,6 +38,8 @@ pub(crate) struct Postings {
     /// Those that were at a retained revision, and the last revision that ended them. They may be
     /// there again.
     pub(crate) past: Tree<Posting, u64>,
+    /// Where the sweeping of the past goes on.
+    swept: Option<Posting>,
 }
 
 impl Postings {
@@ -55,7 +58,7 @@ impl Postings {
             };
             same.iter().map(posting)
         });
-        Self { now: Tree::from_sorted(of_value), past: Tree::new() }
+        Self { now: Tree::from_sorted(of_value), past: Tree::new(), swept: None }
     }
 
     /// The value of an object changes at a revision.
@@ -83,12 +86,22 @@ impl Postings {
         same.filter(|there| there.bytes() == value).cloned().unwrap_or(first.value)
     }
 
-    /// Forgets what the revision ended that leaves the log, unless a later one ended it again.
-    pub(crate) fn forget(&mut self, key: &Text, value: &[u8], revision: u64) {
-        let posting = Posting { value: Text::new(value), key: key.clone() };
-        if self.past.get(&posting) == Some(&revision) {
+    /// Looks at some of the past, and forgets of it what ended up to a revision. Says whether it came
+    /// to the end, behind which it begins anew.
+    pub(crate) fn sweep(&mut self, floor: u64, count: usize) -> bool {
+        let start = self.swept.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut looked = self.past.range((start, Bound::Unbounded));
+        let mut ended = Vec::new();
+        let mut last = None;
+        for (posting, at) in looked.by_ref().take(count) {
+            ended.extend((*at <= floor).then(|| posting.clone()));
+            last = Some(posting);
+        }
+        self.swept = if looked.next().is_some() { last.cloned() } else { None };
+        for posting in ended {
             self.past.remove(&posting);
         }
+        self.swept.is_none()
     }
 }
 

@@ -110,17 +110,8 @@ impl Root {
         }
     }
 
-    /// Forgets what was kept for the states before a version, whose revision leaves the log; its
-    /// own links apart.
-    pub(crate) fn forget_before(&mut self, version: &Object) {
-        if let Ok(Some(replaced)) = version.replaced() {
-            for (index, postings) in self.indexes.iter_mut().enumerate() {
-                let old = replaced.index_value(index);
-                if let Some(old) = old.filter(|old| version.index_value(index) != Some(old)) {
-                    postings.forget(version.key_text(), old, version.revision());
-                }
-            }
-        }
+    /// Forgets what was kept of a delete for the states before it, whose revision leaves the log.
+    pub(crate) fn forget_delete(&mut self, version: &Object) {
         if version.is_delete()
             && self.deleted.get(version.key()).is_some_and(|delete| delete.is_same(version))
         {
@@ -128,10 +119,53 @@ impl Root {
         }
     }
 
+    /// How many postings are kept that ended.
+    pub(crate) fn ended(&self) -> usize {
+        self.indexes.iter().map(|postings| postings.past.len()).sum()
+    }
+
+    /// Looks at some of the postings that ended in each index, and forgets what ended up to a
+    /// revision. Says whether all have been looked at.
+    pub(crate) fn sweep_ended(&mut self, floor: u64, count: usize) -> bool {
+        let mut all = true;
+        for postings in &mut self.indexes {
+            all &= postings.sweep(floor, count);
+        }
+        all
+    }
+
+    /// The objects that the prefix and the index of `predicate` select in this state, if it reads
+    /// one.
+    pub(crate) fn posted(&self, predicate: &Predicate) -> impl Iterator<Item = Object> {
+        let part = predicate.index.is_some().then(|| self.select(predicate, None));
+        // Of a state that is pinned nothing is lost.
+        part.into_iter().flatten().filter_map(Result::ok)
+    }
+
+    /// The keys that the prefix and the index of `predicate` selected before and do not now, and
+    /// since when.
+    pub(crate) fn posted_before(
+        &self,
+        predicate: &Predicate,
+    ) -> impl Iterator<Item = (&[u8], u64)> {
+        let index = predicate.index.as_ref();
+        let found = index.and_then(|(index, value)| {
+            let postings = self.indexes.get(*index)?;
+            Some((
+                postings,
+                postings.past.range::<Posting, _>(Keys::new(predicate, None).under(value)),
+            ))
+        });
+        found.into_iter().flat_map(|(postings, past)| {
+            let gone = past.filter(|(posting, _)| postings.now.get(posting).is_none());
+            gone.map(|(posting, ended)| (posting.key(), *ended))
+        })
+    }
+
     /// Deletes, and ended postings.
     #[cfg(test)]
     pub(crate) fn kept_for_the_past(&self) -> (usize, usize) {
-        (self.deleted.len(), self.indexes.iter().map(|postings| postings.past.len()).sum())
+        (self.deleted.len(), self.ended())
     }
 
     /// What the prefix and the index of `predicate` select in this state, after the key `after` where

@@ -19,12 +19,17 @@ use crate::object::{Change, Revision, SourceObject};
 const GAPS: usize = 256;
 /// So many revisions leave the log's memory together: each time its first segment is copied.
 const TRIMMED_AT_ONCE: usize = 64;
+/// So many postings that ended are looked at for each change that leaves the log. A change ends one
+/// in each index at most, so that they are found faster than they come.
+const SWEPT_PER_CHANGE: usize = 4;
 
 /// What to keep.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Retention {
     pub(crate) log_revisions: usize,
     pub(crate) log_bytes: usize,
+    /// How many traces of changes are left when they leave the log.
+    pub(crate) traces: usize,
 }
 
 /// The cache's state and its watchers `W`.
@@ -46,6 +51,17 @@ pub(crate) struct State<W> {
     forgotten: u64,
     /// Revisions that were forgotten, and are still in the log's memory.
     untrimmed: usize,
+    /// Postings that ended up to here are forgotten, or being swept out.
+    swept: Swept,
+}
+
+/// What is known of the postings that ended.
+#[derive(Debug, Default)]
+struct Swept {
+    /// Those are being looked for that ended up to here.
+    floor: u64,
+    /// All have been looked at.
+    done: bool,
 }
 
 impl<W> State<W> {
@@ -68,6 +84,7 @@ impl<W> State<W> {
             kept: BTreeMap::new(),
             forgotten: 0,
             untrimmed: 0,
+            swept: Swept::default(),
         }
     }
 
@@ -187,6 +204,8 @@ impl<W> State<W> {
         self.pins.restart(revision);
         self.forgotten = revision;
         self.untrimmed = 0;
+        self.swept = Swept { floor: revision, done: true };
+        self.view.trail.restart(revision);
         self.interests.reset();
     }
 
@@ -219,7 +238,13 @@ impl<W> State<W> {
             return;
         }
         let mut posts = Some(self.post(revision, &versions)).filter(|posts| !posts.is_empty());
-        self.log_bytes += versions.iter().map(pinned_bytes).sum::<usize>();
+        for version in &versions {
+            let replaced = version.replaced().ok().flatten();
+            self.log_bytes += pinned_bytes(version, replaced.as_ref());
+            if let Some(replaced) = &replaced {
+                self.view.trail.replaced(replaced);
+            }
+        }
         self.view.log.push(versions.into_iter().map(|version| Entry {
             revision,
             version,
@@ -246,16 +271,18 @@ impl<W> State<W> {
 
     /// Lets revisions leave the log as far as the bounds ask for.
     fn leave(&mut self) {
-        let Retention { log_revisions, log_bytes } = self.retention;
+        let Retention { log_revisions, log_bytes, .. } = self.retention;
         let mut leaving = self.view.log.from(self.view.log_floor + 1);
         while self.view.log_revisions > log_revisions || self.log_bytes > log_bytes {
             let Some((revision, entries)) = leaving.next() else { break };
-            self.log_bytes -=
-                entries.iter().map(|entry| pinned_bytes(&entry.version)).sum::<usize>();
+            for Entry { version, .. } in entries {
+                self.log_bytes -= pinned_bytes(version, version.replaced().ok().flatten().as_ref());
+            }
             self.view.log_floor = revision;
             self.view.log_revisions -= 1;
         }
-        let floor = self.view.log_floor;
+        // Whoever comes from a gap cannot be told what changed either.
+        let floor = self.view.log_floor.min(self.view.trail.since);
         if self.view.gaps.first().is_some_and(|gap| gap.until <= floor) {
             self.view.gaps =
                 self.view.gaps.iter().filter(|gap| gap.until > floor).copied().collect();
@@ -272,14 +299,18 @@ impl<W> State<W> {
         let Some(pins) = self.pins.raise(floor) else { return };
         let log = self.view.log.clone();
         let left = log.from(self.forgotten + 1).take_while(|(revision, _)| *revision <= floor);
-        for (_, entries) in left {
+        let mut count = 0;
+        for (revision, entries) in left {
+            self.view.trail.leave(revision, entries.iter().map(|entry| &entry.version));
             for entry in entries {
-                self.root.forget_before(&entry.version);
+                self.root.forget_delete(&entry.version);
                 self.unlink(&entry.version, &pins);
             }
             self.untrimmed += 1;
+            count += entries.len();
         }
         drop(log);
+        self.forget_trail(count);
         self.forgotten = self.forgotten.max(floor);
         if self.untrimmed >= TRIMMED_AT_ONCE || self.view.log_revisions == 0 {
             self.untrimmed = 0;
@@ -291,6 +322,21 @@ impl<W> State<W> {
             for version in self.kept.remove(&pin).unwrap_or_default() {
                 self.unlink(&version, &pins);
             }
+        }
+    }
+
+    /// Keeps to the limit of what is known beyond the log, after so many changes left that.
+    fn forget_trail(&mut self, count: usize) {
+        let most = self.retention.traces;
+        // Half of it is for postings that ended, where there are so many.
+        let ended = self.root.ended().min(most / 2);
+        self.view.trail.keep_to(most - ended);
+        let since = self.view.trail.since;
+        if self.swept.floor < since && self.swept.done {
+            self.swept = Swept { floor: since, done: false };
+        }
+        if !self.swept.done {
+            self.swept.done = self.root.sweep_ended(self.swept.floor, SWEPT_PER_CHANGE * count);
         }
     }
 
@@ -313,19 +359,20 @@ fn next_below(old: &mut Peekable<impl Iterator<Item = Object>>, key: &[u8]) -> O
 }
 
 /// What is in memory because a version is in the log: what it replaced, or a delete itself.
-fn pinned_bytes(version: &Object) -> usize {
-    let replaced = version.replaced().ok().flatten().map_or(0, |replaced| replaced.bytes());
+fn pinned_bytes(version: &Object, replaced: Option<&Object>) -> usize {
     let delete = if version.is_delete() { version.bytes() } else { 0 };
-    size_of::<Entry>() + replaced + delete
+    size_of::<Entry>() + replaced.map_or(0, Object::bytes) + delete
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::event::WatchEvent;
+    use super::super::resume::Resume;
     use super::*;
 
     fn retention() -> Retention {
         let most = 1 << 30;
-        Retention { log_revisions: most, log_bytes: most }
+        Retention { log_revisions: most, log_bytes: most, traces: most }
     }
 
     fn state(retention: Retention) -> State<()> {
@@ -421,7 +468,7 @@ mod tests {
 
     #[test]
     fn the_log_keeps_to_its_limits_and_what_left_it_leaves_nothing() {
-        let most = retention();
+        let most = Retention { traces: 0, ..retention() };
         for retention in [
             Retention { log_revisions: 20, ..most },
             Retention { log_revisions: 1, ..most },
@@ -449,20 +496,24 @@ mod tests {
             let changed = state.view.log.from(state.view.log_floor + 1);
             let changed = changed.map(|(_, entries)| entries.len()).sum::<usize>();
             let (deleted, past) = state.root.kept_for_the_past();
-            assert!(deleted <= changed && past <= changed, "{deleted} {past} of {changed}");
+            // Those that ended are swept out a little later.
+            assert!(
+                deleted <= changed && past <= 2 * changed + 16,
+                "{deleted} {past} of {changed}"
+            );
             let view = state.seal();
             state.settle();
             // One that nobody changed leaves the log empty of what was before.
-            (300..320).for_each(|number| {
+            (300..360).for_each(|number| {
                 state.apply(Revision {
                     revision: number,
-                    changes: vec![Change::Put(put(999, number))],
+                    changes: vec![Change::Put(put(999, 3 * number))],
                 });
+                state.seal();
+                state.settle();
             });
-            state.seal();
-            state.settle();
             if retention.log_revisions == 20 {
-                assert_eq!(state.root.kept_for_the_past().0, 0);
+                assert_eq!(state.root.kept_for_the_past(), (0, 0));
             }
             // Who still has an older state is told what is lost, and not something else.
             for (at, expected) in &expected {
@@ -476,6 +527,76 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// From every revision since which what changed is known, that leads to the newest state.
+    #[test]
+    fn what_changed_beyond_the_log_is_known_as_far_as_there_are_traces() {
+        for (traces, first) in [(0, 250), (10, 160), (1 << 20, 1)] {
+            let mut state = state(Retention { log_revisions: 7, traces, ..retention() });
+            let mut contents = vec![content(&state.root)];
+            for number in 2..260 {
+                if number == 100 {
+                    let listing = (0..12).map(|key| Object::from(&put(key, number))).collect();
+                    state.relist(number, listing, true);
+                } else {
+                    state.apply(revision(number, number % 4));
+                }
+                contents.push(content(&state.root));
+                if number % 3 == 0 {
+                    state.seal();
+                    state.settle();
+                }
+            }
+            let view = state.seal();
+            let mut known = Vec::new();
+            for (from, content) in (1..).zip(&contents) {
+                for (at, predicate) in predicates().iter().enumerate() {
+                    let resume = Resume::new(&view, predicate, from);
+                    assert_eq!(resume.is_some(), from >= view.trail.since);
+                    let Some(resume) = resume else { continue };
+                    known.push(from);
+                    let now = resumed(resume, predicate, &content[at]);
+                    assert_eq!(now, contents[258][at], "{predicate:?} from {from}");
+                }
+            }
+            assert!(known[0] <= first, "{traces}: {}", known[0]);
+        }
+    }
+
+    /// What one who held these has after all that is told.
+    fn resumed(mut resume: Resume, predicate: &Predicate, held: &[Object]) -> Vec<Object> {
+        let named = |object: &Object| (object.key_bytes(), object.clone());
+        let mut held: BTreeMap<Bytes, Object> = held.iter().map(named).collect();
+        let mut reached = 0;
+        while reached < resume.until {
+            let told = resume.next(predicate);
+            for event in told.events {
+                let WatchEvent::Coalesced { revision, key, object } = event else { panic!() };
+                assert!(revision > reached && revision <= told.reached);
+                match object {
+                    Some(object) => held.insert(key, object),
+                    None => held.remove(&key),
+                };
+            }
+            reached = told.reached;
+            resume.pass(reached);
+        }
+        held.into_values().collect()
+    }
+
+    #[test]
+    fn what_was_written_again_leaves_no_trace() {
+        let mut state = state(Retention { log_revisions: 7, ..retention() });
+        for number in 2..60_000 {
+            let key = number % 50;
+            state
+                .apply(Revision { revision: number, changes: vec![Change::Put(put(key, number))] });
+            state.seal();
+            state.settle();
+        }
+        let traces = state.view.trail.traces.from(0).count();
+        assert!((43..15_000).contains(&traces), "{traces}");
     }
 
     /// Versions that can be reached, beyond those that are live or were replaced in the log.

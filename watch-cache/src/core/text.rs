@@ -4,22 +4,35 @@ use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::hint::black_box;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use cow_tree::Key;
 use triomphe::ThinArc;
 
 /// Bytes behind one word. Cloning counts a reference.
+///
+/// That of a key knows the newest revision that changed it, wherever it is referred to.
 #[derive(Clone)]
-pub(crate) struct Text(ThinArc<(), u8>);
+pub(crate) struct Text(ThinArc<AtomicU64, u8>);
 
 impl Text {
     pub(crate) fn new(bytes: &[u8]) -> Self {
-        Self(ThinArc::from_header_and_slice((), bytes))
+        Self(ThinArc::from_header_and_slice(AtomicU64::new(0), bytes))
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.0.slice
+    }
+
+    /// The newest revision that changed the key; the one writer sets it.
+    pub(crate) fn newest(&self) -> u64 {
+        self.0.header.header.load(Relaxed)
+    }
+
+    pub(crate) fn set_newest(&self, revision: u64) {
+        self.0.header.header.store(revision, Relaxed);
     }
 
     /// Without a copy.

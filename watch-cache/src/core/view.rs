@@ -7,6 +7,7 @@ use cow_tree::{Log, Place};
 use super::interest::Mark;
 use super::object::Object;
 use super::root::Root;
+use super::trail::Trail;
 use crate::error::{Error, ErrorKind, Result};
 
 /// A watcher that is more revisions of its group behind than that reads all of the log instead.
@@ -64,6 +65,7 @@ pub(crate) struct View {
     /// The oldest revision that can be read, and that a watch can go on after.
     pub(crate) log_floor: u64,
     pub(crate) gaps: Arc<[Gap]>,
+    pub(crate) trail: Trail,
 }
 
 impl View {
@@ -77,6 +79,7 @@ impl View {
             log_revisions: 0,
             log_floor: 0,
             gaps: Arc::new([]),
+            trail: Trail::default(),
         }
     }
 
@@ -85,14 +88,18 @@ impl View {
         if revision > self.revision {
             return Err(self.too_large(revision));
         }
-        let within = |gap: &&Gap| revision > gap.after && revision < gap.until;
-        if let Some(gap) = self.gaps.iter().find(within) {
-            return Err(expired(revision, gap.until));
+        if let Some(gap) = self.gap(revision) {
+            return Err(expired(revision, gap.until.max(self.log_floor)));
         }
         if revision < self.log_floor {
             return Err(expired(revision, self.log_floor));
         }
         Ok(())
+    }
+
+    /// The gap that a revision is in: what was there then the cache may never have seen.
+    pub(crate) fn gap(&self, revision: u64) -> Option<&Gap> {
+        self.gaps.iter().find(|gap| revision > gap.after && revision < gap.until)
     }
 
     pub(crate) fn too_large(&self, revision: u64) -> Error {

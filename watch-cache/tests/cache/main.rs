@@ -158,6 +158,10 @@ fn brief(events: &[WatchEvent]) -> Vec<String> {
         WatchEvent::Added { object, .. } => format!("+{}", text(object.key())),
         WatchEvent::Modified { object, .. } => format!("~{}", text(object.key())),
         WatchEvent::Deleted { previous, .. } => format!("-{}", text(previous.key())),
+        WatchEvent::Coalesced { key, object, .. } => {
+            format!("{}{}", if object.is_some() { "=" } else { "/" }, text(key))
+        }
+        WatchEvent::Resumed { after, .. } => format!("after {after}"),
         WatchEvent::Bookmark { initial_end: true, .. } => "end".to_owned(),
         WatchEvent::Bookmark { .. } => "mark".to_owned(),
     };

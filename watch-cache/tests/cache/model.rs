@@ -69,7 +69,7 @@ enum Op {
     FailQuestions(u64),
     Sleep(u64),
     List { what: Select, at: Which, limit: Option<usize> },
-    Watch { what: Select, from: Which, bookmarks: bool, room: Option<usize> },
+    Watch { what: Select, from: Which, bookmarks: bool, exact: bool, room: Option<usize> },
     Drain(usize),
     Drop(usize),
 }
@@ -153,9 +153,9 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
             3 => (0_u64..300).prop_map(Op::Sleep),
             8 => (select.clone(), which.clone(), limit)
                 .prop_map(|(what, at, limit)| Op::List { what, at, limit }),
-            4 => (select, which, any::<bool>(), proptest::option::of(0_usize..4))
-                .prop_map(|(what, from, bookmarks, room)| {
-                    Op::Watch { what, from, bookmarks, room }
+            4 => (select, which, any::<(bool, bool)>(), proptest::option::of(0_usize..4))
+                .prop_map(|(what, from, (bookmarks, exact), room)| {
+                    Op::Watch { what, from, bookmarks, exact, room }
                 }),
             3 => any::<usize>().prop_map(Op::Drain),
             1 => any::<usize>().prop_map(Op::Drop),
@@ -171,9 +171,10 @@ fn configs() -> impl Strategy<Value = (ProgressMode, Config)> {
         Just(ProgressMode::ListOnly),
     ];
     let small = prop_oneof![Just(None), (1_usize..12).prop_map(Some)];
-    let sizes = (small, 1_usize..4, 1_usize..3);
+    let traces = prop_oneof![Just(0_usize), 1_usize..6, Just(Config::TRACES.default)];
+    let sizes = (small, 1_usize..4, 1_usize..3, traces);
     (mode, any::<bool>(), sizes, any::<u64>()).prop_map(|(mode, several, sizes, seed)| {
-        let (log, batch, pumps) = sizes;
+        let (log, batch, pumps, traces) = sizes;
         let mut config = Config::default();
         if several && mode != ProgressMode::ListOnly {
             config.prefixes = vec!["/p/".into(), "/q/".into()];
@@ -181,6 +182,7 @@ fn configs() -> impl Strategy<Value = (ProgressMode, Config)> {
         config.log_revisions = log.unwrap_or(config.log_revisions);
         config.batch_revisions = batch;
         config.pumps = pumps;
+        config.traces = traces;
         config.bookmark_interval = Duration::from_millis(100);
         config.backoff_cap = Duration::from_millis(100);
         config.seed = seed;
@@ -192,6 +194,7 @@ fn configs() -> impl Strategy<Value = (ProgressMode, Config)> {
 struct Tracked {
     what: Select,
     from: Option<u64>,
+    exact: bool,
     end: End,
     events: Vec<WatchEvent>,
     expired: bool,
@@ -199,7 +202,7 @@ struct Tracked {
 
 /// Where its events come out.
 enum End {
-    Stream(Watcher),
+    Stream(Box<Watcher>),
     Sink(Inbox, Subscription),
 }
 
@@ -210,17 +213,27 @@ struct Model {
     watchers: Vec<Tracked>,
     /// Whether a short log may lose events of a watcher.
     short_log: bool,
+    /// Whether what changed is known, however far a watcher fell behind.
+    all_traces: bool,
 }
 
 impl Model {
     async fn new(mode: ProgressMode, config: Config, indexes: Vec<Index>) -> Self {
+        let all_traces = config.traces == Config::TRACES.default;
         let short_log = config.log_revisions < Config::LOG_REVISIONS.default;
         let world = world_with(mode, config, schema(indexes)).await;
         let mut history = world.store.watch(&Bytes::new(), 0).await.unwrap();
         // It has read on from here at each compaction to come.
         let first = history.next().now_or_never();
         assert_eq!(first.is_some(), mode == ProgressMode::Pushed);
-        Self { world, oracle: Oracle::default(), history, watchers: Vec::new(), short_log }
+        Self {
+            world,
+            oracle: Oracle::default(),
+            history,
+            watchers: Vec::new(),
+            short_log,
+            all_traces,
+        }
     }
 
     async fn step(&mut self, op: Op) {
@@ -235,7 +248,11 @@ impl Model {
             Op::FailQuestions(count) => faults.fail_questions(count),
             Op::Sleep(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
             Op::List { what, at, limit } => self.list(what, at, limit).await,
-            Op::Watch { what, from, bookmarks, room } => self.watch(what, from, bookmarks, room),
+            Op::Watch { what, from, bookmarks, exact, room } => {
+                let mut request = WatchRequest::new(what.prefix).select(what.selector());
+                (request.bookmarks, request.exact) = (bookmarks, exact);
+                self.watch(what, from, request, room);
+            }
             Op::Drain(which) => {
                 let count = self.watchers.len().max(1);
                 if let Some(tracked) = self.watchers.get_mut(which % count) {
@@ -359,7 +376,7 @@ impl Model {
         }
     }
 
-    fn watch(&mut self, what: Select, which: Which, bookmarks: bool, room: Option<usize>) {
+    fn watch(&mut self, what: Select, which: Which, request: WatchRequest, room: Option<usize>) {
         let reached = self.world.cache.revision();
         let (from, after) = match which {
             Which::Default => (Start::Now, Some(reached)),
@@ -369,11 +386,11 @@ impl Model {
                 (Start::After(after), Some(after))
             }
         };
-        let mut request = WatchRequest::new(what.prefix).select(what.selector()).from(from);
-        request.bookmarks = bookmarks;
+        let request = request.from(from);
+        let exact = request.exact;
         let cache = &self.world.cache;
         let end = match room {
-            None => cache.watch(request).map(End::Stream),
+            None => cache.watch(request).map(|watcher| End::Stream(Box::new(watcher))),
             Some(room) => {
                 into_inbox(cache, request, room).map(|(inbox, watch)| End::Sink(inbox, watch))
             }
@@ -381,13 +398,16 @@ impl Model {
         match end {
             Ok(end) => {
                 let (events, expired) = (Vec::new(), false);
-                self.watchers.push(Tracked { what, from: after, end, events, expired });
+                self.watchers.push(Tracked { what, from: after, exact, end, events, expired });
             }
             Err(error) => {
                 let stats = self.world.cache.stats();
                 let left = after.is_some_and(|after| after < stats.oldest_revision);
                 assert!(matches!(error.kind(), ErrorKind::Expired { .. }), "{error}");
                 assert!(left || stats.lists > 1, "{after:?}: {error}, {stats:?}");
+                let known =
+                    after.is_some_and(|after| after > 0) && stats.lists == 1 && self.all_traces;
+                assert!(exact || !known, "{after:?}: {error}, {stats:?}");
             }
         }
     }
@@ -409,6 +429,7 @@ impl Model {
             tracked.hear();
             if tracked.expired {
                 assert!(self.short_log, "an event left a log that keeps all");
+                assert!(tracked.exact || !self.all_traces, "what changed is known");
             } else if stats.lists == 1 {
                 self.check_strictly(tracked, last);
             } else {
@@ -423,7 +444,9 @@ impl Model {
     /// Nothing was lost in the source: every event is told.
     fn check_strictly(&self, tracked: Tracked, complete_to: u64) {
         let what = tracked.what;
-        let end = tracked.events.iter().find(|event| event.object().is_none());
+        let is_end =
+            |event: &&WatchEvent| matches!(event, WatchEvent::Bookmark { initial_end: true, .. });
+        let end = tracked.events.iter().find(is_end);
         let begin = match tracked.from {
             Some(after) => Begin::After(after),
             None => Begin::Initial(end.expect("the end of the initial events").revision()),
@@ -460,7 +483,13 @@ impl Model {
                 WatchEvent::Deleted { previous, .. } => {
                     assert_eq!(held.remove(previous.key()).as_ref(), Some(previous), "{event:?}");
                 }
-                WatchEvent::Bookmark { revision, .. } => {
+                WatchEvent::Coalesced { key, object: Some(object), .. } => {
+                    held.insert(key.to_vec(), object.clone());
+                }
+                WatchEvent::Coalesced { key, object: None, .. } => {
+                    held.remove(&key[..]);
+                }
+                WatchEvent::Resumed { revision, .. } | WatchEvent::Bookmark { revision, .. } => {
                     let held: Vec<_> = held.values().cloned().collect();
                     assert_eq!(held, state(*revision), "at the bookmark {revision}");
                 }

@@ -196,7 +196,7 @@ async fn a_parked_watch_that_left_the_log_is_told_so_and_a_done_one_nothing() {
         config
     };
     let world = world_of(ProgressMode::Pushed, config).await;
-    let (slow, watch) = into_inbox(&world.cache, WatchRequest::new(""), 1).unwrap();
+    let (slow, watch) = into_inbox(&world.cache, WatchRequest::new("").exact(), 1).unwrap();
     let once = Inbox::new(10);
     let _once = world.cache.watch_into(WatchRequest::new(""), Once(once.clone())).unwrap();
     for _ in 0..6 {

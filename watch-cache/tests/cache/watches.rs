@@ -4,6 +4,7 @@ use watch_cache::{
     Config, ErrorKind, ProgressMode, Source, SourceEvent, Start, WatchEvent, WatchRequest, Write,
 };
 
+use super::sinks::into_inbox;
 use super::{World, brief, drain, next_error, node_of, world, world_of};
 
 /// Everything the store has done.
@@ -147,10 +148,11 @@ async fn a_slow_watcher_expires_alone_and_an_idle_one_never() {
     let mut config = Config::default();
     config.log_revisions = 10;
     let world = world_of(ProgressMode::Pushed, config).await;
-    let mut slow = world.cache.watch(WatchRequest::new("")).unwrap();
+    let mut slow = world.cache.watch(WatchRequest::new("").exact()).unwrap();
     let mut fast = world.cache.watch(WatchRequest::new("")).unwrap();
     let mut idle = world.cache.watch(WatchRequest::new("").index("node", "n1")).unwrap();
-    let mut asleep = world.cache.watch(WatchRequest::new("").index("node", "n2")).unwrap();
+    let request = WatchRequest::new("").index("node", "n2").exact();
+    let mut asleep = world.cache.watch(request).unwrap();
     assert_eq!(drain(&mut idle).await, []);
     assert_eq!(drain(&mut asleep).await, []);
     world.put("/z", "n2").await;
@@ -169,7 +171,7 @@ async fn a_slow_watcher_expires_alone_and_an_idle_one_never() {
         (22, ErrorKind::Expired { oldest_revision: 23 }),
         (34, ErrorKind::TooLarge { current_revision: 33 }),
     ] {
-        let late = world.cache.watch(WatchRequest::new("").from(Start::After(after)));
+        let late = world.cache.watch(WatchRequest::new("").from(Start::After(after)).exact());
         assert_eq!(late.unwrap_err().kind(), expected);
     }
 }
@@ -203,4 +205,50 @@ async fn watchers_are_counted_and_limited() {
     tokio::task::yield_now().await;
     assert_eq!(world.cache.stats().watchers, 1);
     world.cache.watch(WatchRequest::new("/a")).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watcher_that_fell_behind_is_told_what_changed() {
+    let mut config = Config::default();
+    config.log_revisions = 5;
+    let world = world_of(ProgressMode::Pushed, config).await;
+    for pod in ["/pods/a", "/pods/b", "/pods/c", "/pods/d"] {
+        world.put(pod, "n1").await;
+    }
+    let from = world.put("/pods/e", "n2").await;
+    let pods = || WatchRequest::new("/pods/");
+    let mut all = world.cache.watch(pods()).unwrap();
+    let mut n1 = world.cache.watch(pods().index("node", "n1")).unwrap();
+    let (sink, watch) = into_inbox(&world.cache, pods(), 0).unwrap();
+    assert_eq!(drain(&mut n1).await, []);
+    for round in 0..10 {
+        world.put("/pods/a", if round % 2 == 0 { "n1:1" } else { "n1:2" }).await;
+    }
+    world.put("/pods/b", "n2").await;
+    let deleted = world.delete("/pods/c").await;
+    world.put("/pods/f", "n1").await;
+    for _ in 0..10 {
+        world.put("/other", "n2").await;
+    }
+    let (last, a) = (world.cache.revision(), deleted - 2);
+    let told = |events: &[&String]| -> Vec<String> {
+        let end = format!("after {from}@{last}");
+        events.iter().map(|event| (*event).clone()).chain([end]).collect()
+    };
+    let (b, c, f) = (a + 1, deleted, deleted + 1);
+    let [at_a, at_b, at_c, at_f] = [("=", "a", a), ("=", "b", b), ("/", "c", c), ("=", "f", f)]
+        .map(|(what, pod, at)| format!("{what}/pods/{pod}@{at}"));
+    assert_eq!(brief(&drain(&mut all).await), told(&[&at_a, &at_b, &at_c, &at_f]));
+    let left = format!("//pods/b@{b}");
+    assert_eq!(brief(&drain(&mut n1).await), told(&[&at_a, &left, &at_c, &at_f]));
+    sink.make_room();
+    watch.resume();
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    assert_eq!(brief(&sink.take()), told(&[&at_a, &at_b, &at_c, &at_f]));
+    // One who was cut in between goes on after what it was told last.
+    let mut cut = world.cache.watch(pods().from(Start::After(b))).unwrap();
+    assert_eq!(brief(&drain(&mut cut).await), [at_c, at_f, format!("after {b}@{last}")]);
+    let next = world.put("/pods/d", "n1").await;
+    assert_eq!(brief(&drain(&mut n1).await), [format!("~/pods/d@{next}")]);
+    assert_eq!(world.cache.stats().resumed, 4);
 }

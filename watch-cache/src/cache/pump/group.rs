@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use slab::Slab;
 
-use super::super::cursor::{Cursor, Initial, Slot};
+use super::super::cursor::{Backlog, Cursor, Slot};
 use super::super::sink::Member;
 use crate::core::predicate::Predicate;
 
@@ -30,7 +30,7 @@ pub(super) struct Behind {
     pub(super) member: Member,
     pub(super) group: u32,
     pub(super) cursor: Cursor,
-    pub(super) initial: Option<Box<Initial>>,
+    pub(super) backlog: Option<Box<Backlog>>,
     /// Whether its sink was full, and nobody has said since that it is not.
     pub(super) parked: bool,
 }
@@ -115,10 +115,18 @@ impl Groups {
         }
     }
 
+    /// One for whom the log does not go on after `cursor`.
+    pub(super) fn fall_behind(&mut self, group: u32, cursor: Cursor) -> Option<u64> {
+        let member = self.take_level(group, 0)?;
+        let id = member.id;
+        self.join(Behind { member, group, cursor, backlog: None, parked: false });
+        Some(id)
+    }
+
     /// One whose sink refused what came after `cursor`.
     pub(super) fn park_level(&mut self, group: u32, at: u32, cursor: Cursor) {
         let Some(member) = self.take_level(group, at) else { return };
-        let behind = Behind { member, group, cursor, initial: None, parked: true };
+        let behind = Behind { member, group, cursor, backlog: None, parked: true };
         self.parked += 1;
         self.join(behind);
     }

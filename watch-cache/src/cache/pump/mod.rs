@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 
 use tokio::sync::mpsc;
 
-use super::cursor::{Cursor, Initial};
+use super::cursor::{Backlog, Cursor};
 use super::run::Command;
 use super::shared::Shared;
 use super::sink::Member;
@@ -33,12 +33,12 @@ pub(super) enum Errand {
     Close,
 }
 
-/// One who is to be served from a place in the log on, after what is left of the initial events.
+/// One who is to be served from a place in the log on, after what is to be told before.
 pub(super) struct Joining {
     pub(super) predicate: Arc<Predicate>,
     pub(super) member: Member,
     pub(super) cursor: Cursor,
-    pub(super) initial: Option<Initial>,
+    pub(super) backlog: Option<Backlog>,
 }
 
 /// The work of putting events into a part of the sinks, for [`watch_into`](super::Cache::watch_into).

@@ -98,7 +98,7 @@ impl Work {
     }
 
     fn join(&mut self, joining: Joining) {
-        let Joining { predicate, member, cursor, initial } = joining;
+        let Joining { predicate, member, cursor, backlog } = joining;
         let group = self.groups.find(&predicate).unwrap_or_else(|| {
             let id = self.shared.next_watcher.fetch_add(1, Ordering::Relaxed);
             let slot = Slot::of_group(self.own.clone(), self.groups.next_key());
@@ -112,8 +112,8 @@ impl Work {
             self.groups.insert(Group { predicate, id, slot, cursor, bookmarked, level, behind })
         });
         self.ready.push_back(member.id);
-        let initial = initial.map(Box::new);
-        self.groups.join(Behind { member, group, cursor, initial, parked: false });
+        let backlog = backlog.map(Box::new);
+        self.groups.join(Behind { member, group, cursor, backlog, parked: false });
     }
 
     /// Tells the driver, unless it is ending.
@@ -139,7 +139,13 @@ impl Work {
                 group.cursor.take(&self.shared, &group.predicate, mark, u64::MAX, &mut events);
             let position = group.cursor.position;
             match read {
-                Err(error) => return self.end_level(key, &error),
+                Err(_) => {
+                    // Each finds out what it missed, or that it is over.
+                    while let Some(id) = self.groups.fall_behind(key, before) {
+                        self.ready.push_back(id);
+                    }
+                    return;
+                }
                 Ok(behind) => {
                     if !events.is_empty() {
                         let delivery = Delivery::new(std::mem::take(&mut events), position);
@@ -207,8 +213,8 @@ impl Work {
         let key = behind.group;
         self.look(key).await;
         let Some((behind, group)) = self.groups.behind(id) else { return false };
-        let flow = match &behind.initial {
-            Some(_) => Ok(step_initial(&self.shared, behind, group)),
+        let flow = match &behind.backlog {
+            Some(_) => Ok(step_backlog(&self.shared, behind, group)),
             None => step_log(&self.shared, behind, group),
         };
         match flow {
@@ -234,13 +240,6 @@ impl Work {
                 false
             }
         }
-    }
-
-    fn end_level(&mut self, key: u32, error: &Error) {
-        while let Some(mut member) = self.groups.remove_level(key, 0) {
-            member.sink.end(error.clone());
-        }
-        self.tidy(key);
     }
 
     /// Lets go of a group in which nobody is left.
@@ -270,27 +269,23 @@ enum Step {
     Done,
 }
 
-fn step_initial(shared: &Shared, behind: &mut Behind, group: &Group) -> Step {
-    let Some(initial) = &mut behind.initial else { return Step::On };
-    let revision = behind.cursor.position;
-    let taken = initial.next(&group.predicate);
-    let last = taken.after.is_none();
-    if taken.objects.is_empty() && !last {
-        // Much was judged and nothing selected.
-        initial.pass(taken.after);
-        return Step::On;
-    }
-    let added = taken.objects.into_iter().map(|object| WatchEvent::Added { revision, object });
-    let end = last.then_some(WatchEvent::Bookmark { revision, initial_end: true });
-    let delivery = Delivery::new(added.chain(end).collect(), revision);
-    let flow = offer(shared, &mut behind.member, &delivery);
-    if flow == Flow::Taken {
-        initial.pass(taken.after);
-        if last {
-            behind.initial = None;
+fn step_backlog(shared: &Shared, behind: &mut Behind, group: &Group) -> Step {
+    let Some(backlog) = &mut behind.backlog else { return Step::On };
+    let mut part = backlog.next(&group.predicate);
+    if !part.events.is_empty() {
+        let delivery = Delivery::new(std::mem::take(&mut part.events), part.revision);
+        let flow = offer(shared, &mut behind.member, &delivery);
+        if flow != Flow::Taken {
+            return step(flow);
         }
     }
-    step(flow)
+    if part.last {
+        behind.cursor = backlog.end(behind.cursor);
+        behind.backlog = None;
+    } else {
+        backlog.pass(part);
+    }
+    Step::On
 }
 
 fn step_log(shared: &Shared, behind: &mut Behind, group: &mut Group) -> Result<Step, Error> {
@@ -298,7 +293,15 @@ fn step_log(shared: &Shared, behind: &mut Behind, group: &mut Group) -> Result<S
     let mut cursor = behind.cursor;
     let mut events = Vec::new();
     let mark = group.slot.mark.get();
-    let more = cursor.take(shared, &group.predicate, mark, until, &mut events)?;
+    let more = match cursor.take(shared, &group.predicate, mark, until, &mut events) {
+        Ok(more) => more,
+        Err(error) => {
+            let exact = behind.member.exact;
+            let backlog = cursor.resume(shared, &group.predicate, exact, error)?;
+            behind.backlog = Some(Box::new(backlog));
+            return Ok(Step::On);
+        }
+    };
     if !events.is_empty() {
         let delivery = Delivery::new(events, cursor.position);
         let flow = offer(shared, &mut behind.member, &delivery);
