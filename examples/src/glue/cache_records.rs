@@ -27,14 +27,20 @@ impl Records for CacheRecords {
 fn record(event: &WatchEvent) -> Result<RecordsEvent> {
     let revision = event.revision();
     match event {
-        WatchEvent::Added { object, .. } | WatchEvent::Modified { object, .. } => {
+        WatchEvent::Added { object, .. }
+        | WatchEvent::Modified { object, .. }
+        | WatchEvent::Coalesced { object: Some(object), .. } => {
             Ok(RecordsEvent::Upsert { revision, service: Arc::new(service(object)?) })
         }
         WatchEvent::Deleted { previous, .. } => {
             let Service { namespace, name, .. } = service(previous)?;
             Ok(RecordsEvent::Delete { revision, namespace, name })
         }
-        WatchEvent::Bookmark { .. } => Ok(RecordsEvent::Synced { revision }),
+        WatchEvent::Coalesced { key, object: None, .. } => {
+            let (namespace, name) = name(key)?;
+            Ok(RecordsEvent::Delete { revision, namespace, name })
+        }
+        WatchEvent::Bookmark { .. } | WatchEvent::Resumed { .. } => Ok(RecordsEvent::Synced { revision }),
     }
 }
 
@@ -46,6 +52,16 @@ fn service(object: &Object) -> Result<Service> {
     let kind = ServiceKind::ClusterIp(vec![IpAddr::V4(decoded.cluster_ip)]);
     let service = Service::new(NAMESPACE, decoded.metadata.name, kind);
     Ok(service.with_port("http", Protocol::Tcp, decoded.port))
+}
+
+/// The namespace and the name in a key.
+fn name(key: &[u8]) -> Result<(String, String)> {
+    let name = std::str::from_utf8(key).ok().and_then(|key| key.strip_prefix(SERVICES));
+    let (namespace, name) = name.and_then(|name| name.split_once('/')).ok_or_else(|| {
+        let key = String::from_utf8_lossy(key);
+        Error::new(ErrorKind::Unavailable, format!("{key} is no key of a service"))
+    })?;
+    Ok((namespace.to_owned(), name.to_owned()))
 }
 
 fn error(error: watch_cache::Error) -> Error {
