@@ -26,6 +26,10 @@ pub struct Config {
     /// What the log may keep in memory: the versions that were replaced, and its own:
     /// [`Config::LOG_BYTES`].
     pub log_bytes: usize,
+    /// What all parts together may take in memory: [`Config::MEMORY_BYTES`]. See
+    /// [`Footprint`](crate::Footprint) for what gives way first. When the objects alone take more the
+    /// driver ends with `Exhausted`.
+    pub memory_bytes: usize,
     /// How many keys' last changes are known beyond the log, so that a watch that was away for longer
     /// is told what changed since instead of `Expired`: [`Config::TRACES`].
     pub traces: usize,
@@ -60,6 +64,10 @@ impl Config {
     pub const LOG_REVISIONS: Limit<usize> = Limit { default: 102_400, min: 1, max: 1 << 24 };
     /// Holds the default number of revisions with objects of 1 KB.
     pub const LOG_BYTES: Limit<usize> = Limit { default: 256 << 20, min: 1 << 10, max: 1 << 40 };
+    /// None in effect: set it to what the machine has to spare. A listing is in memory twice while it
+    /// is compared with what was there.
+    pub const MEMORY_BYTES: Limit<usize> =
+        Limit { default: usize::MAX >> 1, min: 1 << 10, max: usize::MAX >> 1 };
     /// About 24 bytes for each: for a million objects, as many as there are. Without any, a watch that
     /// fell behind the log has to begin anew.
     pub const TRACES: Limit<usize> = Limit { default: 1 << 20, min: 0, max: 1 << 30 };
@@ -112,6 +120,7 @@ impl Config {
         self.check_prefixes()?;
         Self::LOG_REVISIONS.check("log_revisions", self.log_revisions)?;
         Self::LOG_BYTES.check("log_bytes", self.log_bytes)?;
+        Self::MEMORY_BYTES.check("memory_bytes", self.memory_bytes)?;
         Self::TRACES.check("traces", self.traces)?;
         Self::BATCH_REVISIONS.check("batch_revisions", self.batch_revisions)?;
         Self::WATCHERS.check("watchers", self.watchers)?;
@@ -150,6 +159,7 @@ impl Default for Config {
             prefixes: vec![Bytes::new()],
             log_revisions: Self::LOG_REVISIONS.default,
             log_bytes: Self::LOG_BYTES.default,
+            memory_bytes: Self::MEMORY_BYTES.default,
             traces: Self::TRACES.default,
             batch_revisions: Self::BATCH_REVISIONS.default,
             watchers: Self::WATCHERS.default,

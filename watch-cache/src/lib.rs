@@ -55,6 +55,7 @@ pub use cache::{
 pub use codec::{Codec, Encoded};
 pub use config::{Config, Limit};
 pub use core::event::WatchEvent;
+pub use core::footprint::Footprint;
 pub use core::index::Index;
 pub use core::object::Object;
 pub use core::schema::Schema;

@@ -40,7 +40,9 @@ fn record(event: &WatchEvent) -> Result<RecordsEvent> {
             let (namespace, name) = name(key)?;
             Ok(RecordsEvent::Delete { revision, namespace, name })
         }
-        WatchEvent::Bookmark { .. } | WatchEvent::Resumed { .. } => Ok(RecordsEvent::Synced { revision }),
+        WatchEvent::Bookmark { .. } | WatchEvent::Resumed { .. } => {
+            Ok(RecordsEvent::Synced { revision })
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use futures_core::Stream;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::time::sleep;
 
+use super::run::too_large;
 use super::shared::Shared;
 use super::stats::add;
 use crate::core::backoff::Backoff;
@@ -36,6 +37,8 @@ pub(super) enum Fed {
 enum Trouble {
     Source(Error),
     Breach(Breach),
+    /// What is listed has no room.
+    TooLarge,
 }
 
 impl From<Error> for Trouble {
@@ -142,18 +145,22 @@ impl Feed {
         Ok(Some(Fed::Advanced(advance)))
     }
 
-    async fn list(&mut self) -> Result<Fed> {
+    async fn list(&mut self) -> Result<Fed, Trouble> {
+        let mut room = self.shared.config.memory_bytes;
         let mut builder = Builder::default();
         let indexes = &self.shared.planner.indexes;
         // Each is copied as it comes, so that nothing of the source's memory is kept.
-        let take = |object: SourceObject, revision| builder.put(&object, indexes, revision, None);
+        let take = |object: SourceObject, revision| {
+            let object = builder.put(&object, indexes, revision, None);
+            room = room.checked_sub(object.bytes()).ok_or(Trouble::TooLarge)?;
+            Ok::<_, Trouble>(object)
+        };
         let (revision, objects) =
             list_all(&*self.source, &self.shared.config.prefixes, take).await?;
         if self.trusted && self.reached.is_some_and(|reached| revision < reached) {
-            return Err(Error::new(
-                ErrorKind::Unavailable,
-                format!("the source lists revision {revision}, older than it said before: retry"),
-            ));
+            let message =
+                format!("the source lists revision {revision}, older than it said before: retry");
+            return Err(Error::new(ErrorKind::Unavailable, message).into());
         }
         self.reached = Some(revision);
         self.list = false;
@@ -166,6 +173,7 @@ impl Feed {
     fn judge(&mut self, trouble: Trouble) -> Option<Error> {
         let counters = &self.shared.counters;
         match trouble {
+            Trouble::TooLarge => return Some(too_large()),
             Trouble::Breach(breach) => {
                 counters.breach(breach);
                 self.trusted &= breach != Breach::Early;
@@ -209,25 +217,25 @@ async fn open(source: &dyn Source, shared: &Shared, position: u64) -> Result<Wat
 }
 
 /// All objects of all prefixes, at one revision, as `take` makes them of what comes.
-pub(super) async fn list_all<T>(
+pub(super) async fn list_all<T, E: From<Error>>(
     source: &dyn Source,
     prefixes: &[Bytes],
-    mut take: impl FnMut(SourceObject, u64) -> T,
-) -> Result<(u64, Vec<T>)> {
+    mut take: impl FnMut(SourceObject, u64) -> Result<T, E>,
+) -> Result<(u64, Vec<T>), E> {
     let mut objects = Vec::new();
     let mut last = None;
     let mut at = None;
     for prefix in prefixes {
         let mut listing = source.list(prefix, at).await?;
         if listing.revision == 0 || at.is_some_and(|at| at != listing.revision) {
-            return Err(malformed(prefix, "it is not at the revision asked for"));
+            return Err(malformed(prefix, "it is not at the revision asked for").into());
         }
         at = Some(listing.revision);
         while let Some(batch) = listing.objects.try_next().await? {
             for object in batch {
                 check_listed(&object, last.as_ref(), prefix, listing.revision)?;
                 last = Some(object.key.clone());
-                objects.push(take(object, listing.revision));
+                objects.push(take(object, listing.revision)?);
             }
         }
     }

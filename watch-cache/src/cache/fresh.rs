@@ -83,7 +83,7 @@ async fn answer(source: &dyn Source, prefixes: &[Bytes]) -> Result<Answer> {
         Freshness::ListOnly => {
             let named = |object: SourceObject, _| {
                 // Not the source's memory.
-                (Bytes::copy_from_slice(&object.key), object.mod_revision)
+                Ok::<_, Error>((Bytes::copy_from_slice(&object.key), object.mod_revision))
             };
             let (revision, objects) = list_all(source, prefixes, named).await?;
             return Ok(Answer::State(Held { revision, objects, waiters: Vec::new() }));

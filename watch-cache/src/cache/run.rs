@@ -80,6 +80,7 @@ impl Run {
             log_revisions: config.log_revisions,
             log_bytes: config.log_bytes,
             traces: config.traces,
+            memory_bytes: config.memory_bytes,
         };
         let started = Instant::now();
         let list_only = matches!(source.freshness(), Freshness::ListOnly);
@@ -270,14 +271,20 @@ impl Run {
             }
         }
         self.publish();
+        if failed.is_none()
+            && self.state.footprint().objects > self.closing.shared.config.memory_bytes
+        {
+            failed = Some(too_large());
+        }
         failed.map_or(Ok(()), Err)
     }
 
     fn publish(&mut self) {
         let counters = &self.closing.shared.counters;
         add(&counters.published, 1);
+        let shared = &self.closing.shared;
+        self.state.watchers = shared.watchers.load(Ordering::Relaxed);
         let view = self.state.seal();
-        counters.log_bytes.store(self.state.log_bytes() as u64, Ordering::Relaxed);
         let (revision, epoch) = (view.revision, view.epoch);
         let restarted = self.closing.shared.view().epoch != epoch;
         self.closing.shared.publish(view);
@@ -285,6 +292,10 @@ impl Run {
         // settled finds the heads.
         let touched = self.state.settle();
         self.closing.shared.settle(revision);
+        let footprint = self.state.footprint();
+        counters.footprint.store(&footprint);
+        let full = footprint.lasting() >= shared.config.memory_bytes;
+        shared.full.store(full, Ordering::Relaxed);
         let mut wakes = 0;
         for group in touched {
             for slot in self.state.interests.watchers(group) {
@@ -388,6 +399,12 @@ fn every(period: Duration) -> Interval {
     let mut interval = interval_at(Instant::now() + period, period);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     interval
+}
+
+/// What ends a driver whose objects have no room.
+pub(super) fn too_large() -> Error {
+    let message = "the objects alone take more than memory_bytes: raise it, or hold fewer prefixes";
+    Error::new(ErrorKind::Exhausted, message)
 }
 
 fn not_answered(error: &Error) -> Error {

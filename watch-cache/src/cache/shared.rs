@@ -1,8 +1,9 @@
 //! What handles, watchers and the driver share.
 
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::mpsc;
@@ -21,6 +22,8 @@ pub(super) struct Shared {
     pub(super) planner: Planner,
     pub(super) counters: Counters,
     pub(super) watchers: AtomicUsize,
+    /// Whether there is no memory for more watchers.
+    pub(super) full: AtomicBool,
     /// Watchers in pumps whose sinks are full.
     pub(super) parked: AtomicUsize,
     pub(super) waiters: AtomicUsize,
@@ -48,6 +51,7 @@ impl Shared {
             planner,
             counters: Counters::default(),
             watchers: AtomicUsize::new(0),
+            full: AtomicBool::new(false),
             parked: AtomicUsize::new(0),
             waiters: AtomicUsize::new(0),
             next_watcher: AtomicU64::new(0),
@@ -119,9 +123,14 @@ impl Shared {
     }
 }
 
+/// What a caller is told that is refused: others come and go within seconds.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// What there is a limited number of.
 pub(super) trait Counted {
     const WHAT: &'static str;
+    /// Whether one more is refused while there is no memory.
+    const IS_REFUSED_WHEN_FULL: bool;
     fn count(shared: &Shared) -> &AtomicUsize;
     fn limit(config: &Config) -> usize;
 }
@@ -131,6 +140,7 @@ pub(super) struct Watchers;
 
 impl Counted for Watchers {
     const WHAT: &'static str = "watchers";
+    const IS_REFUSED_WHEN_FULL: bool = true;
 
     fn count(shared: &Shared) -> &AtomicUsize {
         &shared.watchers
@@ -146,6 +156,7 @@ pub(super) struct Waiters;
 
 impl Counted for Waiters {
     const WHAT: &'static str = "waiters";
+    const IS_REFUSED_WHEN_FULL: bool = false;
 
     fn count(shared: &Shared) -> &AtomicUsize {
         &shared.waiters
@@ -165,6 +176,10 @@ pub(super) struct Place<C: Counted> {
 
 impl<C: Counted> Place<C> {
     pub(super) fn take(shared: &Arc<Shared>) -> Result<Self> {
+        if C::IS_REFUSED_WHEN_FULL && shared.full.load(Ordering::Relaxed) {
+            let message = "memory_bytes is reached: retry later, or raise it";
+            return Err(Error::new(ErrorKind::Exhausted, message).with_retry_after(RETRY));
+        }
         let before = C::count(shared).fetch_add(1, Ordering::Relaxed);
         let place = Self { shared: Arc::clone(shared), of: PhantomData };
         let limit = C::limit(&shared.config);
@@ -175,7 +190,8 @@ impl<C: Counted> Place<C> {
         Err(Error::new(
             ErrorKind::Exhausted,
             format!("{what}: all {limit} are taken: retry later, or raise the limit"),
-        ))
+        )
+        .with_retry_after(RETRY))
     }
 }
 

@@ -1,7 +1,8 @@
 //! Counters and sizes.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use crate::core::footprint::Footprint;
 use crate::core::frontier::Breach;
 use crate::core::view::View;
 
@@ -19,8 +20,8 @@ pub struct Stats {
     pub objects: usize,
     /// Revisions in the event log.
     pub log_revisions: usize,
-    /// What the log keeps in memory, in bytes: the versions that were replaced, and its own.
-    pub log_bytes: u64,
+    /// What the parts take in memory.
+    pub bytes: Footprint,
     /// Open watchers, and those that the driver has not yet heard are gone.
     pub watchers: usize,
     /// Those of them whose sinks are full.
@@ -60,7 +61,7 @@ pub struct Stats {
 /// The counters behind [`Stats`].
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    pub(super) log_bytes: AtomicU64,
+    pub(super) footprint: AtomicFootprint,
     pub(super) applied: AtomicU64,
     pub(super) published: AtomicU64,
     pub(super) wakes: AtomicU64,
@@ -104,7 +105,7 @@ impl Counters {
             oldest_revision: view.log_floor,
             objects: view.root.len(),
             log_revisions: view.log_revisions,
-            log_bytes: get(&self.log_bytes),
+            bytes: self.footprint.load(),
             watchers,
             parked,
             waiters,
@@ -128,4 +129,43 @@ impl Counters {
 
 pub(super) fn add(counter: &AtomicU64, count: u64) {
     counter.fetch_add(count, Ordering::Relaxed);
+}
+
+/// A [`Footprint`] that one writes and others read without waiting, its parts each for itself.
+#[derive(Debug, Default)]
+pub(super) struct AtomicFootprint {
+    traces: AtomicUsize,
+    log: AtomicUsize,
+    watchers: AtomicUsize,
+    pinned: AtomicUsize,
+    indexes: AtomicUsize,
+    objects: AtomicUsize,
+}
+
+impl AtomicFootprint {
+    pub(super) fn store(&self, footprint: &Footprint) {
+        let Footprint { traces, log, watchers, pinned, indexes, objects } = *footprint;
+        for (part, bytes) in [
+            (&self.traces, traces),
+            (&self.log, log),
+            (&self.watchers, watchers),
+            (&self.pinned, pinned),
+            (&self.indexes, indexes),
+            (&self.objects, objects),
+        ] {
+            part.store(bytes, Ordering::Relaxed);
+        }
+    }
+
+    fn load(&self) -> Footprint {
+        let get = |part: &AtomicUsize| part.load(Ordering::Relaxed);
+        Footprint {
+            traces: get(&self.traces),
+            log: get(&self.log),
+            watchers: get(&self.watchers),
+            pinned: get(&self.pinned),
+            indexes: get(&self.indexes),
+            objects: get(&self.objects),
+        }
+    }
 }

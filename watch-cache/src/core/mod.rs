@@ -3,6 +3,7 @@
 pub(crate) mod backoff;
 pub(crate) mod event;
 pub(crate) mod filter;
+pub(crate) mod footprint;
 pub(crate) mod frontier;
 pub(crate) mod index;
 pub(crate) mod interest;

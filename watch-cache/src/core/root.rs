@@ -119,6 +119,11 @@ impl Root {
         }
     }
 
+    /// How many entries the indexes have, without those that ended.
+    pub(crate) fn postings(&self) -> usize {
+        self.indexes.iter().map(|postings| postings.now.len()).sum()
+    }
+
     /// How many postings are kept that ended.
     pub(crate) fn ended(&self) -> usize {
         self.indexes.iter().map(|postings| postings.past.len()).sum()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::footprint::{Footprint, POSTING, TRACE, WATCHER};
 use super::index::Index;
 use super::interest::{Interests, Mark};
 use super::object::{Builder, Object};
@@ -30,6 +31,8 @@ pub(crate) struct Retention {
     pub(crate) log_bytes: usize,
     /// How many traces of changes are left when they leave the log.
     pub(crate) traces: usize,
+    /// What everything together may take in memory.
+    pub(crate) memory_bytes: usize,
 }
 
 /// The cache's state and its watchers `W`.
@@ -43,6 +46,11 @@ pub(crate) struct State<W> {
     /// The groups that something was applied for since they were last taken.
     touched: Vec<u32>,
     log_bytes: usize,
+    object_bytes: usize,
+    /// Of the versions that are kept for pins.
+    pinned_bytes: usize,
+    /// How many watchers there are, in pumps too.
+    pub(crate) watchers: usize,
     builder: Builder,
     pins: Arc<Pins>,
     /// Versions whose past was left linked, by the newest revision whose pin needs it.
@@ -79,6 +87,9 @@ impl<W> State<W> {
             interests: Interests::new(prefixes),
             touched: Vec::new(),
             log_bytes: 0,
+            object_bytes: 0,
+            pinned_bytes: 0,
+            watchers: 0,
             builder: Builder::default(),
             pins,
             kept: BTreeMap::new(),
@@ -105,9 +116,16 @@ impl<W> State<W> {
         self.view.clone()
     }
 
-    /// What the log keeps in memory.
-    pub(crate) fn log_bytes(&self) -> usize {
-        self.log_bytes
+    /// What the parts take in memory.
+    pub(crate) fn footprint(&self) -> Footprint {
+        Footprint {
+            traces: TRACE * (self.view.trail.len() + self.root.ended()),
+            log: self.log_bytes,
+            watchers: WATCHER * self.watchers,
+            pinned: self.pinned_bytes,
+            indexes: POSTING * self.root.postings(),
+            objects: self.object_bytes,
+        }
     }
 
     /// What was sealed is published: the groups that it concerns can read it. Returns them.
@@ -189,6 +207,8 @@ impl<W> State<W> {
     }
 
     fn restart(&mut self, revision: u64, listing: Vec<Object>) {
+        self.object_bytes = listing.iter().map(Object::bytes).sum();
+        self.pinned_bytes = 0;
         self.root = Root::of_listing(revision, listing, self.indexes.len());
         self.view = View {
             ready: true,
@@ -241,6 +261,9 @@ impl<W> State<W> {
         for version in &versions {
             let replaced = version.replaced().ok().flatten();
             self.log_bytes += pinned_bytes(version, replaced.as_ref());
+            let replaced_bytes = replaced.as_ref().map_or(0, Object::bytes);
+            let new_bytes = if version.is_delete() { 0 } else { version.bytes() };
+            self.object_bytes = (self.object_bytes + new_bytes).saturating_sub(replaced_bytes);
             if let Some(replaced) = &replaced {
                 self.view.trail.replaced(replaced);
             }
@@ -271,7 +294,10 @@ impl<W> State<W> {
 
     /// Lets revisions leave the log as far as the bounds ask for.
     fn leave(&mut self) {
-        let Retention { log_revisions, log_bytes, .. } = self.retention;
+        let Retention { log_revisions, log_bytes, memory_bytes, .. } = self.retention;
+        // Postings that ended are swept out a little later.
+        let others = self.footprint().lasting() + TRACE * self.root.ended();
+        let log_bytes = log_bytes.min(memory_bytes.saturating_sub(others));
         let mut leaving = self.view.log.from(self.view.log_floor + 1);
         while self.view.log_revisions > log_revisions || self.log_bytes > log_bytes {
             let Some((revision, entries)) = leaving.next() else { break };
@@ -294,7 +320,7 @@ impl<W> State<W> {
         let floor = self.view.log_floor;
         let released = self.kept.keys().next().is_some();
         if self.forgotten >= floor && !released {
-            return;
+            return self.forget_trail(0);
         }
         let Some(pins) = self.pins.raise(floor) else { return };
         let log = self.view.log.clone();
@@ -320,6 +346,7 @@ impl<W> State<W> {
             self.kept.keys().copied().filter(|pin| pins.binary_search(pin).is_err()).collect();
         for pin in released {
             for version in self.kept.remove(&pin).unwrap_or_default() {
+                self.pinned_bytes = self.pinned_bytes.saturating_sub(version.bytes());
                 self.unlink(&version, &pins);
             }
         }
@@ -327,7 +354,10 @@ impl<W> State<W> {
 
     /// Keeps to the limit of what is known beyond the log, after so many changes left that.
     fn forget_trail(&mut self, count: usize) {
-        let most = self.retention.traces;
+        let Footprint { log, .. } = self.footprint();
+        let others = log + self.footprint().lasting();
+        let room = self.retention.memory_bytes.saturating_sub(others) / TRACE;
+        let most = self.retention.traces.min(room);
         // Half of it is for postings that ended, where there are so many.
         let ended = self.root.ended().min(most / 2);
         self.view.trail.keep_to(most - ended);
@@ -346,6 +376,8 @@ impl<W> State<W> {
             let below = pins.partition_point(|pin| *pin < version.revision());
             let last = below.checked_sub(1).and_then(|last| pins.get(last));
             if let Some(pin) = last.filter(|pin| **pin >= begins) {
+                // As large as the one that is kept, about.
+                self.pinned_bytes += version.bytes();
                 self.kept.entry(*pin).or_default().push(version.clone());
                 return;
             }
@@ -372,7 +404,7 @@ mod tests {
 
     fn retention() -> Retention {
         let most = 1 << 30;
-        Retention { log_revisions: most, log_bytes: most, traces: most }
+        Retention { log_revisions: most, log_bytes: most, traces: most, memory_bytes: most }
     }
 
     fn state(retention: Retention) -> State<()> {
@@ -484,7 +516,7 @@ mod tests {
                 state.settle();
                 assert!(view.log_floor <= view.revision);
                 assert!(view.log_revisions <= retention.log_revisions);
-                assert!(state.log_bytes() <= retention.log_bytes);
+                assert!(state.log_bytes <= retention.log_bytes);
                 assert_eq!(view.log.from(view.log_floor + 1).count(), view.log_revisions);
                 assert!(view.check(view.log_floor - 1).is_err());
                 for (at, expected) in expected.iter().rev().take(25) {
@@ -532,7 +564,7 @@ mod tests {
     /// From every revision since which what changed is known, that leads to the newest state.
     #[test]
     fn what_changed_beyond_the_log_is_known_as_far_as_there_are_traces() {
-        for (traces, first) in [(0, 250), (10, 160), (1 << 20, 1)] {
+        for (traces, first) in [(0, 250), (40, 240), (1 << 20, 1)] {
             let mut state = state(Retention { log_revisions: 7, traces, ..retention() });
             let mut contents = vec![content(&state.root)];
             for number in 2..260 {

@@ -87,8 +87,8 @@ impl Trail {
         }
         if most == 0 {
             (self.traces, self.len, self.stale, self.since) = (Log::new(), 0, 0, self.until);
-        } else if self.len > most + TRIMMED_AT_ONCE {
-            let mut over = self.len - most;
+        } else if self.len > most {
+            let mut over = self.len - most + TRIMMED_AT_ONCE.min(most / 8);
             for (oldest, traces) in self.traces.from(0) {
                 self.since = oldest;
                 self.len -= traces.len();
@@ -99,6 +99,11 @@ impl Trail {
             }
             self.traces.trim(self.since + 1);
         }
+    }
+
+    /// How many traces there are.
+    pub(crate) fn len(&self) -> usize {
+        self.len
     }
 
     fn sweep(&mut self) {

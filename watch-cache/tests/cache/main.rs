@@ -11,6 +11,7 @@
 mod faults;
 mod freshness;
 mod lists;
+mod memory;
 mod model;
 mod selectors;
 mod shutdown;

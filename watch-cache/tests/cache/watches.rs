@@ -186,7 +186,7 @@ async fn the_log_is_bounded_in_bytes() {
     }
     world.cache.wait_for(51).await.unwrap();
     let stats = world.cache.stats();
-    assert!(stats.log_bytes <= 10_000 && stats.log_revisions > 1, "{stats:?}");
+    assert!(stats.bytes.log <= 10_000 && stats.log_revisions > 1, "{stats:?}");
 }
 
 #[tokio::test(start_paused = true)]
