@@ -49,8 +49,8 @@ pub mod oracle;
 mod source;
 
 pub use cache::{
-    At, Cache, Delivery, Driver, Flow, ListRequest, ListResponse, Pump, Sink, Snapshot, Start,
-    Stats, Subscription, WatchRequest, Watcher,
+    At, Cache, Delivery, Driver, Flow, Latency, ListRequest, ListResponse, Pump, Sink, Snapshot,
+    Start, Stats, Subscription, WatchRequest, Watcher,
 };
 pub use codec::{Codec, Encoded};
 pub use config::{Config, Limit};

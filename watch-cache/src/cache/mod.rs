@@ -5,6 +5,7 @@ mod driver;
 mod feed;
 mod fresh;
 mod list;
+mod metrics;
 mod pump;
 mod run;
 mod shared;
@@ -15,7 +16,6 @@ mod wait;
 mod watch;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -36,7 +36,7 @@ pub use list::{At, ListRequest, ListResponse};
 pub use pump::Pump;
 pub use sink::{Delivery, Flow, Sink, Subscription};
 pub use snapshot::Snapshot;
-pub use stats::Stats;
+pub use stats::{Latency, Stats};
 pub use watch::{Start, WatchRequest, Watcher};
 
 /// A revision-consistent copy of a source's prefixes. Cloning the handle is cheap.
@@ -129,11 +129,7 @@ impl Cache {
     /// Counters and sizes, for people and metrics.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let view = self.shared.view();
-        let watchers = self.shared.watchers.load(Ordering::Relaxed);
-        let waiters = self.shared.waiters.load(Ordering::Relaxed);
-        let parked = self.shared.parked.load(Ordering::Relaxed);
-        self.shared.counters.stats(&view, watchers, parked, waiters)
+        self.shared.stats()
     }
 
     /// The predicate of a request, if the cache can answer it.

@@ -16,6 +16,7 @@ use tokio::time::{
 use super::cursor::Slot;
 use super::feed::{Fed, feed, yield_now};
 use super::fresh::{Answer, Asked, Held, ask, request_progress};
+use super::metrics;
 use super::shared::Shared;
 use super::stats::add;
 use super::wait::{Reply, Waits};
@@ -53,6 +54,7 @@ enum Tick {
     Bookmarks,
     Progress,
     Question,
+    Metrics,
 }
 
 pub(super) struct Run {
@@ -68,6 +70,7 @@ pub(super) struct Run {
     question_due: Pin<Box<Sleep>>,
     bookmarks: Interval,
     progress: Interval,
+    metrics: Option<Interval>,
     on_request: bool,
 }
 
@@ -103,6 +106,7 @@ impl Run {
             question_due: Box::pin(sleep_until(started)),
             bookmarks: every(config.bookmark_interval),
             progress: every(config.progress_interval),
+            metrics: metrics::INTERVAL.map(every),
             source,
             closing,
         }
@@ -130,6 +134,7 @@ impl Run {
                     }
                     Tick::Progress => self.request_progress(),
                     Tick::Question => {}
+                    Tick::Metrics => metrics::tell(&self.closing.shared),
                 }
             }
             // A question may be due without a tick, as the first one after a pause is.
@@ -155,6 +160,8 @@ impl Run {
         let bookmarks = self.bookmarks.poll_tick(cx).is_ready();
         let progress = self.wants_progress() && self.progress.poll_tick(cx).is_ready();
         let question = self.poll_question(cx);
+        let tells = self.metrics.as_mut().is_some_and(|due| due.poll_tick(cx).is_ready());
+        inbox.ticks.extend(tells.then_some(Tick::Metrics));
         inbox.ticks.extend(bookmarks.then_some(Tick::Bookmarks));
         inbox.ticks.extend(progress.then_some(Tick::Progress));
         inbox.ticks.extend(question.then_some(Tick::Question));
@@ -234,6 +241,8 @@ impl Run {
     fn serve(&mut self, waiters: Vec<Reply>, answer: Answer) {
         match answer {
             Answer::Revision(revision) => {
+                let counters = &self.closing.shared.counters;
+                counters.source_revision.fetch_max(revision, Ordering::Relaxed);
                 let behind = !waiters.is_empty() && self.state.view().revision < revision;
                 for waiter in waiters {
                     self.wait(revision, waiter);

@@ -3,13 +3,13 @@
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::mpsc;
+use tokio::time::{Duration, Instant};
 
 use super::pump::Errand;
-use super::stats::Counters;
+use super::stats::{Counters, Present, Stats};
 use crate::config::Config;
 use crate::core::pins::{Pin, Pins};
 use crate::core::schema::Planner;
@@ -26,6 +26,11 @@ pub(super) struct Shared {
     pub(super) full: AtomicBool,
     /// Watchers in pumps whose sinks are full.
     pub(super) parked: AtomicUsize,
+    /// Watchers in pumps that are not level with their group for another reason.
+    pub(super) behind: AtomicUsize,
+    /// Nanoseconds of the last publication after `begun`.
+    published_at: AtomicU64,
+    begun: Instant,
     pub(super) waiters: AtomicUsize,
     pub(super) next_watcher: AtomicU64,
     pub(super) pins: Arc<Pins>,
@@ -53,6 +58,9 @@ impl Shared {
             watchers: AtomicUsize::new(0),
             full: AtomicBool::new(false),
             parked: AtomicUsize::new(0),
+            behind: AtomicUsize::new(0),
+            published_at: AtomicU64::new(0),
+            begun: Instant::now(),
             waiters: AtomicUsize::new(0),
             next_watcher: AtomicU64::new(0),
             closed: OnceLock::new(),
@@ -75,7 +83,27 @@ impl Shared {
         }
     }
 
+    /// Counters and sizes, as they are about now.
+    pub(super) fn stats(&self) -> Stats {
+        let get = |count: &AtomicUsize| count.load(Ordering::Relaxed);
+        let present = Present {
+            watchers: get(&self.watchers),
+            parked: get(&self.parked),
+            behind: get(&self.behind),
+            waiters: get(&self.waiters),
+        };
+        self.counters.stats(&self.view(), &present)
+    }
+
+    /// How long ago the last publication was.
+    pub(super) fn since_published(&self) -> Duration {
+        let published = Duration::from_nanos(self.published_at.load(Ordering::Relaxed));
+        self.begun.elapsed().saturating_sub(published)
+    }
+
     pub(super) fn publish(&self, view: View) {
+        let now = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.published_at.store(now, Ordering::Relaxed);
         self.view.store(Arc::new(view));
     }
 

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use tokio::time::Duration;
+
 use crate::core::footprint::Footprint;
 use crate::core::frontier::Breach;
 use crate::core::view::View;
@@ -14,6 +16,8 @@ pub struct Stats {
     pub ready: bool,
     /// The published revision.
     pub revision: u64,
+    /// The newest revision that the source has spoken of.
+    pub source_revision: u64,
     /// The oldest revision that can be listed exactly, and that a watch can start after.
     pub oldest_revision: u64,
     /// Objects held.
@@ -26,6 +30,8 @@ pub struct Stats {
     pub watchers: usize,
     /// Those of them whose sinks are full.
     pub parked: usize,
+    /// Those of them in pumps that are still told what was before, or what they missed.
+    pub behind: usize,
     /// Reads that wait for a revision.
     pub waiters: usize,
     /// Revisions applied.
@@ -36,6 +42,10 @@ pub struct Stats {
     pub wakes: u64,
     /// Deliveries that pumps have offered to sinks.
     pub deliveries: u64,
+    /// From a publication until a pump looked for a group of its sinks.
+    pub pump_latency: Latency,
+    /// How long consistent reads waited.
+    pub freshness_waits: Latency,
     /// Watches that fell behind the log and were told what changed instead.
     pub resumed: u64,
     /// Questions for the current revision sent.
@@ -58,6 +68,52 @@ pub struct Stats {
     pub malformed: u64,
 }
 
+impl Stats {
+    /// How many revisions of the source the cache has yet to see, as far as it knows.
+    #[must_use]
+    pub fn revision_lag(&self) -> u64 {
+        self.source_revision.saturating_sub(self.revision)
+    }
+}
+
+/// How long something took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Latency {
+    /// How often.
+    pub count: u64,
+    /// All together.
+    pub total: Duration,
+    /// The longest.
+    pub longest: Duration,
+}
+
+/// A [`Latency`] that many add to.
+#[derive(Debug, Default)]
+pub(super) struct AtomicLatency {
+    count: AtomicU64,
+    total: AtomicU64,
+    longest: AtomicU64,
+}
+
+impl AtomicLatency {
+    pub(super) fn add(&self, took: Duration) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        add(&self.count, 1);
+        add(&self.total, nanos);
+        self.longest.fetch_max(nanos, Ordering::Relaxed);
+    }
+
+    fn load(&self) -> Latency {
+        let get = |part: &AtomicU64| part.load(Ordering::Relaxed);
+        Latency {
+            count: get(&self.count),
+            total: Duration::from_nanos(get(&self.total)),
+            longest: Duration::from_nanos(get(&self.longest)),
+        }
+    }
+}
+
 /// The counters behind [`Stats`].
 #[derive(Debug, Default)]
 pub(super) struct Counters {
@@ -66,6 +122,9 @@ pub(super) struct Counters {
     pub(super) published: AtomicU64,
     pub(super) wakes: AtomicU64,
     pub(super) deliveries: AtomicU64,
+    pub(super) source_revision: AtomicU64,
+    pub(super) pump_latency: AtomicLatency,
+    pub(super) freshness_waits: AtomicLatency,
     pub(super) resumed: AtomicU64,
     pub(super) questions: AtomicU64,
     pub(super) progress_requests: AtomicU64,
@@ -76,6 +135,14 @@ pub(super) struct Counters {
     replayed: AtomicU64,
     backward: AtomicU64,
     early: AtomicU64,
+}
+
+/// Who is there at this moment.
+pub(super) struct Present {
+    pub(super) watchers: usize,
+    pub(super) parked: usize,
+    pub(super) behind: usize,
+    pub(super) waiters: usize,
 }
 
 impl Counters {
@@ -91,28 +158,27 @@ impl Counters {
         );
     }
 
-    pub(super) fn stats(
-        &self,
-        view: &View,
-        watchers: usize,
-        parked: usize,
-        waiters: usize,
-    ) -> Stats {
+    pub(super) fn stats(&self, view: &View, present: &Present) -> Stats {
+        let Present { watchers, parked, behind, waiters } = *present;
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
             ready: view.ready,
             revision: view.revision,
+            source_revision: get(&self.source_revision).max(view.revision),
             oldest_revision: view.log_floor,
             objects: view.root.len(),
             log_revisions: view.log_revisions,
             bytes: self.footprint.load(),
             watchers,
             parked,
+            behind,
             waiters,
             applied: get(&self.applied),
             published: get(&self.published),
             wakes: get(&self.wakes),
             deliveries: get(&self.deliveries),
+            pump_latency: self.pump_latency.load(),
+            freshness_waits: self.freshness_waits.load(),
             resumed: get(&self.resumed),
             questions: get(&self.questions),
             progress_requests: get(&self.progress_requests),

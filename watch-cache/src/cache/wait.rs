@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{Ordering, fence};
 
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::Cache;
+use super::metrics;
 use super::run::Command;
 use super::shared::{Place, Waiters};
 use crate::error::{Error, ErrorKind, Result};
@@ -99,7 +100,11 @@ impl Cache {
 
     /// Waits until the cache holds every write that was acknowledged before the call.
     pub(super) async fn wait_fresh(&self) -> Result<()> {
+        let begun = Instant::now();
         let done = self.wait(|reply| Command::Fresh { reply }).await?;
+        let waited = begun.elapsed();
+        self.shared.counters.freshness_waits.add(waited);
+        metrics::fresh(waited);
         done.unwrap_or_else(|| {
             Err(Error::new(
                 ErrorKind::Unavailable,

@@ -35,6 +35,19 @@ impl Footprint {
         self.traces + self.log + self.lasting()
     }
 
+    /// Each part with its name.
+    #[must_use]
+    pub fn parts(&self) -> [(&'static str, usize); 6] {
+        [
+            ("traces", self.traces),
+            ("log", self.log),
+            ("watchers", self.watchers),
+            ("pinned", self.pinned),
+            ("indexes", self.indexes),
+            ("objects", self.objects),
+        ]
+    }
+
     /// What is not given up.
     pub(crate) fn lasting(&self) -> usize {
         self.watchers + self.pinned + self.indexes + self.objects

@@ -13,6 +13,8 @@ mod freshness;
 mod lists;
 mod memory;
 mod model;
+#[cfg(feature = "metrics")]
+mod recorded;
 mod selectors;
 mod shutdown;
 mod sinks;

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::super::cursor::{Cursor, Slot};
 use super::super::feed::yield_now;
+use super::super::metrics;
 use super::super::run::Command;
 use super::super::shared::Shared;
 use super::super::sink::{Delivery, Flow, Member};
@@ -32,8 +33,8 @@ pub(super) struct Work {
     groups: Groups,
     /// Those who are behind and not parked.
     ready: VecDeque<u64>,
-    /// How many the shared counter has of those who are parked here.
-    counted: usize,
+    /// How many the shared counters have of those who are parked here, and of those who are ready.
+    counted: [usize; 2],
 }
 
 impl Work {
@@ -43,7 +44,7 @@ impl Work {
         (own, errands): (mpsc::UnboundedSender<Errand>, mpsc::UnboundedReceiver<Errand>),
     ) -> Self {
         let (groups, ready) = (Groups::default(), VecDeque::new());
-        Self { shared, commands, own, errands, groups, ready, counted: 0 }
+        Self { shared, commands, own, errands, groups, ready, counted: [0; 2] }
     }
 
     pub(super) async fn run(mut self) {
@@ -66,7 +67,7 @@ impl Work {
                     self.ready.push_back(id);
                 }
             }
-            self.count_parked();
+            self.count();
             yield_now().await;
         }
     }
@@ -85,7 +86,12 @@ impl Work {
                     self.tidy(group);
                 }
             }
-            Errand::Look { group } => self.look(group).await,
+            Errand::Look { group } => {
+                let after = self.shared.since_published();
+                self.shared.counters.pump_latency.add(after);
+                metrics::looked(after);
+                self.look(group).await;
+            }
             Errand::Close => {
                 // What was published before the end is still delivered.
                 for group in self.groups.keys() {
@@ -249,15 +255,15 @@ impl Work {
         }
     }
 
-    fn count_parked(&mut self) {
-        let parked = self.groups.parked();
-        let count = &self.shared.parked;
-        if parked >= self.counted {
-            count.fetch_add(parked - self.counted, Ordering::Relaxed);
-        } else {
-            count.fetch_sub(self.counted - parked, Ordering::Relaxed);
+    /// Adds to the shared counters what has changed since the last time.
+    fn count(&mut self) {
+        let (parked, behind) = (self.groups.parked(), self.ready.len());
+        let shared = &self.shared;
+        let counts = [(&shared.parked, parked), (&shared.behind, behind)];
+        for ((count, now), before) in counts.into_iter().zip(&mut self.counted) {
+            count.fetch_add(now.wrapping_sub(*before), Ordering::Relaxed);
+            *before = now;
         }
-        self.counted = parked;
     }
 }
 
@@ -346,6 +352,7 @@ impl Drop for Work {
         for mut member in self.groups.drain() {
             member.sink.end(closed.clone());
         }
-        self.count_parked();
+        self.ready.clear();
+        self.count();
     }
 }
