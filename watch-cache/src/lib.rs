@@ -69,3 +69,5 @@ pub use source::{
     CurrentRevision, Events, FaultSource, Freshness, Listing, MemorySource, ProgressMode,
     RequestProgress, Source, SourceEvent, Write,
 };
+#[cfg(feature = "etcd")]
+pub use source::{EtcdChannel, EtcdConfig, EtcdSource};

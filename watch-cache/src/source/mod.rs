@@ -1,5 +1,7 @@
 //! The port to the store that a cache follows.
 
+#[cfg(feature = "etcd")]
+mod etcd;
 mod fault;
 mod memory;
 
@@ -13,6 +15,8 @@ use futures_util::stream::BoxStream;
 use crate::error::Result;
 use crate::object::{Revision, SourceObject};
 
+#[cfg(feature = "etcd")]
+pub use etcd::{Channel as EtcdChannel, EtcdConfig, EtcdSource};
 pub use fault::FaultSource;
 pub use memory::{MemorySource, ProgressMode, Write};
 
