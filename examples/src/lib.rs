@@ -6,4 +6,5 @@ pub mod cluster_view;
 pub mod fail;
 pub mod glue;
 pub mod latency;
+pub mod manifest;
 pub mod objects;

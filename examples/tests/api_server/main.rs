@@ -1,0 +1,15 @@
+//! kube-rs's client, watcher and reflector against the example `api-server`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod lists;
+mod objects;
+mod reflect;
+mod server;
+mod watches;
