@@ -13,6 +13,8 @@
 //! oracle.check(&record, |_| true).unwrap();
 //! ```
 
+mod follower;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -21,6 +23,8 @@ use bytes::Bytes;
 use crate::core::event::WatchEvent;
 use crate::core::object::Object;
 use crate::object::{Change, Revision};
+
+pub use follower::Follower;
 
 /// What a watcher may rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -235,6 +235,11 @@ impl Backlog {
         }
     }
 
+    /// Whether it is of initial events.
+    pub(super) fn is_initial(&self) -> bool {
+        matches!(self.tell, Tell::Initial { .. })
+    }
+
     /// Where the watch follows the log from.
     pub(super) fn end(&self, cursor: Cursor) -> Cursor {
         Cursor { position: self.until, ..cursor }

@@ -66,6 +66,7 @@ mod recorded {
             ("watch_cache_source_lists_total", stats.lists),
             ("watch_cache_source_watches_total", stats.watches),
             ("watch_cache_source_errors_total", stats.source_errors),
+            ("watch_cache_violations_total", stats.violations),
             ("watch_cache_replayed_revisions_total", stats.replayed),
             ("watch_cache_backward_progress_total", stats.backward_progress),
             ("watch_cache_early_progress_total", stats.early_progress),

@@ -12,6 +12,7 @@ mod shared;
 mod sink;
 mod snapshot;
 mod stats;
+mod validate;
 mod wait;
 mod watch;
 

@@ -15,6 +15,7 @@ use crate::core::pins::{Pin, Pins};
 use crate::core::schema::Planner;
 use crate::core::view::View;
 use crate::error::{Error, ErrorKind, Result};
+use crate::oracle::Violation;
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -36,6 +37,9 @@ pub(super) struct Shared {
     pub(super) pins: Arc<Pins>,
     /// Up to here the groups' heads are complete, and what they lead to is published.
     settled: AtomicU64,
+    /// Whether watches are checked that begin now.
+    pub(super) oracle: AtomicBool,
+    pub(super) violation: OnceLock<Violation>,
     view: ArcSwap<View>,
     pumps: Box<[mpsc::UnboundedSender<Errand>]>,
     closed: OnceLock<Error>,
@@ -51,6 +55,8 @@ impl Shared {
             pins: Arc::default(),
             settled: AtomicU64::new(0),
             view: ArcSwap::from_pointee(View::new(planner.indexes.len())),
+            oracle: AtomicBool::new(false),
+            violation: OnceLock::new(),
             pumps,
             config,
             planner,

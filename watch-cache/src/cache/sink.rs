@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
 use super::Cache;
+use super::cursor::Backlog;
 use super::pump::{Errand, Joining};
 use super::shared::{Place, Watchers};
+use super::validate::Validator;
 use super::watch::WatchRequest;
 use crate::core::event::WatchEvent;
 use crate::error::{Error, ErrorKind, Result};
@@ -126,12 +128,15 @@ impl Cache {
         let predicate = Arc::new(self.predicate(request.prefix, request.selector)?);
         let place = Place::take(&self.shared)?;
         let (cursor, backlog) = self.begin(request.from, request.exact, &predicate)?;
+        let is_initial = backlog.as_ref().map(Backlog::is_initial);
+        let validator = self.validator(&predicate, cursor, is_initial);
         let id = self.shared.next_watcher.fetch_add(1, Ordering::Relaxed);
         let member = Member {
             id,
             sink: Box::new(sink),
             bookmarks: request.bookmarks,
             exact: request.exact,
+            validator,
             _place: place,
         };
         let subscription = Subscription { cache: self.clone(), id };
@@ -171,11 +176,39 @@ impl fmt::Debug for Subscription {
     }
 }
 
+impl Member {
+    /// Offers a delivery; with the revision that the watch has come to where it follows the log.
+    pub(super) fn offer(&mut self, delivery: &Delivery, reached: Option<u64>) -> Offered {
+        match self.sink.deliver(delivery) {
+            Flow::Taken => {}
+            Flow::Full => return Offered::Full,
+            Flow::Done => return Offered::Over,
+        }
+        if let Some(validator) = &mut self.validator
+            && let Err(error) = validator.hear(delivery.events(), reached)
+        {
+            self.sink.end(error);
+            return Offered::Over;
+        }
+        Offered::Taken
+    }
+}
+
+/// What came of an offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Offered {
+    Taken,
+    Full,
+    /// The watch is over, and knows.
+    Over,
+}
+
 /// One who watches, as a pump has it.
 pub(super) struct Member {
     pub(super) id: u64,
     pub(super) sink: Box<dyn Sink>,
     pub(super) bookmarks: bool,
     pub(super) exact: bool,
+    pub(super) validator: Option<Box<Validator>>,
     pub(super) _place: Place<Watchers>,
 }

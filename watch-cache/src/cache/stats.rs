@@ -58,6 +58,8 @@ pub struct Stats {
     pub watches: u64,
     /// Failures of the source.
     pub source_errors: u64,
+    /// Guarantees that checked watches broke.
+    pub violations: u64,
     /// Revisions that the source delivered twice or out of order.
     pub replayed: u64,
     /// Progress of 0, or back.
@@ -131,6 +133,7 @@ pub(super) struct Counters {
     pub(super) lists: AtomicU64,
     pub(super) watches: AtomicU64,
     pub(super) source_errors: AtomicU64,
+    pub(super) violations: AtomicU64,
     pub(super) malformed: AtomicU64,
     replayed: AtomicU64,
     backward: AtomicU64,
@@ -185,6 +188,7 @@ impl Counters {
             lists: get(&self.lists),
             watches: get(&self.watches),
             source_errors: get(&self.source_errors),
+            violations: get(&self.violations),
             replayed: get(&self.replayed),
             backward_progress: get(&self.backward),
             early_progress: get(&self.early),

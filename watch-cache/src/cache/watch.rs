@@ -14,6 +14,7 @@ use super::Cache;
 use super::cursor::{Backlog, Cursor, Slot};
 use super::run::Command;
 use super::shared::Place;
+use super::validate::Validator;
 use crate::core::event::WatchEvent;
 use crate::core::predicate::Predicate;
 use crate::core::selector::Selector;
@@ -125,6 +126,7 @@ pub struct Watcher {
     phase: Phase,
     cursor: Cursor,
     exact: bool,
+    validator: Option<Box<Validator>>,
     bookmarked: u64,
     taken: VecDeque<WatchEvent>,
 }
@@ -144,6 +146,8 @@ impl Cache {
         let predicate = Arc::new(self.predicate(request.prefix, request.selector)?);
         let place = Place::take(&self.shared)?;
         let (cursor, backlog) = self.begin(request.from, request.exact, &predicate)?;
+        let is_initial = backlog.as_ref().map(Backlog::is_initial);
+        let validator = self.validator(&predicate, cursor, is_initial);
         let watcher = Watcher {
             cache: self.clone(),
             id: self.shared.next_watcher.fetch_add(1, Ordering::Relaxed),
@@ -151,6 +155,7 @@ impl Cache {
             predicate,
             phase: backlog.map_or(Phase::Following, Phase::Behind),
             exact: request.exact,
+            validator,
             cursor,
             bookmarked: cursor.position,
             taken: VecDeque::new(),
@@ -199,6 +204,12 @@ impl Watcher {
         Ok(behind || !self.taken.is_empty())
     }
 
+    fn validate(&mut self, event: &WatchEvent) -> Result<()> {
+        let Some(validator) = &mut self.validator else { return Ok(()) };
+        let level = self.taken.is_empty() && matches!(self.phase, Phase::Following);
+        validator.hear(std::slice::from_ref(event), level.then_some(self.cursor.position))
+    }
+
     fn bookmark(&mut self) {
         let revision = self.cursor.position;
         if self.slot.bookmark_due.swap(false, Ordering::AcqRel) && revision > self.bookmarked {
@@ -214,6 +225,11 @@ impl Stream for Watcher {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
             if let Some(event) = self.taken.pop_front() {
+                if let Err(error) = self.validate(&event) {
+                    self.phase = Phase::Ended;
+                    self.taken.clear();
+                    return Poll::Ready(Some(Err(error)));
+                }
                 return Poll::Ready(Some(Ok(event)));
             }
             match self.phase {

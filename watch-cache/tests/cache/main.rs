@@ -18,6 +18,7 @@ mod recorded;
 mod selectors;
 mod shutdown;
 mod sinks;
+mod validated;
 mod watches;
 
 use std::borrow::Cow;

@@ -222,6 +222,7 @@ impl Model {
         let all_traces = config.traces == Config::TRACES.default;
         let short_log = config.log_revisions < Config::LOG_REVISIONS.default;
         let world = world_with(mode, config, schema(indexes)).await;
+        world.cache.set_oracle(true);
         let mut history = world.store.watch(&Bytes::new(), 0).await.unwrap();
         // It has read on from here at each compaction to come.
         let first = history.next().now_or_never();
@@ -422,6 +423,7 @@ impl Model {
         self.world.cache.wait_for(last).await.unwrap();
         tokio::time::sleep(Duration::from_millis(500)).await;
         let stats = self.world.cache.stats();
+        assert_eq!(self.world.cache.violation(), None);
         assert_eq!((stats.replayed, stats.malformed, stats.early_progress), (0, 0, 0));
         for mut tracked in std::mem::take(&mut self.watchers) {
             tracked.make_room();

@@ -11,7 +11,7 @@ use super::super::feed::yield_now;
 use super::super::metrics;
 use super::super::run::Command;
 use super::super::shared::Shared;
-use super::super::sink::{Delivery, Flow, Member};
+use super::super::sink::{Delivery, Member, Offered};
 use super::super::stats::add;
 use super::group::{Behind, Group, Groups};
 use super::{Errand, Joining};
@@ -195,10 +195,10 @@ impl Work {
                 at += 1;
                 continue;
             }
-            match member.sink.deliver(delivery) {
-                Flow::Taken => at += 1,
-                Flow::Full => self.groups.park_level(key, at, before),
-                Flow::Done => drop(self.groups.remove_level(key, at)),
+            match member.offer(delivery, Some(delivery.revision())) {
+                Offered::Taken => at += 1,
+                Offered::Full => self.groups.park_level(key, at, before),
+                Offered::Over => drop(self.groups.remove_level(key, at)),
             }
             offered += 1;
             if offered.is_multiple_of(DELIVERIES) {
@@ -280,9 +280,10 @@ fn step_backlog(shared: &Shared, behind: &mut Behind, group: &Group) -> Step {
     let mut part = backlog.next(&group.predicate);
     if !part.events.is_empty() {
         let delivery = Delivery::new(std::mem::take(&mut part.events), part.revision);
-        let flow = offer(shared, &mut behind.member, &delivery);
-        if flow != Flow::Taken {
-            return step(flow);
+        add(&shared.counters.deliveries, 1);
+        let offered = behind.member.offer(&delivery, None);
+        if offered != Offered::Taken {
+            return step(offered);
         }
     }
     if part.last {
@@ -310,9 +311,10 @@ fn step_log(shared: &Shared, behind: &mut Behind, group: &mut Group) -> Result<S
     };
     if !events.is_empty() {
         let delivery = Delivery::new(events, cursor.position);
-        let flow = offer(shared, &mut behind.member, &delivery);
-        if flow != Flow::Taken {
-            return Ok(step(flow));
+        add(&shared.counters.deliveries, 1);
+        let offered = behind.member.offer(&delivery, None);
+        if offered != Offered::Taken {
+            return Ok(step(offered));
         }
     }
     behind.cursor = cursor;
@@ -326,16 +328,11 @@ fn step_log(shared: &Shared, behind: &mut Behind, group: &mut Group) -> Result<S
     Ok(if group.cursor == cursor { Step::Level } else { Step::On })
 }
 
-fn offer(shared: &Shared, member: &mut Member, delivery: &Delivery) -> Flow {
-    add(&shared.counters.deliveries, 1);
-    member.sink.deliver(delivery)
-}
-
-fn step(flow: Flow) -> Step {
-    match flow {
-        Flow::Taken => Step::On,
-        Flow::Full => Step::Full,
-        Flow::Done => Step::Done,
+fn step(offered: Offered) -> Step {
+    match offered {
+        Offered::Taken => Step::On,
+        Offered::Full => Step::Full,
+        Offered::Over => Step::Done,
     }
 }
 
