@@ -43,6 +43,10 @@ impl Server {
         Self { child, url }
     }
 
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// kube-rs's client.
     pub(crate) fn client(&self) -> Client {
         Client::try_from(Config::new(self.url.parse().unwrap())).unwrap()
