@@ -27,7 +27,8 @@ use super::{discovery, metadata, read};
 
 /// The largest body of a request, as in Kubernetes.
 const BODY_BYTES: usize = 3 << 20;
-/// So much is read of one that is too large: a client that is cut off while it sends may never see why.
+/// So much is read of one that is too large: a client that is cut off while it sends may never see
+/// why.
 const READ_BYTES: usize = 32 << 20;
 /// The pause when no connection can be accepted, as when there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -150,8 +150,9 @@ fn subject() -> Subject {
     Subject { source, writer: Arc::new(Posts(server)) }
 }
 
-/// The items of the contract but 2 and 5, whose checks want what Kubernetes does not have: the revision
-/// of an object's creation, and transactions of several objects. What is left of the two is below.
+/// The items of the contract but 2 and 5, whose checks want what Kubernetes does not have: the
+/// revision of an object's creation, and transactions of several objects. What is left of the two
+/// is below.
 macro_rules! checks {
     ($($check:ident)*) => {
         $(

@@ -21,8 +21,8 @@ pub use config::KubernetesConfig;
 /// How a [`KubernetesSource`] asks its API server. It is where a program puts in the client that it
 /// has, with its authentication and TLS; this crate needs none of either.
 ///
-/// For kube-rs's client it is a newtype of some twenty lines: a `Request` is sent with `Client::send`,
-/// and the body's data frames are the pieces.
+/// For kube-rs's client it is a newtype of some twenty lines: a `Request` is sent with
+/// `Client::send`, and the body's data frames are the pieces.
 #[async_trait]
 pub trait KubernetesClient: Send + Sync + 'static {
     /// Sends a `GET` of a path with its query, and returns once the answer begins.
@@ -62,8 +62,8 @@ impl fmt::Debug for KubernetesAnswer {
 /// - Each write of Kubernetes is of one object, so each revision has one change.
 ///
 /// It is [`Freshness::ListOnly`]: bookmarks tell a cache of progress about once a minute, and a
-/// consistent read of it lists. A list is read in pages and put together; if a page's token expires it
-/// is read again without pages, as Kubernetes' own clients do.
+/// consistent read of it lists. A list is read in pages and put together; if a page's token expires
+/// it is read again without pages, as Kubernetes' own clients do.
 ///
 /// ```
 /// use watch_cache::{KubernetesAnswer, KubernetesClient, KubernetesConfig, KubernetesSource, Result};
