@@ -14,6 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use proptest::prelude::*;
 use watch_cache::{
     Change, Error, ErrorKind, Events, KubernetesAnswer, KubernetesClient, KubernetesConfig,
     KubernetesSource, Result, Source, SourceEvent, SourceObject,
@@ -43,7 +44,11 @@ struct Script {
 
 impl Script {
     fn answer(&self, status: u16, body: &str, piece: usize, end: End) {
-        let pieces = body.as_bytes().chunks(piece).map(Bytes::copy_from_slice).collect();
+        self.bytes(status, body.as_bytes(), piece, end);
+    }
+
+    fn bytes(&self, status: u16, body: &[u8], piece: usize, end: End) {
+        let pieces = body.chunks(piece).map(Bytes::copy_from_slice).collect();
         self.answers.lock().unwrap().push_back(Answer { status, pieces, end });
     }
 
@@ -297,4 +302,45 @@ async fn a_watch_that_cannot_be_believed_ends() {
     quick.answer_timeout = Duration::from_millis(1);
     let none = script.source(quick).watch(&Bytes::new(), 3).await.map(|_| ());
     assert_eq!(none.unwrap_err().kind(), ErrorKind::Unavailable);
+}
+
+/// What a body is changed into: a byte is another, or the rest is gone.
+fn spoil(text: &str, at: usize, byte: u8, cut: bool) -> Vec<u8> {
+    let mut bytes = text.as_bytes().to_vec();
+    let at = at % bytes.len();
+    if cut {
+        bytes.truncate(at);
+    } else if let Some(spoilt) = bytes.get_mut(at) {
+        *spoilt = byte;
+    }
+    bytes
+}
+
+proptest! {
+    #[test]
+    fn spoilt_bodies_never_panic(at: usize, byte: u8, cut: bool, piece in 1_usize..64) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let script = Script::default();
+            let body = spoil(&list("9", "", &[item("b", 7), item("a", 3)]), at, byte, cut);
+            script.bytes(200, &body, piece, End::Whole);
+            if let Ok((revision, objects)) = listed(&script.source(config()), None).await {
+                assert!(revision > 0 && objects.len() <= 2);
+            }
+            let script = Script::default();
+            let body = [event("ADDED", &item("a", 6)), event("DELETED", &item("a", 7))].concat();
+            script.bytes(200, &spoil(&body, at, byte, cut), piece, End::Cut);
+            let source = script.source(config());
+            let mut events = source.watch(&Bytes::new(), 5).await.unwrap();
+            let mut last = 5;
+            while let Some(Ok(SourceEvent::Revision(revision))) = events.next().await {
+                assert!(revision.revision > last);
+                last = revision.revision;
+            }
+        });
+    }
 }
