@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::Parser;
 
 /// Serves a Kubernetes-style API (pods, nodes, config maps, leases) over plain HTTP, from a
-/// watch-cache over a kv-journal store. It has no authentication: let only those reach it who may do
-/// everything.
+/// watch-cache over a kv-journal store. It has no authentication: let only those reach it who may
+/// do everything.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "api-server", version)]
 pub(crate) struct Args {

@@ -1,5 +1,5 @@
-//! A Kubernetes-style API server for pods, nodes, config maps and leases: writes are transactions of a
-//! kv-journal store, gets, lists and watches are answered by a watch-cache over it.
+//! A Kubernetes-style API server for pods, nodes, config maps and leases: writes are transactions
+//! of a kv-journal store, gets, lists and watches are answered by a watch-cache over it.
 //!
 //! ```sh
 //! cargo run --release --example api-server -- --data-dir trestle.api
@@ -23,12 +23,12 @@
 //! kubectl --server http://127.0.0.1:8080 get --raw '/api/v1/pods?fieldSelector=spec.nodeName=n1'
 //! ```
 //!
-//! Objects are stored as the JSON that clients send, without a schema: nothing but their metadata is
-//! checked. Resource versions are the store's revisions, and what is sent of an object is its stored
-//! bytes with the version put between. Patches are merge patches, and strategic ones that have no lists;
-//! others are refused, and so is what is not JSON (`kubectl create configmap` sends protobuf: use `create
-//! -f`). There is no authentication, admission, garbage collection, graceful deletion or other version
-//! than `v1`.
+//! Objects are stored as the JSON that clients send, without a schema: nothing but their metadata
+//! is checked. Resource versions are the store's revisions, and what is sent of an object is its
+//! stored bytes with the version put between. Patches are merge patches, and strategic ones that
+//! have no lists; others are refused, and so is what is not JSON (`kubectl create configmap` sends
+//! protobuf: use `kubectl create --filename`). There is no authentication, admission, garbage
+//! collection, graceful deletion or other version than `v1`.
 
 mod answer;
 mod args;

@@ -12,7 +12,8 @@ pub(crate) type Object = Map<String, Value>;
 
 /// The longest name, a DNS subdomain (RFC 1123).
 const NAME_MAX: usize = 253;
-/// The longest beginning of a generated name that is kept, and what is added to it, as in Kubernetes.
+/// The longest beginning of a generated name that is kept, and what is added to it, as in
+/// Kubernetes.
 const GENERATED_MAX: usize = 58;
 const GENERATED_CHARS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 const GENERATED_LEN: usize = 5;

@@ -44,8 +44,8 @@ pub(crate) async fn get(
     }
 }
 
-/// What a list or a watch is of. Where a selector names the object or its namespace, it is less than
-/// what the path says.
+/// What a list or a watch is of. Where a selector names the object or its namespace, it is less
+/// than what the path says.
 fn prefix(target: &Target<'_>, options: &Options) -> String {
     let namespace = target
         .namespace

@@ -92,8 +92,8 @@ pub(crate) struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// Reads a path: `/api/v1/…` or `/apis/<group>/v1/…`, then `[namespaces/<namespace>/]<plural>` and
-    /// perhaps `/<name>[/status]`.
+    /// Reads a path: `/api/v1/…` or `/apis/<group>/v1/…`, then `[namespaces/<namespace>/]<plural>`
+    /// and perhaps `/<name>[/status]`.
     pub(crate) fn parse(path: &'a str) -> Option<Self> {
         let mut parts = path.strip_prefix('/')?.split('/').peekable();
         let group = match parts.next()? {

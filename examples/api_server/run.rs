@@ -10,6 +10,7 @@ use kv_journal::{
 };
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinError;
 use trestle_examples::fail::{Context, Result};
 use trestle_examples::glue::StoreSource;
 use watch_cache::Cache;
@@ -37,19 +38,27 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
     println!("serving on http://{address}");
     let serving = Server::new(store, cache).serve(listener);
     // Whatever is not awaited is dropped here, and with it all handles.
-    let ended = tokio::select! {
+    let early = tokio::select! {
         () = serving => None,
         () = compacting => None,
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
-        ended = &mut store_driver => Some(ended.context(|| "driver".to_owned())?.context(|| "store".to_owned())),
-        ended = &mut cache_driver => Some(ended.context(|| "driver".to_owned())?.context(|| "cache".to_owned())),
+        joined = &mut store_driver => Some(ended("store", joined)),
+        joined = &mut cache_driver => Some(ended("cache", joined)),
     };
-    if let Some(ended) = ended {
-        return ended;
+    if let Some(early) = early {
+        return early;
     }
-    cache_driver.await.context(|| "driver".to_owned())?.context(|| "cache".to_owned())?;
-    store_driver.await.context(|| "driver".to_owned())?.context(|| "store".to_owned())
+    ended("cache", cache_driver.await)?;
+    ended("store", store_driver.await)
+}
+
+/// How a driver ended.
+fn ended<E: std::error::Error>(
+    what: &str,
+    joined: std::result::Result<std::result::Result<(), E>, JoinError>,
+) -> Result<()> {
+    joined.context(|| format!("{what}'s driver"))?.context(|| what.to_owned())
 }
 
 async fn open(data_dir: Option<&Path>) -> Result<(Store, Driver)> {
@@ -78,8 +87,8 @@ fn cache_config(args: &Args) -> watch_cache::Config {
     config
 }
 
-/// Compacts what is older than an interval, as the Kubernetes API server does. What readers may still
-/// ask for is in the cache.
+/// Compacts what is older than an interval, as the Kubernetes API server does. What readers may
+/// still ask for is in the cache.
 async fn compact(store: Store, interval: Duration) {
     let mut reached = store.revision();
     loop {

@@ -27,10 +27,14 @@ use super::{discovery, metadata, read};
 
 /// The largest body of a request, as in Kubernetes.
 const BODY_BYTES: usize = 3 << 20;
-/// So much is read of one that is too large: a client that is cut off while it sends may never see why.
+/// So much is read of one that is too large: a client that is cut off while it sends may never see
+/// why.
 const READ_BYTES: usize = 32 << 20;
 /// The pause when no connection can be accepted, as when there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How often a connection of HTTP/2 is asked whether it is alive, as the Kubernetes API server does.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 const JSON: &str = "application/json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
@@ -75,7 +79,7 @@ impl Server {
         let _unsupported = stream.set_nodelay(true);
         let mut builder = Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new());
-        builder.http2().timer(TokioTimer::new());
+        builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(KEEP_ALIVE));
         let service = service_fn(move |request| {
             let server = Arc::clone(&self);
             async move { Ok::<_, Infallible>(server.answer(request).await) }

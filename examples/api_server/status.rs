@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::answer::{Body, json_answer};
 use super::resources::Resource;
 
-/// How long a client is to wait that was refused because of load, in seconds.
-const RETRY_AFTER_SECS: u32 = 1;
+/// How long a client is to wait where nothing else is known, in seconds.
+const RETRY_AFTER_SECS: u64 = 1;
 
 /// A request that failed, as a `Status` object says it.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(crate) struct Failure {
     reason: &'static str,
     message: String,
     details: Option<Value>,
-    retry_after_secs: Option<u32>,
+    retry_after_secs: Option<u64>,
 }
 
 impl Failure {
@@ -32,10 +32,11 @@ impl Failure {
         self
     }
 
-    fn retry(mut self) -> Self {
+    /// It may be tried again after some seconds.
+    fn retry(mut self, secs: u64) -> Self {
         let details = self.details.get_or_insert_with(|| json!({}));
-        details["retryAfterSeconds"] = RETRY_AFTER_SECS.into();
-        self.retry_after_secs = Some(RETRY_AFTER_SECS);
+        details["retryAfterSeconds"] = secs.into();
+        self.retry_after_secs = Some(secs);
         self
     }
 
@@ -112,15 +113,15 @@ impl Failure {
         let mut failure = Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", message);
         let causes = json!([{"reason": "ResourceVersionTooLarge", "message": cause}]);
         failure.details = Some(json!({"causes": causes}));
-        failure.retry()
+        failure.retry(RETRY_AFTER_SECS)
     }
 
-    fn too_many_requests(message: &str) -> Self {
-        Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message).retry()
+    fn too_many_requests(message: &str, secs: u64) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message).retry(secs)
     }
 
-    fn unavailable(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message).retry()
+    fn unavailable(message: impl Into<String>, secs: u64) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message).retry(secs)
     }
 
     pub(crate) fn internal(message: impl std::fmt::Display) -> Self {
@@ -161,12 +162,13 @@ impl Failure {
 impl From<watch_cache::Error> for Failure {
     fn from(error: watch_cache::Error) -> Self {
         use watch_cache::ErrorKind;
+        let secs = error.retry_after().map_or(RETRY_AFTER_SECS, |pause| pause.as_secs().max(1));
         match error.kind() {
             ErrorKind::Invalid => Self::bad_request(error.to_string()),
             ErrorKind::Expired { oldest_revision } => Self::expired(oldest_revision),
             ErrorKind::TooLarge { current_revision } => Self::too_large_version(current_revision),
-            ErrorKind::Exhausted => Self::too_many_requests(&error.to_string()),
-            ErrorKind::Unavailable => Self::unavailable(error.to_string()),
+            ErrorKind::Exhausted => Self::too_many_requests(&error.to_string(), secs),
+            ErrorKind::Unavailable => Self::unavailable(error.to_string(), secs),
             _ => Self::internal(error),
         }
     }
@@ -177,7 +179,7 @@ impl From<kv_journal::Error> for Failure {
         use kv_journal::ErrorKind;
         match error.kind() {
             ErrorKind::Invalid => Self::bad_request(error.to_string()),
-            ErrorKind::Unavailable => Self::unavailable(error.to_string()),
+            ErrorKind::Unavailable => Self::unavailable(error.to_string(), RETRY_AFTER_SECS),
             _ => Self::internal(error),
         }
     }

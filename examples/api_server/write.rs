@@ -238,7 +238,8 @@ fn current(store: &Store, target: &Target<'_>) -> Result<(KeyValue, Object), Fai
     Ok((kv, object))
 }
 
-/// Writes a key that was last written at a revision, or at 0 is not there; returns the new revision.
+/// Writes a key that was last written at a revision, or at 0 is not there; returns the new
+/// revision.
 async fn put(
     store: &Store,
     key: Bytes,

@@ -30,9 +30,9 @@ impl<'a> From<&'a Object> for Encoded<'a> {
 /// How fields and labels are taken from an object's bytes, so that requests can select by them and
 /// indexes can cover them.
 ///
-/// A cache asks for what a selector names that no index covers, once for each object that it judges,
-/// and for what an index covers once for each version of an object. So a codec should find one
-/// attribute without decoding the rest.
+/// A cache asks for what a selector names that no index covers, once for each object that it
+/// judges, and for what an index covers once for each version of an object. So a codec should find
+/// one attribute without decoding the rest.
 ///
 /// ```
 /// use std::borrow::Cow;
@@ -69,8 +69,8 @@ impl<'a> From<&'a Object> for Encoded<'a> {
 /// 2. It is none if the object does not have it, or has bytes that are not understood. A codec must
 ///    not panic: within an index or a watch a panic ends the cache's driver.
 pub trait Codec: Send + Sync + 'static {
-    /// The value of the field `name`. A field that is empty and one that is not there are the same to
-    /// selectors.
+    /// The value of the field `name`. A field that is empty and one that is not there are the same
+    /// to selectors.
     fn field<'a>(&self, object: Encoded<'a>, name: &str) -> Option<Cow<'a, [u8]>>;
 
     /// The value of the label `name`. A label may be there and empty.

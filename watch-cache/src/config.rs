@@ -188,7 +188,7 @@ pub struct Limit<T> {
 }
 
 impl<T: PartialOrd + Display + Copy> Limit<T> {
-    fn check(&self, field: &str, value: T) -> Result<()> {
+    pub(crate) fn check(&self, field: &str, value: T) -> Result<()> {
         if value >= self.min && value <= self.max {
             return Ok(());
         }
@@ -198,7 +198,7 @@ impl<T: PartialOrd + Display + Copy> Limit<T> {
 }
 
 impl Limit<Duration> {
-    fn check_time(&self, field: &str, value: Duration) -> Result<()> {
+    pub(crate) fn check_time(&self, field: &str, value: Duration) -> Result<()> {
         if value >= self.min && value <= self.max {
             return Ok(());
         }

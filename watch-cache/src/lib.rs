@@ -71,3 +71,5 @@ pub use source::{
 };
 #[cfg(feature = "etcd")]
 pub use source::{EtcdChannel, EtcdConfig, EtcdSource};
+#[cfg(feature = "kubernetes")]
+pub use source::{KubernetesAnswer, KubernetesClient, KubernetesConfig, KubernetesSource};

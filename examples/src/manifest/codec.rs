@@ -6,8 +6,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use watch_cache::{Codec, Encoded};
 
-/// Fields are paths with dots, as `spec.nodeName`; `metadata.name` and `metadata.namespace` are in the
-/// key. Labels are in `metadata.labels`. Text, numbers and booleans have a value.
+/// Fields are paths with dots, as `spec.nodeName`; `metadata.name` and `metadata.namespace` are in
+/// the key. Labels are in `metadata.labels`. Text, numbers and booleans have a value.
 ///
 /// ```
 /// use trestle_examples::manifest::JsonCodec;

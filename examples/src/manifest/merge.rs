@@ -22,8 +22,8 @@ pub fn merge(target: &mut Value, patch: Value) {
     }
 }
 
-/// Whether a strategic merge patch of Kubernetes does the same as a merge patch: it has no lists, which
-/// would be merged by keys of their kind, and no directives.
+/// Whether a strategic merge patch of Kubernetes does the same as a merge patch: it has no lists,
+/// which would be merged by keys of their kind, and no directives.
 #[must_use]
 pub fn is_plain(patch: &Value) -> bool {
     match patch {

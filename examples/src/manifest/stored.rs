@@ -47,8 +47,8 @@ fn entries<'a>(
     }
 }
 
-/// Adds what is sent of a stored object to `out`: its bytes, with the resource version between. What
-/// was not stored by [`encode`] is sent without one.
+/// Adds what is sent of a stored object to `out`: its bytes, with the resource version between.
+/// What was not stored by [`encode`] is sent without one.
 pub fn send(value: &[u8], revision: u64, out: &mut Vec<u8>) {
     let Some(rest) = value.strip_prefix(HEAD) else {
         out.extend_from_slice(value);

@@ -8,8 +8,10 @@
     reason = "a test fails by panicking"
 )]
 
+mod kube_api;
 mod lists;
 mod objects;
 mod reflect;
 mod server;
+mod source;
 mod watches;

@@ -15,7 +15,7 @@ use serde_json::json;
 use super::server::{Server, create, name, version};
 
 /// A generator of the same numbers each time (a linear congruence, Knuth's MMIX).
-struct Numbers(u64);
+pub(crate) struct Numbers(pub(crate) u64);
 
 impl Numbers {
     fn below(&mut self, bound: u64) -> u64 {
@@ -26,7 +26,7 @@ impl Numbers {
 }
 
 /// Writes at random, within a few names.
-async fn write(pods: &Api<Pod>, numbers: &mut Numbers, rounds: usize) {
+pub(crate) async fn write(pods: &Api<Pod>, numbers: &mut Numbers, rounds: usize) {
     for _ in 0..rounds {
         let pod = format!("p{}", numbers.below(12));
         let app = ["web", "api"][usize::try_from(numbers.below(2)).unwrap()];

@@ -43,6 +43,10 @@ impl Server {
         Self { child, url }
     }
 
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// kube-rs's client.
     pub(crate) fn client(&self) -> Client {
         Client::try_from(Config::new(self.url.parse().unwrap())).unwrap()
@@ -63,8 +67,8 @@ impl Drop for Server {
     }
 }
 
-/// Sends a request over a connection of its own, and returns the answer and its JSON. kube-rs's client
-/// would try again what it is told to.
+/// Sends a request over a connection of its own, and returns the answer and its JSON. kube-rs's
+/// client would try again what it is told to.
 pub(crate) async fn send(
     server: &Server,
     method: &str,

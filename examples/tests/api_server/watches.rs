@@ -1,10 +1,15 @@
 //! Watches, event by event.
 
+use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt};
+use http_body_util::{BodyExt, Empty};
+use hyper::{Request, StatusCode, Version};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use k8s_openapi::api::core::v1::Pod;
 use kube_client::Api;
 use kube_client::api::{DeleteParams, Patch, PatchParams, WatchEvent, WatchParams};
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 
 use super::server::{Server, create, get, name, send, version};
 
@@ -86,6 +91,44 @@ async fn bookmarks_and_the_end_of_the_initial_events_are_told() {
     assert_eq!(next(&mut events).await.1, "b");
     let late = create(&pods, &["c"], "web", "n1").await;
     assert_eq!(next(&mut events).await, ("added", "c".into(), late), "and no end was told");
+}
+
+/// As many watches as a client likes are on one connection of HTTP/2, beside what else it asks.
+#[tokio::test]
+async fn many_watches_share_a_connection() {
+    let server = Server::start(&[]);
+    let pods: Api<Pod> = Api::namespaced(server.client(), "default");
+    create(&pods, &["a"], "web", "n1").await;
+    pods.get("a").await.unwrap();
+    let address = server.url().strip_prefix("http://").unwrap();
+    let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
+    let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream);
+    let (mut sender, connection) = handshake.await.unwrap();
+    let connection = tokio::spawn(connection);
+    let mut ask = |path: String| {
+        let request = Request::get(format!("{}{path}", server.url()));
+        sender.send_request(request.body(Empty::<Bytes>::new()).unwrap())
+    };
+    let mut watches = Vec::new();
+    for watch in 0..100 {
+        let labels = ["", "&labelSelector=app%3Dweb"][watch % 2];
+        let answer = ask(format!("{PODS}?watch=1&resourceVersion=0{labels}")).await.unwrap();
+        assert_eq!((answer.status(), answer.version()), (StatusCode::OK, Version::HTTP_2));
+        watches.push(answer.into_body().into_data_stream());
+    }
+    for watch in &mut watches {
+        let line = watch.next().await.unwrap().unwrap();
+        assert!(line.starts_with(b"{\"type\":\"ADDED\""), "{line:?}");
+    }
+    create(&pods, &["b"], "web", "n1").await;
+    for watch in &mut watches {
+        let line: Value = serde_json::from_slice(&watch.next().await.unwrap().unwrap()).unwrap();
+        assert_eq!(line["object"]["metadata"]["name"], "b");
+    }
+    let list = ask(PODS.to_owned()).await.unwrap().into_body().collect().await.unwrap();
+    let list: Value = serde_json::from_slice(&list.to_bytes()).unwrap();
+    assert_eq!(list["items"].as_array().unwrap().len(), 2);
+    connection.abort();
 }
 
 #[tokio::test]

@@ -118,17 +118,17 @@ impl Cache {
     /// written since also costs a search in its retained versions, and those are passed by that
     /// were not there yet or are not any more.
     ///
-    /// Of a selector the first value that an index has is looked up, and the rest is judged object by
-    /// object: the page then costs what is judged for it, which without an index is all under the
-    /// prefix. Other tasks have their turn meanwhile.
+    /// Of a selector the first value that an index has is looked up, and the rest is judged object
+    /// by object: the page then costs what is judged for it, which without an index is all under
+    /// the prefix. Other tasks have their turn meanwhile.
     ///
     /// # Errors
     ///
-    /// `Invalid` if the request is not within the cache's prefixes, names no index, selects what only
-    /// a codec could tell and there is none, has a limit of 0, or a token that is of another list or
-    /// comes with a revision; `Expired` if the exact revision is not retained; `TooLarge` if the revision was not reached in time; `Unavailable`
-    /// if the source did not say in time how new the cache is; `Exhausted` if too many wait
-    /// already; `Closed` if the driver is gone.
+    /// `Invalid` if the request is not within the cache's prefixes, names no index, selects what
+    /// only a codec could tell and there is none, has a limit of 0, or a token that is of another
+    /// list or comes with a revision; `Expired` if the exact revision is not retained; `TooLarge`
+    /// if the revision was not reached in time; `Unavailable` if the source did not say in time how
+    /// new the cache is; `Exhausted` if too many wait already; `Closed` if the driver is gone.
     ///
     /// # Cancel safety
     ///

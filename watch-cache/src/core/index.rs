@@ -27,8 +27,8 @@ impl Attribute {
 
 /// A secondary index of a cache.
 ///
-/// Its value is taken once for each version of an object, by the driver. A value that is borrowed from
-/// the object takes no memory of its own; one that is made is kept beside the object.
+/// Its value is taken once for each version of an object, by the driver. A value that is borrowed
+/// from the object takes no memory of its own; one that is made is kept beside the object.
 ///
 /// ```
 /// use std::borrow::Cow;
@@ -71,7 +71,8 @@ impl Index {
     }
 
     /// An index over the values of a field, as the cache's [`Codec`] finds them. It has the field's
-    /// name, and is also used where a [`FieldSelector`](crate::FieldSelector) says what the field is.
+    /// name, and is also used where a [`FieldSelector`](crate::FieldSelector) says what the field
+    /// is.
     pub fn field(name: impl Into<Arc<str>>) -> Self {
         let name = name.into();
         Self { take: Take::Codec(Attribute::Field(Arc::clone(&name)), None), name }

@@ -3,6 +3,8 @@
 #[cfg(feature = "etcd")]
 mod etcd;
 mod fault;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod memory;
 
 use std::fmt;
@@ -18,6 +20,8 @@ use crate::object::{Revision, SourceObject};
 #[cfg(feature = "etcd")]
 pub use etcd::{Channel as EtcdChannel, EtcdConfig, EtcdSource};
 pub use fault::FaultSource;
+#[cfg(feature = "kubernetes")]
+pub use kubernetes::{KubernetesAnswer, KubernetesClient, KubernetesConfig, KubernetesSource};
 pub use memory::{MemorySource, ProgressMode, Write};
 
 /// The state of a prefix at one revision, in batches.

@@ -59,13 +59,13 @@ impl FieldRequirement {
 /// What stands in a value behind a backslash.
 const SPECIAL: [char; 3] = ['\\', ',', '='];
 
-/// A conjunction of requirements on fields: an object is selected if it meets all of them. The empty
-/// one selects all.
+/// A conjunction of requirements on fields: an object is selected if it meets all of them. The
+/// empty one selects all.
 ///
 /// Text has the syntax of Kubernetes (`k8s.io/apimachinery/pkg/fields`): requirements separated by
-/// commas, each one of `name=value`, `name==value`, `name!=value`; in a value `\`, `,` and `=` stand
-/// behind a backslash, and space is part of it. Two selectors with the same requirements are equal,
-/// whatever the order they were given in.
+/// commas, each one of `name=value`, `name==value`, `name!=value`; in a value `\`, `,` and `=`
+/// stand behind a backslash, and space is part of it. Two selectors with the same requirements are
+/// equal, whatever the order they were given in.
 ///
 /// ```
 /// use watch_cache::FieldSelector;

@@ -13,8 +13,8 @@ const NAME_MAX: usize = 63;
 /// The longest prefix of a label's name (RFC 1123, a subdomain).
 const PREFIX_MAX: usize = 253;
 
-/// What one label is to be. What a label is compared with is text; a label of other bytes is equal to
-/// none.
+/// What one label is to be. What a label is compared with is text; a label of other bytes is equal
+/// to none.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum LabelRequirement {
@@ -97,13 +97,13 @@ fn number(value: Option<&[u8]>) -> Option<i64> {
     std::str::from_utf8(value?).ok()?.parse().ok()
 }
 
-/// A conjunction of requirements on labels: an object is selected if it meets all of them. The empty
-/// one selects all.
+/// A conjunction of requirements on labels: an object is selected if it meets all of them. The
+/// empty one selects all.
 ///
 /// Text has the syntax of Kubernetes (`k8s.io/apimachinery/pkg/labels`): requirements separated by
-/// commas, each one of `name=value`, `name==value`, `name!=value`, `name in (a,b)`,
-/// `name notin (a,b)`, `name`, `!name`, `name>5`, `name<5`. Two selectors with the same requirements
-/// are equal, whatever the order they were given in.
+/// commas, each one of `name=value`, `name==value`, `name!=value`, `name in (a,b)`, `name notin
+/// (a,b)`, `name`, `!name`, `name>5`, `name<5`. Two selectors with the same requirements are equal,
+/// whatever the order they were given in.
 ///
 /// ```
 /// use watch_cache::LabelSelector;
