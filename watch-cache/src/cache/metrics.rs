@@ -27,7 +27,7 @@ mod recorded {
         histogram!("watch_cache_freshness_wait_seconds").record(waited);
     }
 
-    /// A pump looked for a group so long after the publication.
+    /// A pump found something new for a group so long after the newest publication.
     pub(in crate::cache) fn looked(after: Duration) {
         histogram!("watch_cache_pump_latency_seconds").record(after);
     }

@@ -42,7 +42,7 @@ pub struct Stats {
     pub wakes: u64,
     /// Deliveries that pumps have offered to sinks.
     pub deliveries: u64,
-    /// From a publication until a pump looked for a group of its sinks.
+    /// From the newest publication until a pump had found what is new for a group of its sinks.
     pub pump_latency: Latency,
     /// How long consistent reads waited.
     pub freshness_waits: Latency,

@@ -86,12 +86,7 @@ impl Work {
                     self.tidy(group);
                 }
             }
-            Errand::Look { group } => {
-                let after = self.shared.since_published();
-                self.shared.counters.pump_latency.add(after);
-                metrics::looked(after);
-                self.look(group).await;
-            }
+            Errand::Look { group } => self.look(group).await,
             Errand::Close => {
                 // What was published before the end is still delivered.
                 for group in self.groups.keys() {
@@ -154,6 +149,9 @@ impl Work {
                 }
                 Ok(behind) => {
                     if !events.is_empty() {
+                        let after = self.shared.since_published();
+                        self.shared.counters.pump_latency.add(after);
+                        metrics::looked(after);
                         let delivery = Delivery::new(std::mem::take(&mut events), position);
                         self.deliver(key, &delivery, before, |_| true).await;
                     }
