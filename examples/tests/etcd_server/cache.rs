@@ -88,7 +88,6 @@ async fn subject() -> (Subject, ()) {
 watch_cache::source_conformance!(source, async { subject().await });
 
 #[tokio::test]
-#[expect(clippy::disallowed_methods, reason = "a test spawns the driver, as a caller does")]
 async fn several_prefixes_are_at_one_revision_by_progress_on_request() {
     if !etcdctl_is_there() {
         return;
