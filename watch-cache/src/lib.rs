@@ -70,6 +70,6 @@ pub use source::{
     RequestProgress, Source, SourceEvent, Write,
 };
 #[cfg(feature = "etcd")]
-pub use source::{EtcdChannel, EtcdConfig, EtcdSource};
+pub use source::{EtcdConfig, EtcdProgress, EtcdSource};
 #[cfg(feature = "kubernetes")]
 pub use source::{KubernetesAnswer, KubernetesClient, KubernetesConfig, KubernetesSource};

@@ -2,7 +2,6 @@
 //! programs that were written for etcd.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
-mod cache;
 mod patroni;
 mod python;
 mod server;

@@ -42,7 +42,7 @@ pub async fn listing_is_exact(subject: &Subject) -> Checked {
     let item = Item("2");
     let prefix = Bytes::from("/conformance/2/");
     let inside = ["c", "a", "b", "a/b", "a!"].map(|key| format!("/conformance/2/{key}"));
-    let outside = ["/conformance/2", "/conformance/20", "/conformance/3/z"];
+    let outside = ["/conformance/2", "/conformance/20", "/conformance/2~/z"];
     let mut created = Vec::new();
     for key in inside.iter().map(String::as_str).chain(outside) {
         created.push(subject.writer.txn(vec![put(key, "v")]).await);

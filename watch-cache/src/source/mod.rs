@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::object::{Revision, SourceObject};
 
 #[cfg(feature = "etcd")]
-pub use etcd::{Channel as EtcdChannel, EtcdConfig, EtcdSource};
+pub use etcd::{EtcdConfig, EtcdProgress, EtcdSource};
 pub use fault::FaultSource;
 #[cfg(feature = "kubernetes")]
 pub use kubernetes::{KubernetesAnswer, KubernetesClient, KubernetesConfig, KubernetesSource};

@@ -1,122 +1,200 @@
-//! One watch on a stream of its own.
+//! Watches: each on a stream of its own.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_core::Stream;
-use futures_util::stream::{self, StreamExt};
-use tokio::sync::watch::{Receiver, Sender};
+use futures_util::StreamExt;
+use futures_util::stream;
 use tokio::time::timeout;
 use tonic::Streaming;
 
-use super::client::{Channel, Client, error};
-use super::message::{Asked, Empty, WatchCreate, WatchRequest, WatchResponse};
-use super::revisions::{Revisions, revision};
+use super::calls::{Asking, Calls, EVERYTHING, Wire, bounds, probe};
+use super::channel::Connection;
+use super::config::EtcdProgress;
+use super::failure::{Failure, Next, corrupt, expired, too_large};
+use super::join::Join;
+use super::messages::{WatchCreateRequest, WatchResponse, revision_of, signed, unsigned};
 use crate::error::{Error, ErrorKind, Result};
 use crate::source::{Events, SourceEvent};
 
-const WATCH: &str = "/etcdserverpb.Watch/Watch";
-
-/// A watch after a revision, once etcd has said that it is there.
-pub(super) async fn open<T: Channel>(
-    client: &Client<T>,
-    key: Bytes,
-    range_end: Bytes,
-    after: u64,
-    progress: &Sender<u64>,
-) -> Result<Events> {
-    let start_revision = i64::try_from(after.saturating_add(1)).unwrap_or(i64::MAX);
-    let create =
-        WatchCreate { key, range_end, start_revision, progress_notify: true, fragment: true };
-    // One that is requested from now on is told.
-    let requests = || requests(create.clone(), progress.subscribe());
-    let mut answers: Streaming<WatchResponse> = client.stream(WATCH, requests).await?;
-    let created = timeout(client.request_timeout, answers.message()).await;
-    let late = |_| Error::new(ErrorKind::Unavailable, "etcd did not open the watch in time");
-    let created = created.map_err(late)?.map_err(error)?.ok_or_else(ended)?;
-    check(&created)?;
-    let current_revision = revision(created.header.clone().unwrap_or_default().revision)?;
-    if after > current_revision {
-        // It would wait for that revision without a word.
-        return Err(Error::new(
-            ErrorKind::TooLarge { current_revision },
-            format!("etcd is at revision {current_revision}, before {after}: retry, or list again"),
-        ));
+/// A watch whose history begins where it was asked to.
+///
+/// etcd only cancels a watch that starts below its compact revision. One that starts right at it may
+/// miss the deletions of that revision: they are compacted (etcd#18089, etcd#19179). To those it is not
+/// told, so `after` is read before the watch begins and, if some of what it is to tell was there
+/// already, once more after the server has looked for it.
+pub(super) async fn watch(calls: Arc<Calls>, prefix: Bytes, after: u64) -> Result<Events> {
+    if i64::try_from(after).is_err() {
+        return Err(too_large(after, calls.current_revision(&prefix).await?));
     }
-    let mut revisions = Revisions::default();
-    let ready = revisions.take(created)?.into();
-    let tail = Tail { answers, revisions, ready, ended: false };
-    Ok(stream::unfold(tail, Tail::next).fuse().boxed())
+    let (_, connection) = match calls.range(probe(&prefix, after.max(1))).await {
+        Ok(answered) => answered,
+        Err(failure) => return Err(calls.explained(failure.error, &prefix, after).await),
+    };
+    match begin(&calls, &prefix, after, connection).await {
+        Ok(follow) => Ok(stream::unfold(Some(follow), Follow::step).boxed()),
+        Err(failure) => Err(calls.explained(failure.error, &prefix, after).await),
+    }
 }
 
-/// The request for a watch, and then one for progress each time that is asked for.
-fn requests(
-    create: WatchCreate,
-    progress: Receiver<u64>,
-) -> impl Stream<Item = WatchRequest> + Send + 'static {
-    let first = WatchRequest { asked: Some(Asked::Create(create)) };
-    let asked = stream::unfold(progress, |mut progress| async {
-        progress.changed().await.ok()?;
-        progress.borrow_and_update();
-        Some((WatchRequest { asked: Some(Asked::Progress(Empty {})) }, progress))
-    });
-    stream::once(async { first }).chain(asked)
+async fn begin(
+    calls: &Arc<Calls>,
+    prefix: &Bytes,
+    after: u64,
+    connection: Connection,
+) -> Result<Follow, Failure> {
+    let all_keys = match calls.config.progress {
+        EtcdProgress::Requested => false,
+        EtcdProgress::AllKeys => true,
+        EtcdProgress::ByVersion => !calls.answers_progress(&connection).await?,
+    };
+    let (key, range_end) = bounds(if all_keys { &EVERYTHING } else { prefix });
+    let create = WatchCreateRequest {
+        key,
+        range_end,
+        start_revision: signed(after + 1),
+        progress_notify: true,
+        fragment: true,
+    };
+    let (wire, created) = created(calls, connection, create, all_keys).await?;
+    let newest = revision_of(created.header.as_ref());
+    if newest < after {
+        calls.turn_away(&wire.connection).await;
+        return Err(Failure::tell(too_large(after, newest)));
+    }
+    if !all_keys {
+        calls.register(&wire.asking);
+    }
+    Ok(Follow {
+        calls: Arc::clone(calls),
+        join: Join::new(prefix.clone(), all_keys, created.watch_id, after),
+        probed: (newest > after).then(|| (prefix.clone(), after.max(1))),
+        answers: wire.answers,
+        connection: wire.connection,
+        out: VecDeque::new(),
+        failed: None,
+        _asking: wire.asking,
+    })
 }
 
-struct Tail {
+/// The stream of a watch that the server has created, and its word on that.
+async fn created(
+    calls: &Calls,
+    connection: Connection,
+    create: WatchCreateRequest,
+    all_keys: bool,
+) -> Result<(Wire, WatchResponse), Failure> {
+    let mut renewed = false;
+    loop {
+        let mut wire = calls.watch(connection.clone(), create.clone()).await?;
+        let failure = match first(calls, &mut wire).await {
+            Ok(created) => return Ok((wire, created)),
+            Err(failure) => failure,
+        };
+        match failure.next {
+            Next::LogIn if !renewed && calls.renew_for(&wire).await? => renewed = true,
+            Next::LogIn if all_keys => return Err(Failure::tell(needs_all_keys(failure.error))),
+            Next::Elsewhere => {
+                calls.turn_away(&wire.connection).await;
+                return Err(failure);
+            }
+            _ => return Err(failure),
+        }
+    }
+}
+
+async fn first(calls: &Calls, wire: &mut Wire) -> Result<WatchResponse, Failure> {
+    let answer = timeout(calls.config.request_timeout, wire.answers.message()).await;
+    let answer = answer.map_err(|_| Failure::silence())??;
+    let answer = answer.ok_or_else(|| Failure::canceled("the server has ended the watch", 0))?;
+    calls.check(answer.header.as_ref())?;
+    if answer.canceled {
+        return Err(Failure::canceled(&answer.cancel_reason, unsigned(answer.compact_revision)));
+    }
+    if !answer.created || !answer.events.is_empty() {
+        return Err(Failure::tell(corrupt("a watch does not begin with its creation")));
+    }
+    Ok(answer)
+}
+
+fn needs_all_keys(error: Error) -> Error {
+    let message = "etcd: permission denied: its version needs a watch of all keys: let the user read \
+                   all keys, upgrade etcd to 3.4.31, 3.5.13 or newer, or set another progress";
+    Error::new(ErrorKind::Invalid, message).with_source(error)
+}
+
+/// A watch under way.
+struct Follow {
+    calls: Arc<Calls>,
+    join: Join,
+    /// What is to be read once the server has looked for history.
+    probed: Option<(Bytes, u64)>,
     answers: Streaming<WatchResponse>,
-    revisions: Revisions,
-    ready: VecDeque<SourceEvent>,
-    ended: bool,
+    connection: Connection,
+    out: VecDeque<SourceEvent>,
+    /// Comes after what is out.
+    failed: Option<Error>,
+    /// The stream ends with it.
+    _asking: Asking,
 }
 
-impl Tail {
-    async fn next(mut self) -> Option<(Result<SourceEvent>, Self)> {
+impl Follow {
+    /// The next item, and the watch if it goes on.
+    async fn step(follow: Option<Self>) -> Option<(Result<SourceEvent>, Option<Self>)> {
+        let mut follow = follow?;
+        match follow.next().await {
+            Ok(event) => Some((Ok(event), Some(follow))),
+            Err(error) => Some((Err(error), None)),
+        }
+    }
+
+    async fn next(&mut self) -> Result<SourceEvent> {
         loop {
-            if let Some(event) = self.ready.pop_front() {
-                return Some((Ok(event), self));
+            if let Some(event) = self.out.pop_front() {
+                return Ok(event);
             }
-            if self.ended {
-                return None;
+            if let Some(error) = self.failed.take() {
+                return Err(error);
             }
-            match self.answer().await {
-                Ok(events) => self.ready.extend(events),
-                Err(error) => {
-                    self.ended = true;
-                    return Some((Err(error), self));
+            if let Err(failure) = self.hear().await {
+                if failure.next == Next::Elsewhere {
+                    self.calls.turn_away(&self.connection).await;
                 }
+                self.failed = Some(failure.error);
             }
         }
     }
 
-    async fn answer(&mut self) -> Result<Vec<SourceEvent>> {
-        let answer = self.answers.message().await.map_err(error)?.ok_or_else(ended)?;
-        check(&answer)?;
-        self.revisions.take(answer)
+    async fn hear(&mut self) -> Result<(), Failure> {
+        let response = self.answers.message().await?;
+        let ended = || Failure::canceled("the server has ended the watch", 0);
+        let response = response.ok_or_else(ended)?;
+        self.calls.check(response.header.as_ref())?;
+        let taken = self.join.take(response, &mut self.out);
+        if !self.out.is_empty()
+            && let Some((prefix, revision)) = self.probed.take()
+        {
+            self.check_history(&prefix, revision).await?;
+        }
+        taken
     }
-}
 
-/// Whether the watch goes on.
-fn check(answer: &WatchResponse) -> Result<()> {
-    if answer.compact_revision > 0 {
-        let oldest_revision = revision(answer.compact_revision)?;
-        return Err(Error::new(
-            ErrorKind::Expired { oldest_revision },
-            format!("etcd has compacted to {oldest_revision}: list again"),
-        ));
+    /// Nothing after `revision` was compacted when the server looked for it.
+    async fn check_history(&mut self, prefix: &Bytes, revision: u64) -> Result<(), Failure> {
+        let read = self.calls.range_on(&self.connection, probe(prefix, revision)).await;
+        read.map(|_| ()).map_err(|failure| {
+            self.out.clear();
+            match failure.error.kind() {
+                ErrorKind::Expired { .. } => {
+                    let what = format!("revision {revision}");
+                    Failure {
+                        error: expired(&what, revision + 1).with_source(failure.error),
+                        ..failure
+                    }
+                }
+                _ => failure,
+            }
+        })
     }
-    if answer.canceled {
-        let reason = &answer.cancel_reason;
-        let kind = if reason.contains("permission denied") {
-            ErrorKind::Invalid
-        } else {
-            ErrorKind::Unavailable
-        };
-        return Err(Error::new(kind, format!("etcd cancelled the watch: {reason}")));
-    }
-    Ok(())
-}
-
-fn ended() -> Error {
-    Error::new(ErrorKind::Unavailable, "etcd ended the watch: watch again")
 }
