@@ -85,7 +85,10 @@ impl Slot {
     pub(super) fn before_reading(&self, waker: Option<&std::task::Waker>) {
         match (&self.waking, waker) {
             (Waking::Task(own), Some(waker)) => own.register(waker),
-            (Waking::Pump { told, .. }, _) => told.store(false, Ordering::Release),
+            (Waking::Pump { told, .. }, _) => {
+                // A swap, as the other side's: whichever is second sees what came before the first.
+                told.swap(false, Ordering::AcqRel);
+            }
             (Waking::Task(_), None) => {}
         }
     }
