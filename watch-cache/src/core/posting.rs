@@ -38,8 +38,17 @@ pub(crate) struct Postings {
     /// Those that were at a retained revision, and the last revision that ended them. They may be
     /// there again.
     pub(crate) past: Tree<Posting, u64>,
-    /// Where the sweeping of the past goes on.
-    swept: Option<Posting>,
+    round: Round,
+}
+
+/// One walk over the past, some of it at a time.
+#[derive(Debug, Clone, Default)]
+struct Round {
+    /// What ended up to here is forgotten.
+    floor: u64,
+    /// Whether there is more to look at, and behind which posting.
+    goes_on: bool,
+    behind: Option<Posting>,
 }
 
 impl Postings {
@@ -58,7 +67,7 @@ impl Postings {
             };
             same.iter().map(posting)
         });
-        Self { now: Tree::from_sorted(of_value), past: Tree::new(), swept: None }
+        Self { now: Tree::from_sorted(of_value), past: Tree::new(), round: Round::default() }
     }
 
     /// The value of an object changes at a revision.
@@ -86,22 +95,29 @@ impl Postings {
         same.filter(|there| there.bytes() == value).cloned().unwrap_or(first.value)
     }
 
-    /// Looks at some of the past, and forgets of it what ended up to a revision. Says whether it came
-    /// to the end, behind which it begins anew.
-    pub(crate) fn sweep(&mut self, floor: u64, count: usize) -> bool {
-        let start = self.swept.take().map_or(Bound::Unbounded, Bound::Excluded);
-        let mut looked = self.past.range((start, Bound::Unbounded));
+    /// Looks at some of the past, and forgets of it what ended up to a revision. A round goes on to
+    /// its end with the revision that it began with; the next one begins once there is a later.
+    pub(crate) fn sweep(&mut self, floor: u64, count: usize) {
+        if !self.round.goes_on {
+            if floor <= self.round.floor {
+                return;
+            }
+            self.round = Round { floor, goes_on: true, behind: None };
+        }
+        let Round { floor, behind, .. } = &self.round;
+        let start = behind.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rest = self.past.range((start, Bound::Unbounded));
         let mut ended = Vec::new();
-        let mut last = None;
-        for (posting, at) in looked.by_ref().take(count) {
-            ended.extend((*at <= floor).then(|| posting.clone()));
+        let mut last = behind.as_ref();
+        for (posting, at) in rest.by_ref().take(count) {
+            ended.extend((at <= floor).then(|| posting.clone()));
             last = Some(posting);
         }
-        self.swept = if looked.next().is_some() { last.cloned() } else { None };
+        let (behind, goes_on) = (last.cloned(), rest.next().is_some());
+        (self.round.behind, self.round.goes_on) = (behind, goes_on);
         for posting in ended {
             self.past.remove(&posting);
         }
-        self.swept.is_none()
     }
 }
 

@@ -130,13 +130,11 @@ impl Root {
     }
 
     /// Looks at some of the postings that ended in each index, and forgets what ended up to a
-    /// revision. Says whether all have been looked at.
-    pub(crate) fn sweep_ended(&mut self, floor: u64, count: usize) -> bool {
-        let mut all = true;
+    /// revision.
+    pub(crate) fn sweep_ended(&mut self, floor: u64, count: usize) {
         for postings in &mut self.indexes {
-            all &= postings.sweep(floor, count);
+            postings.sweep(floor, count);
         }
-        all
     }
 
     /// The objects that the prefix and the index of `predicate` select in this state, if it reads

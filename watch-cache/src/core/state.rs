@@ -59,17 +59,6 @@ pub(crate) struct State<W> {
     forgotten: u64,
     /// Revisions that were forgotten, and are still in the log's memory.
     untrimmed: usize,
-    /// Postings that ended up to here are forgotten, or being swept out.
-    swept: Swept,
-}
-
-/// What is known of the postings that ended.
-#[derive(Debug, Default)]
-struct Swept {
-    /// Those are being looked for that ended up to here.
-    floor: u64,
-    /// All have been looked at.
-    done: bool,
 }
 
 impl<W> State<W> {
@@ -95,7 +84,6 @@ impl<W> State<W> {
             kept: BTreeMap::new(),
             forgotten: 0,
             untrimmed: 0,
-            swept: Swept::default(),
         }
     }
 
@@ -224,7 +212,6 @@ impl<W> State<W> {
         self.pins.restart(revision);
         self.forgotten = revision;
         self.untrimmed = 0;
-        self.swept = Swept { floor: revision, done: true };
         self.view.trail.restart(revision);
         self.interests.reset();
     }
@@ -354,20 +341,14 @@ impl<W> State<W> {
 
     /// Keeps to the limit of what is known beyond the log, after so many changes left that.
     fn forget_trail(&mut self, count: usize) {
-        let Footprint { log, .. } = self.footprint();
-        let others = log + self.footprint().lasting();
+        let footprint = self.footprint();
+        let others = footprint.log + footprint.lasting();
         let room = self.retention.memory_bytes.saturating_sub(others) / TRACE;
         let most = self.retention.traces.min(room);
         // Half of it is for postings that ended, where there are so many.
         let ended = self.root.ended().min(most / 2);
         self.view.trail.keep_to(most - ended);
-        let since = self.view.trail.since;
-        if self.swept.floor < since && self.swept.done {
-            self.swept = Swept { floor: since, done: false };
-        }
-        if !self.swept.done {
-            self.swept.done = self.root.sweep_ended(self.swept.floor, SWEPT_PER_CHANGE * count);
-        }
+        self.root.sweep_ended(self.view.trail.since, SWEPT_PER_CHANGE * count);
     }
 
     /// Lets go of what was before a version but for what a pin needs.
@@ -629,6 +610,40 @@ mod tests {
         }
         let traces = state.view.trail.traces.from(0).count();
         assert!((43..15_000).contains(&traces), "{traces}");
+    }
+
+    /// Whatever is published between the changes, and however large the indexes are beside each other.
+    #[test]
+    fn what_ended_in_an_index_is_swept_out_of_each() {
+        const TRACES: usize = 64;
+        let first = |len: usize| {
+            Index::new(format!("first {len}"), move |object: &SourceObject| {
+                object.value.get(..len).map(Into::into)
+            })
+        };
+        let (indexes, retention) =
+            ([first(1), first(8)], Retention { log_revisions: 7, traces: TRACES, ..retention() });
+        let mut state: State<()> =
+            State::new(&[Bytes::new()], Arc::new(indexes), retention, Arc::default());
+        state.relist(1, vec![], true);
+        for number in 1..5_000_u64 {
+            // Values in no order, so that what ended long ago is anywhere among the others.
+            let value = format!("{:016x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let key = format!("{:04}", number % 50).into();
+            let object = SourceObject {
+                key,
+                value: value.into(),
+                create_revision: 1,
+                mod_revision: 3 * number,
+            };
+            state.apply(Revision { revision: 3 * number, changes: vec![Change::Put(object)] });
+            state.seal();
+            state.settle();
+            state.progress(3 * number + 1);
+            state.seal();
+            state.settle();
+        }
+        assert!(state.root.ended() < 16 * TRACES, "{}", state.root.ended());
     }
 
     /// Versions that can be reached, beyond those that are live or were replaced in the log.
