@@ -68,7 +68,7 @@ impl Config {
     /// is compared with what was there.
     pub const MEMORY_BYTES: Limit<usize> =
         Limit { default: usize::MAX >> 1, min: 1 << 10, max: usize::MAX >> 1 };
-    /// About 24 bytes for each: for a million objects, as many as there are. Without any, a watch that
+    /// About 32 bytes for each: for a million objects, as many as there are. Without any, a watch that
     /// fell behind the log has to begin anew.
     pub const TRACES: Limit<usize> = Limit { default: 1 << 20, min: 0, max: 1 << 30 };
     /// Enough to share a publication, few enough that readers see news within milliseconds.

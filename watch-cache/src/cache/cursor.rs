@@ -11,7 +11,8 @@ use super::Cache;
 use super::pump::Errand;
 use super::shared::{Place, Shared, Watchers};
 use super::stats::add;
-use super::watch::Start;
+use super::validate::Validator;
+use super::watch::{Start, WatchRequest};
 use crate::core::event::WatchEvent;
 use crate::core::interest::Mark;
 use crate::core::past::Lost;
@@ -143,9 +144,7 @@ impl Cursor {
         self.position = reached.min(until).max(self.position);
         Ok(behind)
     }
-}
 
-impl Cursor {
     /// What a watch missed that cannot go on in the log because of an error.
     ///
     /// # Errors
@@ -249,12 +248,36 @@ impl Backlog {
     }
 }
 
-/// Where a watch begins, and what it has to tell before it follows the log.
-type Begun = (Cursor, Option<Backlog>);
+/// A watch that is about to begin, whoever reads it.
+pub(super) struct Begun {
+    pub(super) id: u64,
+    pub(super) place: Place<Watchers>,
+    pub(super) predicate: Arc<Predicate>,
+    pub(super) cursor: Cursor,
+    pub(super) backlog: Option<Backlog>,
+    pub(super) validator: Option<Box<Validator>>,
+}
 
 impl Cache {
+    /// Begins a watch, if it can be answered and there is a place for it.
+    pub(super) fn begin(&self, request: WatchRequest) -> Result<Begun> {
+        self.shared.check_open()?;
+        let predicate = Arc::new(self.predicate(request.prefix, request.selector)?);
+        let place = Place::take(&self.shared)?;
+        let (cursor, backlog) = self.place_of(request.from, request.exact, &predicate)?;
+        let is_initial = backlog.as_ref().map(Backlog::is_initial);
+        let validator = self.validator(&predicate, cursor, is_initial);
+        let id = self.shared.next_watcher.fetch_add(1, Ordering::Relaxed);
+        Ok(Begun { id, place, predicate, cursor, backlog, validator })
+    }
+
     /// Where a watch begins, and what it has to tell before it follows the log.
-    pub(super) fn begin(&self, from: Start, exact: bool, predicate: &Predicate) -> Result<Begun> {
+    fn place_of(
+        &self,
+        from: Start,
+        exact: bool,
+        predicate: &Predicate,
+    ) -> Result<(Cursor, Option<Backlog>)> {
         let view = self.shared.view();
         if !view.ready {
             let message = "the first listing is not in yet: await `ready`";

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
 use super::Cache;
-use super::cursor::Backlog;
+use super::cursor::Begun;
 use super::pump::{Errand, Joining};
 use super::shared::{Place, Watchers};
 use super::validate::Validator;
@@ -78,7 +78,7 @@ impl Cache {
     /// Watches objects, and has a pump put the events into `sink`.
     ///
     /// This is for very many watches: those of one selection share the reading of the log and their
-    /// events, and one costs some tens of bytes beside its sink. A watch of a few is simpler as a
+    /// events, and one costs about 200 bytes beside its sink. A watch of a few is simpler as a
     /// [`Watcher`](super::Watcher). The sink is called by the driver, or by the pumps that were
     /// [taken](super::Driver::take_pumps) from it.
     ///
@@ -124,21 +124,10 @@ impl Cache {
     ///
     /// Those of [`watch`](Self::watch), and `Closed` if the pump is gone.
     pub fn watch_into(&self, request: WatchRequest, sink: impl Sink) -> Result<Subscription> {
-        self.shared.check_open()?;
-        let predicate = Arc::new(self.predicate(request.prefix, request.selector)?);
-        let place = Place::take(&self.shared)?;
-        let (cursor, backlog) = self.begin(request.from, request.exact, &predicate)?;
-        let is_initial = backlog.as_ref().map(Backlog::is_initial);
-        let validator = self.validator(&predicate, cursor, is_initial);
-        let id = self.shared.next_watcher.fetch_add(1, Ordering::Relaxed);
-        let member = Member {
-            id,
-            sink: Box::new(sink),
-            bookmarks: request.bookmarks,
-            exact: request.exact,
-            validator,
-            _place: place,
-        };
+        let (bookmarks, exact) = (request.bookmarks, request.exact);
+        let Begun { id, place, predicate, cursor, backlog, validator } = self.begin(request)?;
+        let sink = Box::new(sink);
+        let member = Member { id, sink, bookmarks, exact, validator, _place: place };
         let subscription = Subscription { cache: self.clone(), id };
         let joining = Joining { predicate, member, cursor, backlog };
         subscription.send(Errand::Join(Box::new(joining)))?;

@@ -11,9 +11,8 @@ use bytes::Bytes;
 use futures_core::Stream;
 
 use super::Cache;
-use super::cursor::{Backlog, Cursor, Slot};
+use super::cursor::{Backlog, Begun, Cursor, Slot};
 use super::run::Command;
-use super::shared::Place;
 use super::validate::Validator;
 use crate::core::event::WatchEvent;
 use crate::core::predicate::Predicate;
@@ -113,7 +112,8 @@ enum Phase {
 }
 
 /// A stream of events in the order of revisions. It ends after its first error: `Expired` when the
-/// watcher fell behind the log, `Closed` when the driver is gone.
+/// watcher fell behind the log and is to be exact, or what changed since is not known; `Closed` when the
+/// driver is gone.
 ///
 /// A watcher that is not read costs the others nothing, and pins nothing but its initial snapshot
 /// (see [`Start::Initial`]).
@@ -138,23 +138,19 @@ impl Cache {
     ///
     /// `Invalid` if the request is not within the cache's prefixes, names no index, or selects what
     /// only a codec could tell and there is none; `Expired` if the revision to start after left the
-    /// log; `TooLarge` if it was not reached yet (see [`wait_for`](Self::wait_for)); `Unavailable` if
+    /// log, and the watch is to be exact or what changed since is not known; `TooLarge` if it was not reached yet (see [`wait_for`](Self::wait_for)); `Unavailable` if
     /// the first listing is not in (see [`ready`](Self::ready)); `Exhausted` if there are too many
     /// watchers; `Closed` if the driver is gone.
     pub fn watch(&self, request: WatchRequest) -> Result<Watcher> {
-        self.shared.check_open()?;
-        let predicate = Arc::new(self.predicate(request.prefix, request.selector)?);
-        let place = Place::take(&self.shared)?;
-        let (cursor, backlog) = self.begin(request.from, request.exact, &predicate)?;
-        let is_initial = backlog.as_ref().map(Backlog::is_initial);
-        let validator = self.validator(&predicate, cursor, is_initial);
+        let (bookmarks, exact) = (request.bookmarks, request.exact);
+        let Begun { id, place, predicate, cursor, backlog, validator } = self.begin(request)?;
         let watcher = Watcher {
             cache: self.clone(),
-            id: self.shared.next_watcher.fetch_add(1, Ordering::Relaxed),
-            slot: Slot::of_task(place, request.bookmarks),
+            id,
+            slot: Slot::of_task(place, bookmarks),
             predicate,
             phase: backlog.map_or(Phase::Following, Phase::Behind),
-            exact: request.exact,
+            exact,
             validator,
             cursor,
             bookmarked: cursor.position,
