@@ -70,7 +70,8 @@ impl Settings {
     }
 
     /// The arguments that give another process the same settings.
-    fn to_args(&self) -> Vec<OsString> {
+    #[must_use]
+    pub fn to_args(&self) -> Vec<OsString> {
         let mut args: Vec<OsString> = vec![
             "--scale".into(),
             self.scale.to_string().into(),

@@ -18,4 +18,5 @@ fn figures_end_with_their_line() {
     check("one-of", "x");
     check("deliveries", "deliveries/s");
     check("watcher-bytes", "B");
+    check("restart", "s");
 }

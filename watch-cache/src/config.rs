@@ -1,6 +1,7 @@
 //! Settings as plain data, each with its default, its range and the reason.
 
 use std::fmt::Display;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -55,6 +56,8 @@ pub struct Config {
     pub backoff: Duration,
     /// The longest pause after many failures: [`Config::BACKOFF_CAP`].
     pub backoff_cap: Duration,
+    /// Where the cache saves itself and begins from; nowhere by default.
+    pub checkpoint: Option<CheckpointConfig>,
     /// The seed of the pauses' jitter; give each process another.
     pub seed: u64,
 }
@@ -131,7 +134,8 @@ impl Config {
         Self::PROGRESS_INTERVAL.check_time("progress_interval", self.progress_interval)?;
         Self::BOOKMARK_INTERVAL.check_time("bookmark_interval", self.bookmark_interval)?;
         Self::BACKOFF.check_time("backoff", self.backoff)?;
-        Self::BACKOFF_CAP.check_time("backoff_cap", self.backoff_cap)
+        Self::BACKOFF_CAP.check_time("backoff_cap", self.backoff_cap)?;
+        self.checkpoint.as_ref().map_or(Ok(()), CheckpointConfig::check)
     }
 
     fn check_prefixes(&self) -> Result<()> {
@@ -171,8 +175,61 @@ impl Default for Config {
             bookmark_interval: Self::BOOKMARK_INTERVAL.default,
             backoff: Self::BACKOFF.default,
             backoff_cap: Self::BACKOFF_CAP.default,
+            checkpoint: None,
             seed: 0,
         }
+    }
+}
+
+/// The file that a cache saves itself to and begins from, so that after a restart it goes on from there
+/// instead of listing, and watchers resume from the revisions that they had.
+///
+/// It is written from time to time, when the driver ends because all handles are gone, and when
+/// [asked for](crate::Cache::save_checkpoint). It holds the retained revisions with their objects, about
+/// as large as they are in memory, under a checksum; the one before is replaced when it is whole. A
+/// file `.lock` and, while it is written, one `.new` are beside it.
+///
+/// A checkpoint is not used, and the cache lists, if it is damaged, of other prefixes, of another
+/// [store](crate::Source::store), or newer than what the source has: see
+/// [`checkpoint_error`](crate::Cache::checkpoint_error). What the cache knew beyond its log is not in it.
+///
+/// ```
+/// use watch_cache::{CheckpointConfig, Config};
+///
+/// let mut config = Config::default();
+/// config.checkpoint = Some(CheckpointConfig::new("pods.ckpt"));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CheckpointConfig {
+    /// The file, in a directory that is there; each cache has its own.
+    pub path: PathBuf,
+    /// How often it is written, if there is something new: [`CheckpointConfig::INTERVAL`].
+    pub interval: Duration,
+    /// The name of the threads that read and write it.
+    pub thread_name: String,
+}
+
+impl CheckpointConfig {
+    /// A million objects of 1 KB are then 20 MB/s, and after a crash the source is asked for what
+    /// happened in a minute.
+    pub const INTERVAL: Limit<Duration> = Limit {
+        default: Duration::from_secs(60),
+        min: Duration::from_millis(100),
+        max: Duration::from_secs(86_400),
+    };
+
+    /// The file at `path`, with the defaults.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        let thread_name = "watch-cache-checkpoint".to_owned();
+        Self { path: path.into(), interval: Self::INTERVAL.default, thread_name }
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.path.file_name().is_none() {
+            return Err(invalid("config: checkpoint: path names no file: give one".to_owned()));
+        }
+        Self::INTERVAL.check_time("checkpoint: interval", self.interval)
     }
 }
 

@@ -48,12 +48,14 @@ mod object;
 pub mod oracle;
 mod source;
 
+#[doc(hidden)]
+pub use cache::fuzz_checkpoint;
 pub use cache::{
     At, Cache, Delivery, Driver, Flow, Latency, ListRequest, ListResponse, Pump, Sink, Snapshot,
     Start, Stats, Subscription, WatchRequest, Watcher,
 };
 pub use codec::{Codec, Encoded};
-pub use config::{Config, Limit};
+pub use config::{CheckpointConfig, Config, Limit};
 pub use core::event::WatchEvent;
 pub use core::footprint::Footprint;
 pub use core::index::Index;

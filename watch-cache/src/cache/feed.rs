@@ -2,22 +2,26 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use tokio::sync::oneshot;
 use tokio::time::sleep;
 
+use super::checkpoint::{load, lost};
 use super::run::too_large;
 use super::shared::Shared;
 use super::stats::add;
 use crate::core::backoff::Backoff;
+use crate::core::checkpoint::Saved;
 use crate::core::frontier::{Advance, Breach, Frontier};
 use crate::core::object::{Builder, MAX_LEN, Object};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::SourceObject;
-use crate::source::{Events, Source, SourceEvent};
+use crate::source::{Events, Freshness, Source, SourceEvent};
 
 /// After so many events of the source that move nothing other tasks have their turn.
 const STEPS: usize = 256;
@@ -27,6 +31,8 @@ const STEPS: usize = 256;
 pub(super) enum Fed {
     /// A listing. It is not `trusted` to continue what was said before if that proved wrong.
     Listed { revision: u64, objects: Vec<Object>, trusted: bool },
+    /// A checkpoint.
+    Restored(Saved),
     /// What the watches have reached.
     Advanced(Advance),
     /// The source cannot be followed.
@@ -86,6 +92,8 @@ struct Feed {
     list: bool,
     trusted: bool,
     watches: Option<Watches>,
+    /// The checkpoint that is to be begun from, where there may be one.
+    restoring: Option<oneshot::Receiver<Result<Option<Saved>>>>,
 }
 
 /// Everything that happens under the cache's prefixes, beginning with a listing.
@@ -95,8 +103,17 @@ pub(super) fn feed(
 ) -> impl Stream<Item = Fed> + Send + 'static {
     let config = &shared.config;
     let backoff = Backoff::new(config.backoff, config.backoff_cap, config.seed);
-    let feed =
-        Feed { source, shared, backoff, reached: None, list: true, trusted: true, watches: None };
+    let restoring = load(&shared);
+    let feed = Feed {
+        source,
+        shared,
+        backoff,
+        reached: None,
+        list: true,
+        trusted: true,
+        watches: None,
+        restoring,
+    };
     stream::unfold(feed, Feed::next)
 }
 
@@ -122,6 +139,9 @@ impl Feed {
     }
 
     async fn step(&mut self) -> Result<Option<Fed>, Trouble> {
+        if self.restoring.is_some() {
+            return Ok(self.restore().await?);
+        }
         if self.list {
             return Ok(Some(self.list().await?));
         }
@@ -143,6 +163,33 @@ impl Feed {
         self.backoff.succeeded();
         self.reached = Some(advance.reached);
         Ok(Some(Fed::Advanced(advance)))
+    }
+
+    /// Begins from the checkpoint if it is one of the source's store and its past; if not, a listing
+    /// is next.
+    async fn restore(&mut self) -> Result<Option<Fed>> {
+        let first = self.shared.config.prefixes.first().cloned().unwrap_or_default();
+        let store = self.source.store(&first).await?;
+        let current = current(&*self.source, &first).await?;
+        self.backoff.succeeded();
+        let store = self.shared.store.get_or_init(|| store);
+        let Some(restoring) = self.restoring.take() else { return Ok(None) };
+        let saved = restoring.await.unwrap_or_else(|gone| Err(lost(gone)));
+        match saved.and_then(|saved| saved.map(|saved| of_past(saved, store, current)).transpose())
+        {
+            Ok(Some(saved)) => {
+                let revision = saved.head.revision;
+                self.reached = Some(revision);
+                self.list = false;
+                self.shared.counters.restored_revision.store(revision, Ordering::Relaxed);
+                Ok(Some(Fed::Restored(saved)))
+            }
+            Ok(None) => Ok(None),
+            Err(error) => {
+                self.shared.checkpoint_failed(error);
+                Ok(None)
+            }
+        }
     }
 
     async fn list(&mut self) -> Result<Fed, Trouble> {
@@ -190,6 +237,32 @@ impl Feed {
             }
         }
         None
+    }
+}
+
+/// A checkpoint, if it is of the source's store, which has reached `current`.
+fn of_past(saved: Saved, store: &Option<Bytes>, current: u64) -> Result<Saved> {
+    let refused = |what: String| {
+        let message = format!("the checkpoint {what}: it is not used, and written anew");
+        Err(Error::new(ErrorKind::Invalid, message))
+    };
+    if saved.head.store != *store {
+        return refused("is of another store".to_owned());
+    }
+    if saved.head.revision > current {
+        let revision = saved.head.revision;
+        return refused(format!("is of revision {revision}, and the source is at {current}"));
+    }
+    Ok(saved)
+}
+
+/// A revision that the source has reached.
+async fn current(source: &dyn Source, prefix: &Bytes) -> Result<u64> {
+    match source.freshness() {
+        Freshness::Pushed(current) => current.current_revision().await,
+        Freshness::OnRequest(current) => current.current_revision().await,
+        // Nothing of it is read but where it begins.
+        Freshness::ListOnly => Ok(source.list(prefix, None).await?.revision),
     }
 }
 

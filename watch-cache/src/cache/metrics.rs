@@ -41,6 +41,7 @@ mod recorded {
             ("watch_cache_objects", stats.objects as u64),
             ("watch_cache_log_revisions", stats.log_revisions as u64),
             ("watch_cache_waiters", stats.waiters as u64),
+            ("watch_cache_checkpoint_revision", stats.checkpoint_revision),
         ] {
             set(name, value);
         }
@@ -66,6 +67,8 @@ mod recorded {
             ("watch_cache_source_lists_total", stats.lists),
             ("watch_cache_source_watches_total", stats.watches),
             ("watch_cache_source_errors_total", stats.source_errors),
+            ("watch_cache_checkpoints_total", stats.checkpoints),
+            ("watch_cache_checkpoint_errors_total", stats.checkpoint_errors),
             ("watch_cache_violations_total", stats.violations),
             ("watch_cache_replayed_revisions_total", stats.replayed),
             ("watch_cache_backward_progress_total", stats.backward_progress),

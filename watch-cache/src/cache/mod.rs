@@ -1,5 +1,6 @@
 //! The shell: a cloneable handle, and the driver that follows the source.
 
+mod checkpoint;
 mod cursor;
 mod driver;
 mod feed;
@@ -32,6 +33,8 @@ use crate::source::{Freshness, Source};
 use run::{Closing, Command};
 use shared::Shared;
 
+#[doc(hidden)]
+pub use checkpoint::fuzz_checkpoint;
 pub use driver::Driver;
 pub use list::{At, ListRequest, ListResponse};
 pub use pump::Pump;

@@ -8,11 +8,12 @@ use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, FuturesUnordered, StreamExt};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{
     Duration, Instant, Interval, MissedTickBehavior, Sleep, interval_at, sleep_until,
 };
 
+use super::checkpoint::Saver;
 use super::cursor::Slot;
 use super::feed::{Fed, feed, yield_now};
 use super::fresh::{Answer, Asked, Held, ask, request_progress};
@@ -36,6 +37,7 @@ pub(super) enum Command {
     Unregister { id: u64 },
     Wait { revision: u64, reply: Reply },
     Fresh { reply: Reply },
+    Save { reply: oneshot::Sender<Result<u64>> },
 }
 
 /// What woke the driver; at least one of it.
@@ -55,6 +57,7 @@ enum Tick {
     Progress,
     Question,
     Metrics,
+    Checkpoint,
 }
 
 pub(super) struct Run {
@@ -71,6 +74,8 @@ pub(super) struct Run {
     bookmarks: Interval,
     progress: Interval,
     metrics: Option<Interval>,
+    saver: Option<Saver>,
+    checkpoint: Option<Interval>,
     on_request: bool,
 }
 
@@ -107,6 +112,8 @@ impl Run {
             bookmarks: every(config.bookmark_interval),
             progress: every(config.progress_interval),
             metrics: metrics::INTERVAL.map(every),
+            saver: Saver::new(shared),
+            checkpoint: config.checkpoint.as_ref().map(|checkpoint| every(checkpoint.interval)),
             source,
             closing,
         }
@@ -116,7 +123,10 @@ impl Run {
         loop {
             let inbox = poll_fn(|cx| self.poll_inbox(cx)).await;
             if inbox.ended {
-                return Ok(());
+                return match &mut self.saver {
+                    Some(saver) => saver.finish().await,
+                    None => Ok(()),
+                };
             }
             for command in inbox.commands {
                 self.obey(command);
@@ -135,6 +145,7 @@ impl Run {
                     Tick::Progress => self.request_progress(),
                     Tick::Question => {}
                     Tick::Metrics => metrics::tell(&self.closing.shared),
+                    Tick::Checkpoint => self.saver.iter_mut().for_each(Saver::due),
                 }
             }
             // A question may be due without a tick, as the first one after a pause is.
@@ -162,6 +173,9 @@ impl Run {
         let question = self.poll_question(cx);
         let tells = self.metrics.as_mut().is_some_and(|due| due.poll_tick(cx).is_ready());
         inbox.ticks.extend(tells.then_some(Tick::Metrics));
+        let saves = self.checkpoint.as_mut().is_some_and(|due| due.poll_tick(cx).is_ready());
+        inbox.ticks.extend(saves.then_some(Tick::Checkpoint));
+        self.saver.iter_mut().for_each(|saver| saver.poll(cx));
         inbox.ticks.extend(bookmarks.then_some(Tick::Bookmarks));
         inbox.ticks.extend(progress.then_some(Tick::Progress));
         inbox.ticks.extend(question.then_some(Tick::Question));
@@ -195,6 +209,12 @@ impl Run {
             Command::Unregister { id } => self.state.remove_watcher(id),
             Command::Wait { revision, reply } => self.wait(revision, reply),
             Command::Fresh { reply } => self.questions.arrive(reply),
+            Command::Save { reply } => {
+                // Nobody asks where there is none.
+                if let Some(saver) = &mut self.saver {
+                    saver.ask(reply);
+                }
+            }
         }
     }
 
@@ -269,6 +289,7 @@ impl Run {
                 Fed::Listed { revision, objects, trusted } => {
                     self.state.relist(revision, objects, trusted);
                 }
+                Fed::Restored(saved) => self.state.restore(saved),
                 Fed::Advanced(advance) => {
                     add(&self.closing.shared.counters.applied, advance.revisions.len() as u64);
                     for revision in advance.revisions {

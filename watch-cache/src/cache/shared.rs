@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
+use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant};
 
 use super::pump::Errand;
-use super::stats::{Counters, Present, Stats};
+use super::stats::{Counters, Present, Stats, add};
 use crate::config::Config;
 use crate::core::pins::{Pin, Pins};
 use crate::core::schema::Planner;
@@ -35,6 +37,9 @@ pub(super) struct Shared {
     pub(super) waiters: AtomicUsize,
     pub(super) next_watcher: AtomicU64,
     pub(super) pins: Arc<Pins>,
+    /// The source's store, as far as it says which that is; known once a checkpoint could be of it.
+    pub(super) store: OnceLock<Option<Bytes>>,
+    pub(super) checkpoint_error: Mutex<Option<Error>>,
     /// Up to here the groups' heads are complete, and what they lead to is published.
     settled: AtomicU64,
     /// Whether watches are checked that begin now.
@@ -53,6 +58,8 @@ impl Shared {
     ) -> Self {
         Self {
             pins: Arc::default(),
+            store: OnceLock::new(),
+            checkpoint_error: Mutex::new(None),
             settled: AtomicU64::new(0),
             view: ArcSwap::from_pointee(View::new(planner.indexes.len())),
             oracle: AtomicBool::new(false),
@@ -87,6 +94,22 @@ impl Shared {
                 return (view, pin);
             }
         }
+    }
+
+    /// The published state, whose oldest retained revision can be read until the pin is dropped.
+    pub(super) fn pinned_past(&self) -> (Arc<View>, Pin) {
+        loop {
+            let view = self.view.load_full();
+            if let Some(pin) = self.pins.pin(view.log_floor) {
+                return (view, pin);
+            }
+        }
+    }
+
+    /// A checkpoint could not be read or written.
+    pub(super) fn checkpoint_failed(&self, error: Error) {
+        add(&self.counters.checkpoint_errors, 1);
+        *self.checkpoint_error.lock() = Some(error);
     }
 
     /// Counters and sizes, as they are about now.

@@ -56,6 +56,15 @@ pub struct Stats {
     pub lists: u64,
     /// Watches opened, one for each prefix.
     pub watches: u64,
+    /// The revision of the checkpoint that the cache began from; 0 if it began with a listing.
+    pub restored_revision: u64,
+    /// Checkpoints written.
+    pub checkpoints: u64,
+    /// The revision of the last one.
+    pub checkpoint_revision: u64,
+    /// Checkpoints that could not be read or written: see
+    /// [`checkpoint_error`](crate::Cache::checkpoint_error).
+    pub checkpoint_errors: u64,
     /// Failures of the source.
     pub source_errors: u64,
     /// Guarantees that checked watches broke.
@@ -132,6 +141,10 @@ pub(super) struct Counters {
     pub(super) progress_requests: AtomicU64,
     pub(super) lists: AtomicU64,
     pub(super) watches: AtomicU64,
+    pub(super) restored_revision: AtomicU64,
+    pub(super) checkpoints: AtomicU64,
+    pub(super) checkpoint_revision: AtomicU64,
+    pub(super) checkpoint_errors: AtomicU64,
     pub(super) source_errors: AtomicU64,
     pub(super) violations: AtomicU64,
     pub(super) malformed: AtomicU64,
@@ -187,6 +200,10 @@ impl Counters {
             progress_requests: get(&self.progress_requests),
             lists: get(&self.lists),
             watches: get(&self.watches),
+            restored_revision: get(&self.restored_revision),
+            checkpoints: get(&self.checkpoints),
+            checkpoint_revision: get(&self.checkpoint_revision),
+            checkpoint_errors: get(&self.checkpoint_errors),
             source_errors: get(&self.source_errors),
             violations: get(&self.violations),
             replayed: get(&self.replayed),

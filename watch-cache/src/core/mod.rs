@@ -1,6 +1,7 @@
 //! The cache's state, free of IO: whole revisions go in, snapshots and events come out.
 
 pub(crate) mod backoff;
+pub(crate) mod checkpoint;
 pub(crate) mod event;
 pub(crate) mod filter;
 pub(crate) mod footprint;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::checkpoint::Saved;
 use super::footprint::{Footprint, POSTING, TRACE, WATCHER};
 use super::index::Index;
 use super::interest::{Interests, Mark};
@@ -180,6 +181,17 @@ impl<W> State<W> {
         }
         let versions = self.merge(revision, listing);
         self.commit(revision, versions);
+    }
+
+    /// Begins with what a checkpoint has.
+    pub(crate) fn restore(&mut self, saved: Saved) {
+        let Saved { head, objects, log } = saved;
+        self.restart(head.floor, objects);
+        self.view.gaps = head.gaps.into();
+        for revision in log {
+            self.apply(revision);
+        }
+        self.progress(head.revision);
     }
 
     /// Where there are too many gaps, the oldest two become one: what was known between is not

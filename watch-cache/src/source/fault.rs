@@ -142,6 +142,11 @@ impl Source for FaultSource {
         Ok(stream::unfold((events, injected, false), next_item).fuse().boxed())
     }
 
+    async fn store(&self, prefix: &Bytes) -> Result<Option<Bytes>> {
+        take_fault(&self.questions, "store")?;
+        self.inner.store(prefix).await
+    }
+
     fn freshness(&self) -> Freshness<'_> {
         match self.inner.freshness() {
             Freshness::Pushed(_) => Freshness::Pushed(self),

@@ -123,6 +123,14 @@ pub trait Source: Send + Sync + 'static {
     /// The revisions above `after` that touch `prefix`.
     async fn watch(&self, prefix: &Bytes, after: u64) -> Result<Events>;
 
+    /// Which store this is, for as long as its revisions go on, as etcd's cluster has an id; none if it
+    /// cannot tell. A cache does not begin from a checkpoint of another store, and asks with a prefix
+    /// that it reads.
+    async fn store(&self, prefix: &Bytes) -> Result<Option<Bytes>> {
+        let _ = prefix;
+        Ok(None)
+    }
+
     /// How a watch learns of progress; the same on every call.
     fn freshness(&self) -> Freshness<'_>;
 }
@@ -135,6 +143,10 @@ impl<S: Source + ?Sized> Source for Arc<S> {
 
     async fn watch(&self, prefix: &Bytes, after: u64) -> Result<Events> {
         (**self).watch(prefix, after).await
+    }
+
+    async fn store(&self, prefix: &Bytes) -> Result<Option<Bytes>> {
+        (**self).store(prefix).await
     }
 
     fn freshness(&self) -> Freshness<'_> {

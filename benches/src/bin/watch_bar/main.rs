@@ -12,9 +12,11 @@ mod list;
 mod memory;
 mod one_of;
 mod parked;
+mod restart;
 mod stack;
 mod tally;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use benches::kv_journal::Outcome;
@@ -58,12 +60,20 @@ enum Figure {
     Deliveries,
     /// What one of 130,000 parked watchers takes [bar: 256 B]
     WatcherBytes,
+    /// From a checkpoint of 1M objects of 1 KB and a full log until ready [bar: 1 s]
+    Restart,
+    /// Writes the checkpoint of `restart`
+    #[command(hide = true)]
+    RestartSave { file: PathBuf, events: u32 },
+    /// Begins from it
+    #[command(hide = true)]
+    RestartBegin { file: PathBuf, events: u32 },
     /// Every figure, one process after the other
     All,
 }
 
 /// The figures of `all`.
-const ALL: [&str; 9] = [
+const ALL: [&str; 10] = [
     "apply",
     "list-1m",
     "page-500",
@@ -73,6 +83,7 @@ const ALL: [&str; 9] = [
     "one-of",
     "deliveries",
     "watcher-bytes",
+    "restart",
 ];
 
 fn main() -> ExitCode {
@@ -98,6 +109,9 @@ fn run(args: &Args) -> Outcome<()> {
         Figure::OneOf => one_of::run(settings),
         Figure::Deliveries => fan_out::deliveries(settings),
         Figure::WatcherBytes => parked::run(settings),
+        Figure::Restart => restart::run(settings),
+        Figure::RestartSave { file, events } => restart::save(settings, file, *events),
+        Figure::RestartBegin { file, events } => restart::begin(settings, file, *events),
         Figure::All => ALL.iter().try_for_each(|figure| settings.run_apart(figure)),
     }
 }

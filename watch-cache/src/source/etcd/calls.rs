@@ -113,6 +113,12 @@ impl Calls {
         }
     }
 
+    /// The id of the cluster that the endpoints are of.
+    pub(super) async fn cluster(&self, prefix: &Bytes) -> Result<u64> {
+        self.current_revision(prefix).await?;
+        Ok(self.cluster.load(Ordering::Relaxed))
+    }
+
     /// The same error with the revision that etcd does not tell, for a read of `prefix` at `revision`.
     pub(super) async fn explained(&self, error: Error, prefix: &Bytes, revision: u64) -> Error {
         match error.kind() {

@@ -101,6 +101,12 @@ impl Source for EtcdSource {
         watch::watch(Arc::clone(&self.calls), prefix.clone(), after).await
     }
 
+    async fn store(&self, prefix: &Bytes) -> Result<Option<Bytes>> {
+        self.readable(prefix);
+        let cluster = self.calls.cluster(prefix).await?;
+        Ok(Some(Bytes::copy_from_slice(&cluster.to_be_bytes())))
+    }
+
     fn freshness(&self) -> Freshness<'_> {
         Freshness::OnRequest(self)
     }
