@@ -172,7 +172,7 @@ impl Feed {
         let store = self.source.store(&first).await?;
         let current = current(&*self.source, &first).await?;
         self.backoff.succeeded();
-        let store = self.shared.store.get_or_init(|| store);
+        let store = self.shared.store.get_or_init(|| store).as_ref();
         let Some(restoring) = self.restoring.take() else { return Ok(None) };
         let saved = restoring.await.unwrap_or_else(|gone| Err(lost(gone)));
         match saved.and_then(|saved| saved.map(|saved| of_past(saved, store, current)).transpose())
@@ -241,12 +241,12 @@ impl Feed {
 }
 
 /// A checkpoint, if it is of the source's store, which has reached `current`.
-fn of_past(saved: Saved, store: &Option<Bytes>, current: u64) -> Result<Saved> {
+fn of_past(saved: Saved, store: Option<&Bytes>, current: u64) -> Result<Saved> {
     let refused = |what: String| {
         let message = format!("the checkpoint {what}: it is not used, and written anew");
         Err(Error::new(ErrorKind::Invalid, message))
     };
-    if saved.head.store != *store {
+    if saved.head.store.as_ref() != store {
         return refused("is of another store".to_owned());
     }
     if saved.head.revision > current {

@@ -97,9 +97,9 @@ async fn after_a_restart_all_is_as_it_was_and_nothing_is_listed() {
     cache.wait_for(store.revision()).await.unwrap();
     let last = cache.revision();
     let revisions: Vec<u64> = (begun..=last).collect();
-    let (mut states, mut told) = (Vec::new(), Vec::new());
+    let (mut before, mut told) = (Vec::new(), Vec::new());
     for revision in &revisions {
-        states.push(shown(&cache, *revision).await);
+        before.push(shown(&cache, *revision).await);
     }
     for revision in revisions.iter().step_by(50) {
         told.push(events_after(&cache, *revision).await);
@@ -114,7 +114,7 @@ async fn after_a_restart_all_is_as_it_was_and_nothing_is_listed() {
     assert_eq!((stats.lists, stats.restored_revision, stats.oldest_revision), (0, last, begun));
     assert!(cache.checkpoint_error().is_none());
     cache.wait_for(last + 1).await.unwrap();
-    for (revision, state) in revisions.iter().zip(&states) {
+    for (revision, state) in revisions.iter().zip(&before) {
         assert_eq!(&shown(&cache, *revision).await, state, "at {revision}");
     }
     for (revision, mut told) in revisions.iter().step_by(50).zip(told) {
@@ -127,7 +127,7 @@ async fn after_a_restart_all_is_as_it_was_and_nothing_is_listed() {
     assert!(driver.await.unwrap_err().is_cancelled());
     let (cache, driver) = home.open(store).await;
     assert_eq!(cache.stats().restored_revision, last + 1);
-    assert_eq!(shown(&cache, begun).await, states[0]);
+    assert_eq!(shown(&cache, begun).await, before[0]);
     close(cache, driver).await.unwrap();
 }
 
@@ -321,13 +321,13 @@ async fn one_is_written_while_the_cache_serves_and_changes() {
             tokio::task::yield_now().await;
         }
     };
-    let saves = async {
+    let checkpoints = async {
         for _ in 0..20 {
             cache.save_checkpoint().await.unwrap();
         }
         done.store(true, Ordering::Relaxed);
     };
-    tokio::join!(writes, saves);
+    tokio::join!(writes, checkpoints);
     assert_eq!(cache.stats().checkpoints, 20);
     let saved = cache.save_checkpoint().await.unwrap();
     let (kept, since) = (shown(&cache, saved).await, shown(&cache, saved - 20).await);

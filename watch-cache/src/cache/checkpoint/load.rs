@@ -79,7 +79,7 @@ pub(super) fn read(
             .map(|other| other.join().unwrap_or_else(|panic| resume_unwind(panic)));
         [mine].into_iter().chain(others).collect::<Result<Vec<Worked>>>()
     })?;
-    let ends = done.iter().filter_map(|worked| worked.end).next();
+    let ends = done.iter().find_map(|worked| worked.end);
     let mut parts: Vec<(u64, Part)> = done.into_iter().flat_map(|worked| worked.parts).collect();
     parts.sort_unstable_by_key(|(number, _)| *number);
     let (objects, changes) = join(parts.into_iter().map(|(_, part)| part))?;

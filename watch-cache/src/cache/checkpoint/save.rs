@@ -70,7 +70,7 @@ impl Saver {
         while let Some(running) = &mut self.running
             && let Poll::Ready(done) = running.poll_unpin(cx)
         {
-            self.done(done.unwrap_or_else(|gone| Err(lost(gone))));
+            self.done(&done.unwrap_or_else(|gone| Err(lost(gone))));
         }
     }
 
@@ -80,11 +80,8 @@ impl Saver {
             self.due();
             let Some(running) = &mut self.running else { return Ok(()) };
             let done = running.await.unwrap_or_else(|gone| Err(lost(gone)));
-            let failed = done.as_ref().err().cloned();
-            self.done(done);
-            if let Some(error) = failed {
-                return Err(error);
-            }
+            self.done(&done);
+            done?;
         }
     }
 
@@ -100,10 +97,10 @@ impl Saver {
         self.running = Some(on_thread(&self.config, move || save(&shared, &path)));
     }
 
-    fn done(&mut self, done: Result<u64>) {
+    fn done(&mut self, done: &Result<u64>) {
         self.running = None;
         let counters = &self.shared.counters;
-        match &done {
+        match done {
             Ok(revision) => {
                 self.saved = *revision;
                 add(&counters.checkpoints, 1);

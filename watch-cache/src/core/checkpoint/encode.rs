@@ -31,7 +31,9 @@ impl<W: Write> Encoder<W> {
         encoder.frame.push(u8::from(store.is_some()));
         encoder.bytes(store.as_deref().unwrap_or_default());
         encoder.u32(prefixes.len());
-        prefixes.iter().for_each(|prefix| encoder.bytes(prefix));
+        for prefix in prefixes {
+            encoder.bytes(prefix);
+        }
         encoder.u32(gaps.len());
         for gap in gaps {
             encoder.u64(gap.after);

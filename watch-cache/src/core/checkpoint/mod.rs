@@ -129,7 +129,9 @@ mod tests {
             let mut encoder = Encoder::new(Vec::new(), &head).unwrap();
             let kept: Vec<Object> =
                 keys.iter().map(|key| object(*key, 7, long * 700_000)).collect();
-            kept.iter().for_each(|object| encoder.object(object).unwrap());
+            for object in &kept {
+                encoder.object(object).unwrap();
+            }
             let mut last = None;
             let log: Vec<_> = log
                 .into_iter()
@@ -196,7 +198,9 @@ mod tests {
         let head = head_of(vec![]);
         let objects_of = |written: &[Object]| {
             let mut encoder = Encoder::new(Vec::new(), &head).unwrap();
-            written.iter().for_each(|object| encoder.object(object).unwrap());
+            for object in written {
+                encoder.object(object).unwrap();
+            }
             let frame = frames(&encoder.finish().unwrap()).remove(1);
             objects(&head, &[], frame.checked().unwrap())
         };
