@@ -1,13 +1,22 @@
 //! The contract of `Source`: kept by every adapter and decorator, broken item by item by a source
 //! made for it.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod broken;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use async_trait::async_trait;
 use broken::{Break, BrokenSource};
-use watch_cache::conformance::{CHECKS, Subject};
-use watch_cache::{FaultSource, MemorySource, ProgressMode, Source, source_conformance};
+use bytes::Bytes;
+use tokio::task::JoinHandle;
+use watch_cache::conformance::{CHECKS, Subject, Writer};
+use watch_cache::{
+    Cache, Config, Events, FaultSource, Freshness, Listing, MemorySource, ProgressMode, Result,
+    Source, Write, source_conformance,
+};
 
 fn memory(mode: ProgressMode) -> (Subject, ()) {
     let store = Arc::new(MemorySource::with_progress(mode));
@@ -28,6 +37,63 @@ source_conformance!(faults_without_a_fault, async {
     let store = Arc::new(MemorySource::with_progress(ProgressMode::OnRequest));
     (Subject { source: Arc::new(FaultSource::new(store.clone())), writer: store }, ())
 });
+
+/// A store behind a cache, which compacts by filling the cache's log up.
+struct Behind {
+    store: MemorySource,
+    cache: OnceLock<Cache>,
+}
+
+/// As many revisions as a cache retains.
+const LOG: usize = 200;
+
+#[async_trait]
+impl Writer for Behind {
+    async fn txn(&self, writes: Vec<Write>) -> u64 {
+        self.store.txn(writes)
+    }
+
+    async fn compact(&self, revision: u64) {
+        let mut last = self.store.revision();
+        while last < revision + LOG as u64 {
+            last = self.store.put("/filler", format!("{last}"));
+        }
+        self.cache.get().unwrap().wait_for(last).await.unwrap();
+    }
+}
+
+#[async_trait]
+impl Source for Behind {
+    async fn list(&self, prefix: &Bytes, at: Option<u64>) -> Result<Listing> {
+        self.store.list(prefix, at).await
+    }
+
+    async fn watch(&self, prefix: &Bytes, after: u64) -> Result<Events> {
+        self.store.watch(prefix, after).await
+    }
+
+    fn freshness(&self) -> Freshness<'_> {
+        self.store.freshness()
+    }
+}
+
+async fn relay(mode: ProgressMode) -> (Subject, JoinHandle<Result<()>>) {
+    let store = MemorySource::with_progress(mode);
+    let behind = Arc::new(Behind { store, cache: OnceLock::new() });
+    let mut config = Config::default();
+    config.log_revisions = LOG;
+    // A revision to come is not waited for so long.
+    config.wait_timeout = Duration::from_millis(100);
+    let (cache, driver) = Cache::open(behind.clone(), vec![], config).unwrap();
+    #[expect(clippy::disallowed_methods, reason = "a test spawns the driver, as a caller does")]
+    let driver = tokio::spawn(driver);
+    cache.ready().await.unwrap();
+    behind.cache.set(cache.clone()).unwrap();
+    (Subject { source: Arc::new(cache), writer: behind }, driver)
+}
+
+source_conformance!(relay_of_pushed, relay(ProgressMode::Pushed));
+source_conformance!(relay_of_on_request, relay(ProgressMode::OnRequest));
 
 /// Each break fails the check of its own item, and says so with the item's number. A check may also
 /// stumble over what another item forbids, but then names its own item.

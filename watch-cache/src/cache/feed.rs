@@ -92,6 +92,8 @@ struct Feed {
     list: bool,
     trusted: bool,
     watches: Option<Watches>,
+    /// Whether it is known which store the source is of.
+    begun: bool,
     /// The checkpoint that is to be begun from, where there may be one.
     restoring: Option<oneshot::Receiver<Result<Option<Saved>>>>,
 }
@@ -112,6 +114,7 @@ pub(super) fn feed(
         list: true,
         trusted: true,
         watches: None,
+        begun: false,
         restoring,
     };
     stream::unfold(feed, Feed::next)
@@ -139,8 +142,8 @@ impl Feed {
     }
 
     async fn step(&mut self) -> Result<Option<Fed>, Trouble> {
-        if self.restoring.is_some() {
-            return Ok(self.restore().await?);
+        if !self.begun {
+            return Ok(self.begin().await?);
         }
         if self.list {
             return Ok(Some(self.list().await?));
@@ -167,14 +170,19 @@ impl Feed {
 
     /// Begins from the checkpoint if it is one of the source's store and its past; if not, a listing
     /// is next.
-    async fn restore(&mut self) -> Result<Option<Fed>> {
+    async fn begin(&mut self) -> Result<Option<Fed>> {
         let first = self.shared.config.prefixes.first().cloned().unwrap_or_default();
         let store = self.source.store(&first).await?;
-        let current = current(&*self.source, &first).await?;
-        self.backoff.succeeded();
         let store = self.shared.store.get_or_init(|| store).as_ref();
-        let Some(restoring) = self.restoring.take() else { return Ok(None) };
+        let Some(restoring) = &mut self.restoring else {
+            self.begun = true;
+            return Ok(None);
+        };
+        let current = current(&*self.source, &first).await?;
         let saved = restoring.await.unwrap_or_else(|gone| Err(lost(gone)));
+        self.restoring = None;
+        self.begun = true;
+        self.backoff.succeeded();
         match saved.and_then(|saved| saved.map(|saved| of_past(saved, store, current)).transpose())
         {
             Ok(Some(saved)) => {

@@ -8,6 +8,7 @@ mod fresh;
 mod list;
 mod metrics;
 mod pump;
+mod relay;
 mod run;
 mod shared;
 mod sink;

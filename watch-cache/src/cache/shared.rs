@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Duration, Instant};
 
 use super::pump::Errand;
@@ -37,7 +37,7 @@ pub(super) struct Shared {
     pub(super) waiters: AtomicUsize,
     pub(super) next_watcher: AtomicU64,
     pub(super) pins: Arc<Pins>,
-    /// The source's store, as far as it says which that is; known once a checkpoint could be of it.
+    /// The source's store, as far as it says which that is; known once it was asked.
     pub(super) store: OnceLock<Option<Bytes>>,
     pub(super) checkpoint_error: Mutex<Option<Error>>,
     /// Up to here the groups' heads are complete, and what they lead to is published.
@@ -46,6 +46,8 @@ pub(super) struct Shared {
     pub(super) oracle: AtomicBool,
     pub(super) violation: OnceLock<Violation>,
     view: ArcSwap<View>,
+    /// Wakes those who read the whole log, at each publication and at the end.
+    pub(super) news: watch::Sender<()>,
     pumps: Box<[mpsc::UnboundedSender<Errand>]>,
     closed: OnceLock<Error>,
 }
@@ -64,6 +66,7 @@ impl Shared {
             view: ArcSwap::from_pointee(View::new(planner.indexes.len())),
             oracle: AtomicBool::new(false),
             violation: OnceLock::new(),
+            news: watch::Sender::new(()),
             pumps,
             config,
             planner,
@@ -134,6 +137,7 @@ impl Shared {
         let now = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.published_at.store(now, Ordering::Relaxed);
         self.view.store(Arc::new(view));
+        self.news.send_replace(());
     }
 
     /// The groups' heads are complete up to `revision`.
@@ -149,6 +153,7 @@ impl Shared {
     pub(super) fn close(&self, reason: Error) {
         // A second reason is a consequence of the first.
         if self.closed.set(reason).is_ok() {
+            self.news.send_replace(());
             for pump in &self.pumps {
                 // One that is gone has told its watchers so.
                 let _ = pump.send(Errand::Close);

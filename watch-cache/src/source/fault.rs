@@ -143,7 +143,6 @@ impl Source for FaultSource {
     }
 
     async fn store(&self, prefix: &Bytes) -> Result<Option<Bytes>> {
-        take_fault(&self.questions, "store")?;
         self.inner.store(prefix).await
     }
 

@@ -15,6 +15,7 @@ mod memory;
 mod model;
 #[cfg(feature = "metrics")]
 mod recorded;
+mod relay;
 mod restart;
 mod selectors;
 mod shutdown;
