@@ -104,10 +104,10 @@ async fn a_relay_that_had_to_begin_anew_is_listed_anew() {
     world.faults.inject(Ok(SourceEvent::Progress(3)));
     below.wait_for(3).await.unwrap();
     world.store.put("/k/b", "n2");
-    let last = world.store.put("/k/a", "n3");
-    below.wait_for(last).await.unwrap();
+    let newest = world.store.put("/k/a", "n3");
+    below.wait_for(newest).await.unwrap();
     let list = below.list(ListRequest::new("/k/")).await.unwrap();
-    assert_eq!((keys(&list.objects), list.revision), (vec!["/k/a".into(), "/k/b".into()], last));
+    assert_eq!((keys(&list.objects), list.revision), (vec!["/k/a".into(), "/k/b".into()], newest));
     assert_eq!(world.cache.stats().early_progress, 1);
     assert_eq!(below.stats().lists, 2);
 }
