@@ -52,7 +52,7 @@ mod source;
 pub use cache::fuzz_checkpoint;
 pub use cache::{
     At, Cache, Delivery, Driver, Flow, Latency, ListRequest, ListResponse, Pump, Sink, Snapshot,
-    Start, Stats, Subscription, WatchRequest, Watcher,
+    Start, Stats, Subscription, Verification, WatchRequest, Watcher,
 };
 pub use codec::{Codec, Encoded};
 pub use config::{CheckpointConfig, Config, Limit};

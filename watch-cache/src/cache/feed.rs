@@ -154,7 +154,15 @@ impl Feed {
             return Ok(None);
         };
         // Every lane ends with an error, and an error ends them all.
-        let (lane, event) = poll_fn(|cx| watches.poll_next(cx)).await;
+        let next = poll_fn(|cx| watches.poll_next(cx));
+        let (lane, event) = tokio::select! {
+            biased;
+            () = self.shared.anew.notified() => {
+                (self.watches, self.list, self.trusted) = (None, true, false);
+                return Ok(None);
+            }
+            next = next => next,
+        };
         let taken = match event? {
             SourceEvent::Revision(revision) => watches.frontier.revision(lane, revision),
             SourceEvent::Progress(revision) => watches.frontier.progress(lane, revision),

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 use tokio::time::{Duration, timeout};
 
 use super::feed::list_all;
+use super::verify::{Prints, prints};
 use super::wait::Reply;
 use crate::core::object::Object;
 use crate::core::view::View;
@@ -51,13 +53,15 @@ impl Held {
 pub(super) enum Asked {
     Answer(u64, Result<Answer>),
     Progress(Result<()>),
+    /// Somebody was told the source's state.
+    Told,
 }
 
 impl Asked {
     pub(super) fn question(&self) -> Option<u64> {
         match self {
             Self::Answer(question, _) => Some(*question),
-            Self::Progress(_) => None,
+            Self::Progress(_) | Self::Told => None,
         }
     }
 }
@@ -90,6 +94,18 @@ async fn answer(source: &dyn Source, prefixes: &[Bytes]) -> Result<Answer> {
         }
     };
     Ok(Answer::Revision(revision))
+}
+
+/// Lists the source for somebody who compares it.
+pub(super) async fn tell_prints(
+    source: Arc<dyn Source>,
+    prefixes: Vec<Bytes>,
+    reply: oneshot::Sender<Result<Prints>>,
+) -> Asked {
+    let told = prints(&*source, &prefixes).await;
+    // A caller that gave up does not need it.
+    let _ = reply.send(told);
+    Asked::Told
 }
 
 pub(super) async fn request_progress(source: Arc<dyn Source>) -> Asked {

@@ -69,6 +69,7 @@ mod recorded {
             ("watch_cache_source_errors_total", stats.source_errors),
             ("watch_cache_checkpoints_total", stats.checkpoints),
             ("watch_cache_checkpoint_errors_total", stats.checkpoint_errors),
+            ("watch_cache_inconsistencies_total", stats.inconsistencies),
             ("watch_cache_violations_total", stats.violations),
             ("watch_cache_replayed_revisions_total", stats.replayed),
             ("watch_cache_backward_progress_total", stats.backward_progress),

@@ -15,6 +15,7 @@ mod sink;
 mod snapshot;
 mod stats;
 mod validate;
+mod verify;
 mod wait;
 mod watch;
 
@@ -42,6 +43,7 @@ pub use pump::Pump;
 pub use sink::{Delivery, Flow, Sink, Subscription};
 pub use snapshot::Snapshot;
 pub use stats::{Latency, Stats};
+pub use verify::Verification;
 pub use watch::{Start, WatchRequest, Watcher};
 
 /// A revision-consistent copy of a source's prefixes. Cloning the handle is cheap.

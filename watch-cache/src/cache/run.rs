@@ -16,10 +16,11 @@ use tokio::time::{
 use super::checkpoint::Saver;
 use super::cursor::Slot;
 use super::feed::{Fed, feed, yield_now};
-use super::fresh::{Answer, Asked, Held, ask, request_progress};
+use super::fresh::{Answer, Asked, Held, ask, request_progress, tell_prints};
 use super::metrics;
 use super::shared::Shared;
 use super::stats::add;
+use super::verify::Prints;
 use super::wait::{Reply, Waits};
 use crate::core::predicate::Predicate;
 use crate::core::questions::Questions;
@@ -38,6 +39,7 @@ pub(super) enum Command {
     Wait { revision: u64, reply: Reply },
     Fresh { reply: Reply },
     Save { reply: oneshot::Sender<Result<u64>> },
+    Verify { reply: oneshot::Sender<Result<Prints>> },
 }
 
 /// What woke the driver; at least one of it.
@@ -209,6 +211,11 @@ impl Run {
             Command::Unregister { id } => self.state.remove_watcher(id),
             Command::Wait { revision, reply } => self.wait(revision, reply),
             Command::Fresh { reply } => self.questions.arrive(reply),
+            Command::Verify { reply } => {
+                let prefixes = self.closing.shared.config.prefixes.clone();
+                let told = tell_prints(Arc::clone(&self.source), prefixes, reply);
+                self.asking.push(Box::pin(told));
+            }
             Command::Save { reply } => {
                 // Nobody asks where there is none.
                 if let Some(saver) = &mut self.saver {
@@ -243,7 +250,7 @@ impl Run {
 
     fn hear(&mut self, asked: Asked) {
         match asked {
-            Asked::Progress(Ok(())) => {}
+            Asked::Progress(Ok(())) | Asked::Told => {}
             Asked::Progress(Err(_)) => add(&self.closing.shared.counters.source_errors, 1),
             Asked::Answer(question, Ok(answer)) => {
                 let waiters = self.questions.answered(question);

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Duration, Instant};
 
 use super::pump::Errand;
@@ -46,6 +46,8 @@ pub(super) struct Shared {
     pub(super) oracle: AtomicBool,
     pub(super) violation: OnceLock<Violation>,
     view: ArcSwap<View>,
+    /// Tells the feed that nothing is to be trusted.
+    pub(super) anew: Notify,
     /// Wakes those who read the whole log, at each publication and at the end.
     pub(super) news: watch::Sender<()>,
     pumps: Box<[mpsc::UnboundedSender<Errand>]>,
@@ -66,6 +68,7 @@ impl Shared {
             view: ArcSwap::from_pointee(View::new(planner.indexes.len())),
             oracle: AtomicBool::new(false),
             violation: OnceLock::new(),
+            anew: Notify::new(),
             news: watch::Sender::new(()),
             pumps,
             config,
@@ -105,6 +108,17 @@ impl Shared {
             let view = self.view.load_full();
             if let Some(pin) = self.pins.pin(view.log_floor) {
                 return (view, pin);
+            }
+        }
+    }
+
+    /// The published state, of which a revision can be read until the pin is dropped.
+    pub(super) fn pinned_at(&self, revision: u64) -> Result<(Arc<View>, Pin)> {
+        loop {
+            let view = self.view.load_full();
+            view.check(revision)?;
+            if let Some(pin) = self.pins.pin(revision) {
+                return Ok((view, pin));
             }
         }
     }

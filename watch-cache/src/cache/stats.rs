@@ -67,6 +67,8 @@ pub struct Stats {
     pub checkpoint_errors: u64,
     /// Failures of the source.
     pub source_errors: u64,
+    /// Comparisons that found the cache different from its source.
+    pub inconsistencies: u64,
     /// Guarantees that checked watches broke.
     pub violations: u64,
     /// Revisions that the source delivered twice or out of order.
@@ -146,6 +148,7 @@ pub(super) struct Counters {
     pub(super) checkpoint_revision: AtomicU64,
     pub(super) checkpoint_errors: AtomicU64,
     pub(super) source_errors: AtomicU64,
+    pub(super) inconsistencies: AtomicU64,
     pub(super) violations: AtomicU64,
     pub(super) malformed: AtomicU64,
     replayed: AtomicU64,
@@ -205,6 +208,7 @@ impl Counters {
             checkpoint_revision: get(&self.checkpoint_revision),
             checkpoint_errors: get(&self.checkpoint_errors),
             source_errors: get(&self.source_errors),
+            inconsistencies: get(&self.inconsistencies),
             violations: get(&self.violations),
             replayed: get(&self.replayed),
             backward_progress: get(&self.backward),

@@ -21,6 +21,7 @@ mod selectors;
 mod shutdown;
 mod sinks;
 mod validated;
+mod verify;
 mod watches;
 
 use std::borrow::Cow;
