@@ -10,8 +10,9 @@ use crate::error::Result;
 
 /// The work behind a [`Cache`](super::Cache): spawn it, or nothing moves.
 ///
-/// It ends with `Ok` once every handle is dropped and what they asked for is done, and with the
-/// error that stopped it otherwise. Dropping it closes the handles: their calls fail with
+/// It ends with `Ok` once every handle is dropped, what they asked for is done and the
+/// [checkpoint](crate::CheckpointConfig), if there is one, is written; and with the error that stopped it
+/// otherwise. Dropping it closes the handles: their calls fail with
 /// [`Closed`](crate::ErrorKind::Closed).
 #[must_use = "nothing moves until the driver is spawned"]
 pub struct Driver {

@@ -1,11 +1,18 @@
 //! Comparisons of a cache with its source, in virtual time.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::StreamExt;
 use watch_cache::{
-    Change, Config, ErrorKind, ListRequest, ProgressMode, Revision, SourceEvent, SourceObject,
-    Start, WatchRequest, Write,
+    Cache, Change, Config, ErrorKind, Events, Freshness, ListRequest, Listing, MemorySource,
+    ProgressMode, Result, Revision, Source, SourceEvent, SourceObject, Start, WatchRequest, Write,
 };
 
-use super::{World, drain, keys, next_error, world, world_of};
+use super::{World, drain, keys, next_error, schema, spawn, world, world_of};
 
 #[tokio::test(start_paused = true)]
 async fn a_cache_that_is_right_is_found_so_while_much_is_written() {
@@ -82,6 +89,68 @@ async fn what_is_different_is_named_and_mended_by_beginning_anew() {
     assert!(world.cache.verify().await.unwrap().is_consistent());
     let list = world.cache.list(ListRequest::new("")).await.unwrap();
     assert_eq!(keys(&list.objects), ["/changed", "/deleted", "/elsewhere", "/same"]);
+}
+
+/// A store whose watches lose deletes while told to, and say nothing: what an etcd before 3.4.31 or
+/// 3.5.13 does where it compacts beside a slow watch (etcd-io/etcd#17529), and what older releases do where
+/// a watch begins at a compacted delete (etcd-io/etcd#18089).
+struct Losing {
+    store: MemorySource,
+    loses: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl Source for Losing {
+    async fn list(&self, prefix: &Bytes, at: Option<u64>) -> Result<Listing> {
+        self.store.list(prefix, at).await
+    }
+
+    async fn watch(&self, prefix: &Bytes, after: u64) -> Result<Events> {
+        let loses = Arc::clone(&self.loses);
+        let told = self.store.watch(prefix, after).await?.filter(move |event| {
+            let is_delete = |change: &Change| matches!(change, Change::Delete(_));
+            let lost = match event {
+                Ok(SourceEvent::Revision(revision)) => revision.changes.iter().all(is_delete),
+                _ => false,
+            };
+            std::future::ready(!(lost && loses.load(Ordering::Relaxed)))
+        });
+        Ok(told.boxed())
+    }
+
+    fn freshness(&self) -> Freshness<'_> {
+        self.store.freshness()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_that_no_event_shows_is_found() {
+    let loses = Arc::new(AtomicBool::new(false));
+    let source = Arc::new(Losing { store: MemorySource::new(), loses: loses.clone() });
+    source.store.put("/a", "n1");
+    source.store.put("/b", "n1");
+    let (cache, driver) = Cache::open(source.clone(), schema(vec![]), Config::default()).unwrap();
+    let _driver = spawn(driver);
+    cache.ready().await.unwrap();
+    source.store.delete("/a");
+    source.store.put("/a", "n2");
+    let revision = source.store.delete("/a");
+    cache.wait_for(revision).await.unwrap();
+    assert!(cache.verify().await.unwrap().is_consistent());
+    loses.store(true, Ordering::Relaxed);
+    source.store.delete("/b");
+    let revision = source.store.put("/c", "n1");
+    // Nothing that the cache is told is wrong in itself.
+    cache.wait_for(revision).await.unwrap();
+    let stats = cache.stats();
+    assert_eq!((stats.source_errors, stats.replayed, stats.early_progress), (0, 0, 0));
+    let found = cache.verify().await.unwrap();
+    assert_eq!((found.keys, found.different, found.objects), (vec![Bytes::from("/b")], 1, 1));
+    cache.begin_anew().unwrap();
+    while cache.stats().lists < 2 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(cache.verify().await.unwrap().is_consistent());
 }
 
 #[tokio::test(start_paused = true)]
