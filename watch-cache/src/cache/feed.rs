@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_core::Stream;
+use futures_util::FutureExt;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -142,6 +143,10 @@ impl Feed {
     }
 
     async fn step(&mut self) -> Result<Option<Fed>, Trouble> {
+        // Also where the source fails, so that nothing is waited for.
+        if self.shared.anew.notified().now_or_never().is_some() {
+            self.distrust();
+        }
         if !self.begun {
             return Ok(self.begin().await?);
         }
@@ -158,7 +163,7 @@ impl Feed {
         let (lane, event) = tokio::select! {
             biased;
             () = self.shared.anew.notified() => {
-                (self.watches, self.list, self.trusted) = (None, true, false);
+                self.distrust();
                 return Ok(None);
             }
             next = next => next,
@@ -174,6 +179,11 @@ impl Feed {
         self.backoff.succeeded();
         self.reached = Some(advance.reached);
         Ok(Some(Fed::Advanced(advance)))
+    }
+
+    /// Lists next, and takes that for what is.
+    fn distrust(&mut self) {
+        (self.watches, self.list, self.trusted) = (None, true, false);
     }
 
     /// Begins from the checkpoint if it is one of the source's store and its past; if not, a listing

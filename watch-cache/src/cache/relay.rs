@@ -66,15 +66,12 @@ impl Source for Cache {
         self.predicate(prefix.clone(), Selector::default())?;
         // Before the view is looked at, so that no later one is missed.
         let news = self.shared.news.subscribe();
-        let view = self.shared.view();
-        if let Some(gap) = view.gap(after) {
-            return Err(expired(after, gap.until.max(view.log_floor)));
-        }
+        let epoch = self.shared.view().epoch;
         let relayed = Relayed {
             cache: self.clone(),
             news,
             prefix: prefix.clone(),
-            epoch: view.epoch,
+            epoch,
             position: after,
             ready: VecDeque::new(),
             ended: false,

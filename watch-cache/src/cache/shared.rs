@@ -1,5 +1,6 @@
 //! What handles, watchers and the driver share.
 
+use std::convert::Infallible;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -93,31 +94,27 @@ impl Shared {
 
     /// The published state, which can be read until the pin is dropped.
     pub(super) fn pinned(&self) -> (Arc<View>, Pin) {
-        loop {
-            let view = self.view.load_full();
-            // What cannot be pinned any more has a successor that can.
-            if let Some(pin) = self.pins.pin(view.root.revision) {
-                return (view, pin);
-            }
-        }
+        let Ok(pinned) = self.pin(|view| Ok::<_, Infallible>(view.root.revision));
+        pinned
     }
 
     /// The published state, whose oldest retained revision can be read until the pin is dropped.
     pub(super) fn pinned_past(&self) -> (Arc<View>, Pin) {
-        loop {
-            let view = self.view.load_full();
-            if let Some(pin) = self.pins.pin(view.log_floor) {
-                return (view, pin);
-            }
-        }
+        let Ok(pinned) = self.pin(|view| Ok::<_, Infallible>(view.log_floor));
+        pinned
     }
 
     /// The published state, of which a revision can be read until the pin is dropped.
     pub(super) fn pinned_at(&self, revision: u64) -> Result<(Arc<View>, Pin)> {
+        self.pin(|view| view.check(revision).map(|()| revision))
+    }
+
+    /// The published state with a pin on the revision of it that `at` says.
+    fn pin<E>(&self, at: impl Fn(&View) -> Result<u64, E>) -> Result<(Arc<View>, Pin), E> {
         loop {
             let view = self.view.load_full();
-            view.check(revision)?;
-            if let Some(pin) = self.pins.pin(revision) {
+            // What cannot be pinned any more has a successor that can.
+            if let Some(pin) = self.pins.pin(at(&view)?) {
                 return Ok((view, pin));
             }
         }

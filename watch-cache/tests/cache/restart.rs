@@ -353,7 +353,7 @@ async fn it_is_written_from_time_to_time_and_only_if_something_is_new() {
     if let Some(checkpoint) = &mut config.checkpoint {
         checkpoint.interval = CheckpointConfig::INTERVAL.min;
     }
-    let (cache, driver) = open(store.clone(), config).await;
+    let (cache, driver) = open(store.clone(), config.clone()).await;
     for written in 1..=3 {
         store.put("/a", format!("{written}"));
         while cache.stats().checkpoint_revision != written + 1 {
@@ -364,6 +364,14 @@ async fn it_is_written_from_time_to_time_and_only_if_something_is_new() {
     assert!(count >= 3);
     tokio::time::sleep(CheckpointConfig::INTERVAL.min * 4).await;
     assert_eq!(cache.stats().checkpoints, count);
+    close(cache, driver).await.unwrap();
+    // Nor where nothing is new since the file that was begun from, until all that is proves wrong.
+    let (cache, driver) = open(store, config).await;
+    tokio::time::sleep(CheckpointConfig::INTERVAL.min * 4).await;
+    assert_eq!((cache.stats().restored_revision, cache.stats().checkpoints), (4, 0));
+    cache.begin_anew().unwrap();
+    tokio::time::sleep(CheckpointConfig::INTERVAL.min * 4).await;
+    assert_eq!((cache.stats().lists, cache.stats().checkpoints), (1, 1));
     close(cache, driver).await.unwrap();
 }
 

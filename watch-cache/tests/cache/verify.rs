@@ -153,6 +153,21 @@ async fn a_loss_that_no_event_shows_is_found() {
     assert!(cache.verify().await.unwrap().is_consistent());
 }
 
+/// As where a store was set back, and refuses to be watched from what it no longer has.
+#[tokio::test(start_paused = true)]
+async fn beginning_anew_does_not_wait_for_a_watch_that_fails() {
+    let world = world().await;
+    world.put("/a", "n1").await;
+    world.faults.fail_watches(u64::MAX);
+    world.faults.cut_watches();
+    world.store.put("/b", "n1");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!((world.cache.revision(), world.cache.stats().lists), (2, 1));
+    world.cache.begin_anew().unwrap();
+    world.cache.wait_for(3).await.or(world.cache.wait_for(3).await).unwrap();
+    assert_eq!(world.cache.stats().lists, 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_source_that_fails_is_told_and_a_driver_that_is_gone_too() {
     let World { cache, driver, faults, .. } = world().await;

@@ -7,15 +7,13 @@ use std::time::Instant;
 use benches::kv_journal::{Outcome, runtime};
 use benches::report;
 use benches::settings::Settings;
-use benches::watch_cache::Script;
 use watch_cache::{CheckpointConfig, Config};
 
-use super::stack::Stack;
+use super::stack::{Stack, script};
 
 const OBJECTS: usize = 1_000_000;
 /// Fewer than the log keeps.
 const EVENTS: usize = 100_000;
-const PODS_OF_NODE: u32 = 10;
 
 /// One process writes the checkpoint, and a new one for each round begins from it: first from one with an
 /// empty log, then from one with a full log.
@@ -55,7 +53,7 @@ fn child(settings: &Settings, part: &str, file: &Path, events: usize) -> Outcome
 /// Fills the log, and says how long it took to save all.
 pub(crate) fn save(settings: &Settings, file: &Path, events: u32) -> Outcome<()> {
     runtime()?.block_on(async {
-        let stack = Stack::of(script(settings)?, config(file)).await?;
+        let stack = Stack::of(script(settings.count(OBJECTS))?, config(file)).await?;
         let last = stack.script.tell(&stack.script.revisions(events));
         stack.cache.wait_for(last).await?;
         let start = Instant::now();
@@ -68,7 +66,7 @@ pub(crate) fn save(settings: &Settings, file: &Path, events: u32) -> Outcome<()>
 /// Begins from the file, if it is there, and says how long it took to be ready.
 pub(crate) fn begin(settings: &Settings, file: &Path, events: u32) -> Outcome<()> {
     runtime()?.block_on(async {
-        let script = script(settings)?;
+        let script = script(settings.count(OBJECTS))?;
         // The source went on before.
         let last = script.tell(&script.revisions(events));
         let is_there = file.exists();
@@ -82,11 +80,6 @@ pub(crate) fn begin(settings: &Settings, file: &Path, events: u32) -> Outcome<()
         // Not by closing it, which would write a checkpoint.
         std::process::exit(0)
     })
-}
-
-fn script(settings: &Settings) -> Outcome<Script> {
-    let pods = u32::try_from(settings.count(OBJECTS))?;
-    Ok(Script::new(pods, (pods / PODS_OF_NODE).max(1)))
 }
 
 fn config(file: &Path) -> Config {

@@ -9,6 +9,12 @@ use watch_cache::{Cache, Config};
 /// A tenth as many nodes as pods.
 const PODS_OF_NODE: u32 = 10;
 
+/// So many pods, ten on a node.
+pub(crate) fn script(pods: usize) -> Outcome<Script> {
+    let pods = u32::try_from(pods)?;
+    Ok(Script::new(pods, (pods / PODS_OF_NODE).max(1)))
+}
+
 pub(crate) struct Stack {
     pub(crate) script: Arc<Script>,
     pub(crate) cache: Cache,
@@ -17,8 +23,7 @@ pub(crate) struct Stack {
 impl Stack {
     /// A cache of so many pods, ten on a node, with two indexes, its listing applied.
     pub(crate) async fn open(pods: usize) -> Outcome<Self> {
-        let pods = u32::try_from(pods)?;
-        Self::of(Script::new(pods, (pods / PODS_OF_NODE).max(1)), Config::default()).await
+        Self::of(script(pods)?, Config::default()).await
     }
 
     /// A cache of a script with two indexes, its listing applied.

@@ -36,8 +36,10 @@ pub(in crate::cache) struct Saver {
     served: Vec<Reply>,
     /// Those who asked after it had begun.
     waiting: Vec<Reply>,
-    /// The revision of the last one.
-    saved: u64,
+    /// The epoch and the revision of the last one.
+    saved: Option<(u64, u64)>,
+    /// The epoch that the running one is of, or the one after.
+    epoch: u64,
 }
 
 impl Saver {
@@ -46,7 +48,7 @@ impl Saver {
         let config = shared.config.checkpoint.clone()?;
         let shared = Arc::clone(shared);
         let (served, waiting) = (vec![], vec![]);
-        Some(Self { shared, config, running: None, served, waiting, saved: 0 })
+        Some(Self { shared, config, running: None, served, waiting, saved: None, epoch: 0 })
     }
 
     /// Somebody wants one of what is published now.
@@ -58,9 +60,13 @@ impl Saver {
     /// It is time for one, if there is something new and none is being written.
     pub(in crate::cache) fn due(&mut self) {
         let view = self.shared.view();
-        let is_new = view.ready && view.revision != self.saved;
+        let now = (view.epoch, view.revision);
+        let ready = view.ready;
         drop(view);
-        if is_new && self.running.is_none() {
+        // The file that the cache began from is as good as one that it wrote.
+        let restored = self.shared.counters.restored_revision.load(Ordering::Relaxed);
+        let is_new = self.saved.unwrap_or((0, restored)) != now;
+        if ready && is_new && self.running.is_none() {
             self.start();
         }
     }
@@ -93,6 +99,7 @@ impl Saver {
 
     fn start(&mut self) {
         self.served = take(&mut self.waiting);
+        self.epoch = self.shared.view().epoch;
         let (shared, path) = (Arc::clone(&self.shared), self.config.path.clone());
         self.running = Some(on_thread(&self.config, move || save(&shared, &path)));
     }
@@ -102,7 +109,7 @@ impl Saver {
         let counters = &self.shared.counters;
         match done {
             Ok(revision) => {
-                self.saved = *revision;
+                self.saved = Some((self.epoch, *revision));
                 add(&counters.checkpoints, 1);
                 counters.checkpoint_revision.store(*revision, Ordering::Relaxed);
                 *self.shared.checkpoint_error.lock() = None;
