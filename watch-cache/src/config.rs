@@ -52,6 +52,13 @@ pub struct Config {
     pub progress_interval: Duration,
     /// How often watchers that want bookmarks get one: [`Config::BOOKMARK_INTERVAL`].
     pub bookmark_interval: Duration,
+    /// How often the cache's [`Digest`](crate::Digest) is compared with the source's, where that has one;
+    /// never if none: [`Config::COMPARE_INTERVAL`].
+    pub compare_interval: Option<Duration>,
+    /// Whether the cache begins anew where such a comparison finds it different, as
+    /// [`begin_anew`](crate::Cache::begin_anew) says. It does by default; either way the difference is
+    /// counted in [`Stats::inconsistencies`](crate::Stats::inconsistencies).
+    pub heal: bool,
     /// The pause after a first failure of the source: [`Config::BACKOFF`].
     pub backoff: Duration,
     /// The longest pause after many failures: [`Config::BACKOFF_CAP`].
@@ -106,6 +113,12 @@ impl Config {
         min: Duration::from_millis(1),
         max: Duration::from_secs(3600),
     };
+    /// As often as the Kubernetes API server compares its cache with etcd, for which it lists.
+    pub const COMPARE_INTERVAL: Limit<Duration> = Limit {
+        default: Duration::from_secs(300),
+        min: Duration::from_millis(100),
+        max: Duration::from_secs(86_400),
+    };
     /// Short enough that a cut connection is not noticed.
     pub const BACKOFF: Limit<Duration> = Limit {
         default: Duration::from_millis(20),
@@ -133,6 +146,9 @@ impl Config {
         Self::QUESTION_INTERVAL.check_time("question_interval", self.question_interval)?;
         Self::PROGRESS_INTERVAL.check_time("progress_interval", self.progress_interval)?;
         Self::BOOKMARK_INTERVAL.check_time("bookmark_interval", self.bookmark_interval)?;
+        if let Some(interval) = self.compare_interval {
+            Self::COMPARE_INTERVAL.check_time("compare_interval", interval)?;
+        }
         Self::BACKOFF.check_time("backoff", self.backoff)?;
         Self::BACKOFF_CAP.check_time("backoff_cap", self.backoff_cap)?;
         self.checkpoint.as_ref().map_or(Ok(()), CheckpointConfig::check)
@@ -173,6 +189,8 @@ impl Default for Config {
             question_interval: Self::QUESTION_INTERVAL.default,
             progress_interval: Self::PROGRESS_INTERVAL.default,
             bookmark_interval: Self::BOOKMARK_INTERVAL.default,
+            compare_interval: Some(Self::COMPARE_INTERVAL.default),
+            heal: true,
             backoff: Self::BACKOFF.default,
             backoff_cap: Self::BACKOFF_CAP.default,
             checkpoint: None,

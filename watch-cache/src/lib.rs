@@ -56,6 +56,7 @@ pub use cache::{
 };
 pub use codec::{Codec, Encoded};
 pub use config::{CheckpointConfig, Config, Limit};
+pub use core::digest::Digest;
 pub use core::event::WatchEvent;
 pub use core::footprint::Footprint;
 pub use core::index::Index;
@@ -69,7 +70,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use object::{Change, Revision, SourceObject};
 pub use source::{
     CurrentRevision, Events, FaultSource, Freshness, Listing, MemorySource, ProgressMode,
-    RequestProgress, Source, SourceEvent, Write,
+    RequestProgress, RevisionDigest, Source, SourceEvent, Write,
 };
 #[cfg(feature = "etcd")]
 pub use source::{EtcdConfig, EtcdProgress, EtcdSource};

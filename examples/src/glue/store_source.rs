@@ -5,7 +5,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use kv_journal::{Event, EventKind, KeyRange, KeyValue, RangeRequest, Store, WatchRequest};
 use watch_cache::{Change, CurrentRevision, Error, ErrorKind, Events, Freshness, Listing};
-use watch_cache::{Result, Revision, Source, SourceEvent, SourceObject};
+use watch_cache::{Digest, Result, Revision, RevisionDigest, Source, SourceEvent, SourceObject};
 
 /// A [`Store`] whose revisions a cache follows.
 #[derive(Debug, Clone)]
@@ -39,6 +39,19 @@ impl Source for StoreSource {
                 Ok(SourceEvent::Revision(Revision { revision: batch.revision, changes }))
             })
             .boxed())
+    }
+
+    async fn digest(&self, prefixes: &[Bytes]) -> Result<Option<RevisionDigest>> {
+        let revision = self.0.read_barrier().await.map_err(error)?;
+        let mut digest = Digest::default();
+        for prefix in prefixes {
+            let range = KeyRange::prefix(prefix.clone());
+            let answer = self.0.range(RangeRequest::new(range).at(revision)).map_err(error)?;
+            for kv in &answer.kvs {
+                digest.add(kv.key(), kv.mod_revision());
+            }
+        }
+        Ok(Some(RevisionDigest { revision, digest }))
     }
 
     fn freshness(&self) -> Freshness<'_> {

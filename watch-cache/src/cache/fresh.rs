@@ -13,7 +13,7 @@ use crate::core::object::Object;
 use crate::core::view::View;
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::SourceObject;
-use crate::source::{Freshness, Source};
+use crate::source::{Freshness, RevisionDigest, Source};
 
 /// What the source said to a question.
 #[derive(Debug)]
@@ -53,6 +53,7 @@ impl Held {
 pub(super) enum Asked {
     Answer(u64, Result<Answer>),
     Progress(Result<()>),
+    Digest(Result<Option<RevisionDigest>>),
     /// Somebody was told the source's state.
     Told,
 }
@@ -61,7 +62,7 @@ impl Asked {
     pub(super) fn question(&self) -> Option<u64> {
         match self {
             Self::Answer(question, _) => Some(*question),
-            Self::Progress(_) | Self::Told => None,
+            Self::Progress(_) | Self::Digest(_) | Self::Told => None,
         }
     }
 }

@@ -173,7 +173,7 @@ impl Cache {
     }
 
     /// The state to list from.
-    async fn view_at(&self, at: At) -> Result<Arc<View>> {
+    pub(super) async fn view_at(&self, at: At) -> Result<Arc<View>> {
         match at {
             At::Any => self.wait_for(0).await?,
             At::AtLeast(revision) | At::Exactly(revision) => self.wait_for(revision).await?,

@@ -42,6 +42,7 @@ mod recorded {
             ("watch_cache_log_revisions", stats.log_revisions as u64),
             ("watch_cache_waiters", stats.waiters as u64),
             ("watch_cache_checkpoint_revision", stats.checkpoint_revision),
+            ("watch_cache_compared_revision", stats.compared_revision),
         ] {
             set(name, value);
         }
@@ -69,6 +70,7 @@ mod recorded {
             ("watch_cache_source_errors_total", stats.source_errors),
             ("watch_cache_checkpoints_total", stats.checkpoints),
             ("watch_cache_checkpoint_errors_total", stats.checkpoint_errors),
+            ("watch_cache_comparisons_total", stats.comparisons),
             ("watch_cache_inconsistencies_total", stats.inconsistencies),
             ("watch_cache_violations_total", stats.violations),
             ("watch_cache_replayed_revisions_total", stats.replayed),

@@ -1,6 +1,7 @@
 //! The shell: a cloneable handle, and the driver that follows the source.
 
 mod checkpoint;
+mod compare;
 mod cursor;
 mod driver;
 mod feed;
@@ -141,13 +142,18 @@ impl Cache {
 
     /// The predicate of a request, if the cache can answer it.
     fn predicate(&self, prefix: Bytes, selector: Selector) -> Result<Predicate> {
-        let held = &self.shared.config.prefixes;
-        if !held.iter().any(|held| prefix.starts_with(held)) {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                format!("prefix {prefix:?} is not held: ask within {held:?}"),
-            ));
-        }
+        self.check_held(&prefix)?;
         self.shared.planner.predicate(prefix, selector)
+    }
+
+    fn check_held(&self, prefix: &Bytes) -> Result<()> {
+        let held = &self.shared.config.prefixes;
+        if held.iter().any(|held| prefix.starts_with(held)) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Invalid,
+            format!("prefix {prefix:?} is not held: ask within {held:?}"),
+        ))
     }
 }

@@ -14,7 +14,9 @@ use crate::core::selector::Selector;
 use crate::core::view::{Logged, expired};
 use crate::error::Result;
 use crate::object::{Change, Revision, SourceObject};
-use crate::source::{CurrentRevision, Events, Freshness, Listing, Source, SourceEvent};
+use crate::source::{
+    CurrentRevision, Events, Freshness, Listing, RevisionDigest, Source, SourceEvent,
+};
 
 /// Objects in a batch of a listing.
 const BATCH: usize = 1024;
@@ -82,6 +84,10 @@ impl Source for Cache {
     async fn store(&self, _: &Bytes) -> Result<Option<Bytes>> {
         self.ready().await?;
         Ok(self.shared.store.get().cloned().flatten())
+    }
+
+    async fn digest(&self, prefixes: &[Bytes]) -> Result<Option<RevisionDigest>> {
+        self.digest_of(prefixes).await.map(Some)
     }
 
     fn freshness(&self) -> Freshness<'_> {

@@ -14,6 +14,7 @@ use tokio::time::{
 };
 
 use super::checkpoint::Saver;
+use super::compare::{Comparisons, ask_digest};
 use super::cursor::Slot;
 use super::feed::{Fed, feed, yield_now};
 use super::fresh::{Answer, Asked, Held, ask, request_progress, tell_prints};
@@ -60,6 +61,7 @@ enum Tick {
     Question,
     Metrics,
     Checkpoint,
+    Compare,
 }
 
 pub(super) struct Run {
@@ -78,6 +80,7 @@ pub(super) struct Run {
     metrics: Option<Interval>,
     saver: Option<Saver>,
     checkpoint: Option<Interval>,
+    comparisons: Comparisons,
     on_request: bool,
 }
 
@@ -116,6 +119,7 @@ impl Run {
             metrics: metrics::INTERVAL.map(every),
             saver: Saver::new(shared),
             checkpoint: config.checkpoint.as_ref().map(|checkpoint| every(checkpoint.interval)),
+            comparisons: Comparisons::new(config),
             source,
             closing,
         }
@@ -147,6 +151,7 @@ impl Run {
                     Tick::Progress => self.request_progress(),
                     Tick::Question => {}
                     Tick::Metrics => metrics::tell(&self.closing.shared),
+                    Tick::Compare => self.ask_digest(),
                     Tick::Checkpoint => self.saver.iter_mut().for_each(Saver::due),
                 }
             }
@@ -177,6 +182,8 @@ impl Run {
         inbox.ticks.extend(tells.then_some(Tick::Metrics));
         let saves = self.checkpoint.as_mut().is_some_and(|due| due.poll_tick(cx).is_ready());
         inbox.ticks.extend(saves.then_some(Tick::Checkpoint));
+        let compares = self.comparisons.poll_due(cx);
+        inbox.ticks.extend(compares.then_some(Tick::Compare));
         self.saver.iter_mut().for_each(|saver| saver.poll(cx));
         inbox.ticks.extend(bookmarks.then_some(Tick::Bookmarks));
         inbox.ticks.extend(progress.then_some(Tick::Progress));
@@ -248,10 +255,27 @@ impl Run {
         self.asking.push(Box::pin(asked));
     }
 
+    fn ask_digest(&mut self) {
+        if self.comparisons.begin() {
+            let prefixes = self.closing.shared.config.prefixes.clone();
+            self.asking.push(Box::pin(ask_digest(Arc::clone(&self.source), prefixes)));
+        }
+    }
+
     fn hear(&mut self, asked: Asked) {
         match asked {
             Asked::Progress(Ok(())) | Asked::Told => {}
             Asked::Progress(Err(_)) => add(&self.closing.shared.counters.source_errors, 1),
+            Asked::Digest(answer) => {
+                if answer.is_err() {
+                    add(&self.closing.shared.counters.source_errors, 1);
+                }
+                self.comparisons.hear(answer.ok().flatten());
+                match self.comparisons.wants() {
+                    Some(revision) if self.state.view().revision < revision => self.hurry(),
+                    _ => self.comparisons.compare(self.state.view(), &self.closing.shared),
+                }
+            }
             Asked::Answer(question, Ok(answer)) => {
                 let waiters = self.questions.answered(question);
                 self.serve(waiters, answer);
@@ -274,8 +298,8 @@ impl Run {
                 for waiter in waiters {
                     self.wait(revision, waiter);
                 }
-                if behind && self.on_request {
-                    self.request_progress();
+                if behind {
+                    self.hurry();
                 }
             }
             Answer::State(mut held) => {
@@ -359,6 +383,7 @@ impl Run {
             }
         }
         self.drop_held();
+        self.comparisons.compare(self.state.view(), &self.closing.shared);
     }
 
     /// A listing that nobody waits for any more is not kept.
@@ -376,7 +401,16 @@ impl Run {
 
     /// Watches of several prefixes are joined by their progress, so those always need it.
     fn wants_progress(&mut self) -> bool {
-        self.on_request && (self.closing.shared.config.prefixes.len() > 1 || self.waits.wanted())
+        let prefixes = self.closing.shared.config.prefixes.len();
+        self.on_request
+            && (prefixes > 1 || self.waits.wanted() || self.comparisons.wants().is_some())
+    }
+
+    /// Somebody waits for what the source has reached.
+    fn hurry(&mut self) {
+        if self.on_request {
+            self.request_progress();
+        }
     }
 
     fn request_progress(&mut self) {
@@ -432,7 +466,7 @@ impl Drop for Run {
     }
 }
 
-fn every(period: Duration) -> Interval {
+pub(super) fn every(period: Duration) -> Interval {
     let mut interval = interval_at(Instant::now() + period, period);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     interval

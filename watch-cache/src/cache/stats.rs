@@ -67,7 +67,11 @@ pub struct Stats {
     pub checkpoint_errors: u64,
     /// Failures of the source.
     pub source_errors: u64,
-    /// Comparisons that found the cache different from its source.
+    /// Digests of the source that were compared with the cache's.
+    pub comparisons: u64,
+    /// The revision of the last of them that was the same.
+    pub compared_revision: u64,
+    /// Comparisons of whatever kind that found the cache different from its source.
     pub inconsistencies: u64,
     /// Guarantees that checked watches broke.
     pub violations: u64,
@@ -148,6 +152,8 @@ pub(super) struct Counters {
     pub(super) checkpoint_revision: AtomicU64,
     pub(super) checkpoint_errors: AtomicU64,
     pub(super) source_errors: AtomicU64,
+    pub(super) comparisons: AtomicU64,
+    pub(super) compared_revision: AtomicU64,
     pub(super) inconsistencies: AtomicU64,
     pub(super) violations: AtomicU64,
     pub(super) malformed: AtomicU64,
@@ -208,6 +214,8 @@ impl Counters {
             checkpoint_revision: get(&self.checkpoint_revision),
             checkpoint_errors: get(&self.checkpoint_errors),
             source_errors: get(&self.source_errors),
+            comparisons: get(&self.comparisons),
+            compared_revision: get(&self.compared_revision),
             inconsistencies: get(&self.inconsistencies),
             violations: get(&self.violations),
             replayed: get(&self.replayed),

@@ -9,6 +9,7 @@ use super::probe::{
     numbers, put, reach, request_progress, revisions, watch,
 };
 use super::{Checked, Subject, Violation};
+use crate::core::digest::Digest;
 use crate::error::ErrorKind;
 use crate::object::Change;
 use crate::source::SourceEvent;
@@ -260,4 +261,35 @@ pub async fn an_error_is_last(subject: &Subject) -> Checked {
     }
     let after = timeout(PATIENCE, events.next()).await;
     item.holds(matches!(after, Ok(None)), || format!("after an error comes {after:?}"))
+}
+
+/// Item 11: a digest, where there is one, is that of what is there.
+///
+/// # Errors
+///
+/// The violation found.
+pub async fn digest_is_true(subject: &Subject) -> Checked {
+    let item = Item("11");
+    let prefixes = [Bytes::from("/conformance/11/a/"), Bytes::from("/conformance/11/b/")];
+    for round in 0..8 {
+        let key = if round % 2 == 0 { "/conformance/11/a/" } else { "/conformance/11/b/" };
+        let written = match round {
+            6 => subject.writer.txn(vec![delete("/conformance/11/b/1")]).await,
+            7 => subject.writer.txn(vec![put("/conformance/11/c", "beside")]).await,
+            _ => subject.writer.txn(vec![put(&format!("{key}{round}"), "1")]).await,
+        };
+        let Some(told) = item.ok("digest", subject.source.digest(&prefixes).await)? else {
+            return Ok(());
+        };
+        item.eq("the revision of a digest after a write", told.revision, written)?;
+        let mut digest = Digest::default();
+        for prefix in &prefixes {
+            let (_, objects) = list(item, subject, prefix, Some(written)).await?;
+            for object in objects {
+                digest.add(&object.key, object.mod_revision);
+            }
+        }
+        item.eq("the digest", told.digest, digest)?;
+    }
+    Ok(())
 }

@@ -30,8 +30,9 @@ use crate::source::{MemorySource, Source, Write};
 use async_trait::async_trait;
 
 pub use checks::{
-    an_error_is_last, compacted_watch, current_revision, list_at_a_revision, list_is_current,
-    listing_is_exact, progress_is_true, revisions_are_whole, watch_is_complete, watch_reaches,
+    an_error_is_last, compacted_watch, current_revision, digest_is_true, list_at_a_revision,
+    list_is_current, listing_is_exact, progress_is_true, revisions_are_whole, watch_is_complete,
+    watch_reaches,
 };
 
 /// A broken promise of a contract.
@@ -120,6 +121,7 @@ pub const CHECKS: &[Check] = &[
     Check { name: "current_revision", run: |subject| Box::pin(current_revision(subject)) },
     Check { name: "watch_reaches", run: |subject| Box::pin(watch_reaches(subject)) },
     Check { name: "an_error_is_last", run: |subject| Box::pin(an_error_is_last(subject)) },
+    Check { name: "digest_is_true", run: |subject| Box::pin(digest_is_true(subject)) },
 ];
 
 /// Makes a module of one test for each check.
@@ -143,7 +145,7 @@ macro_rules! source_conformance {
             @tests $module, $fresh,
             list_is_current listing_is_exact list_at_a_revision watch_is_complete
             revisions_are_whole compacted_watch progress_is_true current_revision watch_reaches
-            an_error_is_last
+            an_error_is_last digest_is_true
         );
     };
     (@tests $module:ident, $fresh:expr, $($check:ident)*) => {

@@ -2,6 +2,7 @@
 
 pub(crate) mod backoff;
 pub(crate) mod checkpoint;
+pub(crate) mod digest;
 pub(crate) mod event;
 pub(crate) mod filter;
 pub(crate) mod footprint;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::checkpoint::Saved;
+use super::digest::Digest;
 use super::footprint::{Footprint, POSTING, TRACE, WATCHER};
 use super::index::Index;
 use super::interest::{Interests, Mark};
@@ -208,6 +209,10 @@ impl<W> State<W> {
 
     fn restart(&mut self, revision: u64, listing: Vec<Object>) {
         self.object_bytes = listing.iter().map(Object::bytes).sum();
+        let mut digest = Digest::default();
+        for object in &listing {
+            digest.add(object.key(), object.mod_revision());
+        }
         self.pinned_bytes = 0;
         self.root = Root::of_listing(revision, listing, self.indexes.len());
         self.view = View {
@@ -215,6 +220,7 @@ impl<W> State<W> {
             epoch: self.view.epoch + u64::from(self.view.ready),
             revision,
             root: Arc::new(self.root.clone()),
+            digest,
             log_floor: revision,
             ..View::new(self.indexes.len())
         };
@@ -262,8 +268,12 @@ impl<W> State<W> {
             self.log_bytes += pinned_bytes(version, replaced.as_ref());
             let replaced_bytes = replaced.as_ref().map_or(0, Object::bytes);
             let new_bytes = if version.is_delete() { 0 } else { version.bytes() };
+            if !version.is_delete() {
+                self.view.digest.add(version.key(), version.mod_revision());
+            }
             self.object_bytes = (self.object_bytes + new_bytes).saturating_sub(replaced_bytes);
             if let Some(replaced) = &replaced {
+                self.view.digest.remove(replaced.key(), replaced.mod_revision());
                 self.view.trail.replaced(replaced);
             }
         }
@@ -487,6 +497,14 @@ mod tests {
         assert_eq!(view.log_floor, 1);
         for (number, expected) in expected {
             view.check(number).unwrap();
+            let of = |objects: &Vec<Object>| {
+                let add = |digest: Digest, object: &Object| {
+                    digest.with(object.key(), object.mod_revision())
+                };
+                objects.iter().fold(Digest::default(), add)
+            };
+            // The first of the predicates selects all.
+            assert_eq!(view.digest_at(number), Ok(of(&expected[0])), "at {number}");
             assert_eq!(content_at(&view, number), expected, "at {number}");
         }
     }

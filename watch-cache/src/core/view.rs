@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use cow_tree::{Log, Place};
 
+use super::digest::Digest;
 use super::interest::Mark;
 use super::object::Object;
+use super::past::Lost;
 use super::root::Root;
 use super::trail::Trail;
 use crate::error::{Error, ErrorKind, Result};
@@ -58,6 +60,8 @@ pub(crate) struct View {
     /// The revision that the state is known to hold at; at least that of `root`.
     pub(crate) revision: u64,
     pub(crate) root: Arc<Root>,
+    /// Of the objects at `revision`.
+    pub(crate) digest: Digest,
     /// The changes of every revision above `log_floor`, and of a few that left it.
     pub(crate) log: Log<Entry>,
     /// How many revisions are in the log.
@@ -75,6 +79,7 @@ impl View {
             epoch: 0,
             revision: 0,
             root: Arc::new(Root::new(indexes)),
+            digest: Digest::default(),
             log: Log::new(),
             log_revisions: 0,
             log_floor: 0,
@@ -108,6 +113,21 @@ impl View {
             ErrorKind::TooLarge { current_revision },
             format!("revision {revision} is not reached yet: retry, or read at {current_revision}"),
         )
+    }
+
+    /// The digest of the objects at a retained revision, in `O(changes since)`.
+    pub(crate) fn digest_at(&self, revision: u64) -> Result<Digest, Lost> {
+        let mut digest = self.digest;
+        let since = self.log.from(revision + 1).flat_map(|(_, entries)| entries);
+        for Entry { version, .. } in since {
+            if !version.is_delete() {
+                digest.remove(version.key(), version.mod_revision());
+            }
+            if let Some(replaced) = version.replaced()? {
+                digest.add(replaced.key(), replaced.mod_revision());
+            }
+        }
+        Ok(digest)
     }
 
     /// At most `limit` revisions above `position`, and the position behind them.

@@ -8,7 +8,10 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use tokio::sync::{broadcast, watch};
 
-use super::{CurrentRevision, Events, Freshness, Listing, RequestProgress, Source, SourceEvent};
+use super::{
+    CurrentRevision, Events, Freshness, Listing, RequestProgress, RevisionDigest, Source,
+    SourceEvent,
+};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How many injected items a watch may be behind.
@@ -144,6 +147,10 @@ impl Source for FaultSource {
 
     async fn store(&self, prefix: &Bytes) -> Result<Option<Bytes>> {
         self.inner.store(prefix).await
+    }
+
+    async fn digest(&self, prefixes: &[Bytes]) -> Result<Option<RevisionDigest>> {
+        self.inner.digest(prefixes).await
     }
 
     fn freshness(&self) -> Freshness<'_> {

@@ -10,7 +10,11 @@ use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::{CurrentRevision, Events, Freshness, Listing, RequestProgress, Source, SourceEvent};
+use super::{
+    CurrentRevision, Events, Freshness, Listing, RequestProgress, RevisionDigest, Source,
+    SourceEvent,
+};
+use crate::core::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::{Change, Revision, SourceObject};
 
@@ -207,6 +211,21 @@ impl Data {
         Ok((revision, objects))
     }
 
+    fn digest(&self, prefixes: &[Bytes]) -> RevisionDigest {
+        let newest = |versions: &Vec<Version>| {
+            versions.last()?.object.as_ref().map(|object| object.mod_revision)
+        };
+        let mut digest = Digest::default();
+        for (key, versions) in &self.versions {
+            if let Some(written) = newest(versions)
+                && prefixes.iter().any(|prefix| key.starts_with(prefix))
+            {
+                digest.add(key, written);
+            }
+        }
+        RevisionDigest { revision: self.revision, digest }
+    }
+
     fn too_large(&self, revision: u64) -> Error {
         let current_revision = self.revision;
         Error::new(
@@ -308,6 +327,10 @@ impl Source for MemorySource {
             failed: false,
         };
         Ok(stream::unfold(tail, Tail::next).fuse().boxed())
+    }
+
+    async fn digest(&self, prefixes: &[Bytes]) -> Result<Option<RevisionDigest>> {
+        Ok(Some(self.data.lock().digest(prefixes)))
     }
 
     fn freshness(&self) -> Freshness<'_> {

@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
+use crate::core::digest::Digest;
 use crate::error::Result;
 use crate::object::{Revision, SourceObject};
 
@@ -36,6 +37,15 @@ impl fmt::Debug for Listing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Listing").field("revision", &self.revision).finish_non_exhaustive()
     }
+}
+
+/// The digest of a state, and the revision that it is the state of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RevisionDigest {
+    /// The revision.
+    pub revision: u64,
+    /// The digest of the objects at it.
+    pub digest: Digest,
 }
 
 /// What a watch tells.
@@ -115,6 +125,8 @@ pub trait RequestProgress: CurrentRevision {
 /// 9. `Pushed`: a watch reaches each current revision, by an event or by progress, without being
 ///    asked. `OnRequest`: it does when asked after the answer.
 /// 10. An error is the last item of a watch.
+/// 11. A digest is that of what a list of its revision holds under the prefixes, and as current as a
+///     list at no revision.
 #[async_trait]
 pub trait Source: Send + Sync + 'static {
     /// The objects under `prefix` at revision `at`, or at a current one.
@@ -128,6 +140,14 @@ pub trait Source: Send + Sync + 'static {
     /// that it reads.
     async fn store(&self, prefix: &Bytes) -> Result<Option<Bytes>> {
         let _ = prefix;
+        Ok(None)
+    }
+
+    /// The digest of the objects under `prefixes`, none of which is within another, all at one revision.
+    /// None if the source does not know it with less than a listing of them. A cache compares it with its
+    /// own from time to time: see [`compare_interval`](crate::Config::compare_interval).
+    async fn digest(&self, prefixes: &[Bytes]) -> Result<Option<RevisionDigest>> {
+        let _ = prefixes;
         Ok(None)
     }
 
@@ -147,6 +167,10 @@ impl<S: Source + ?Sized> Source for Arc<S> {
 
     async fn store(&self, prefix: &Bytes) -> Result<Option<Bytes>> {
         (**self).store(prefix).await
+    }
+
+    async fn digest(&self, prefixes: &[Bytes]) -> Result<Option<RevisionDigest>> {
+        (**self).digest(prefixes).await
     }
 
     fn freshness(&self) -> Freshness<'_> {

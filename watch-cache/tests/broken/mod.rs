@@ -1,14 +1,14 @@
 //! A source that breaks one item of the contract at a time.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use watch_cache::{
     CurrentRevision, Error, ErrorKind, Events, Freshness, Listing, MemorySource, ProgressMode,
-    RequestProgress, Result, Revision, Source, SourceEvent, SourceObject,
+    RequestProgress, Result, Revision, RevisionDigest, Source, SourceEvent, SourceObject,
 };
 
 /// What a [`BrokenSource`] does wrong.
@@ -48,6 +48,10 @@ pub(crate) enum Break {
     DeafProgress,
     /// Goes on after an error.
     GoesOnAfterError,
+    /// Its digest is of more than what was asked for.
+    WideDigest,
+    /// Its digest is of what was there before.
+    StaleDigest,
 }
 
 impl Break {
@@ -70,6 +74,8 @@ impl Break {
         (Self::SilentProgress, 9),
         (Self::DeafProgress, 9),
         (Self::GoesOnAfterError, 10),
+        (Self::WideDigest, 11),
+        (Self::StaleDigest, 11),
     ];
 
     /// How the store below speaks of progress.
@@ -85,11 +91,12 @@ pub(crate) struct BrokenSource {
     inner: Arc<MemorySource>,
     kind: Break,
     last_answer: AtomicU64,
+    last_digest: Mutex<Option<RevisionDigest>>,
 }
 
 impl BrokenSource {
     pub(crate) fn new(inner: Arc<MemorySource>, kind: Break) -> Self {
-        Self { inner, kind, last_answer: AtomicU64::new(1) }
+        Self { inner, kind, last_answer: AtomicU64::new(1), last_digest: Mutex::new(None) }
     }
 
     async fn broken_list(&self, prefix: &Bytes, at: Option<u64>) -> Result<Listing> {
@@ -136,6 +143,22 @@ impl Source for BrokenSource {
             stream::iter(broken_event(kind, number, event))
         };
         Ok(events.flat_map(broken).boxed())
+    }
+
+    async fn digest(&self, prefixes: &[Bytes]) -> Result<Option<RevisionDigest>> {
+        let wide: Vec<Bytes> =
+            prefixes.iter().map(|prefix| prefix.slice(..prefix.len() - 2)).collect();
+        let told = match self.kind {
+            Break::WideDigest => self.inner.digest(&wide).await?,
+            _ => self.inner.digest(prefixes).await?,
+        };
+        let before = std::mem::replace(&mut *self.last_digest.lock().unwrap(), told);
+        Ok(match (self.kind, told, before) {
+            (Break::StaleDigest, Some(told), Some(before)) => {
+                Some(RevisionDigest { digest: before.digest, ..told })
+            }
+            _ => told,
+        })
     }
 
     fn freshness(&self) -> Freshness<'_> {

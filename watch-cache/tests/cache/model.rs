@@ -8,7 +8,7 @@ use futures_util::{FutureExt, StreamExt};
 use proptest::prelude::*;
 use watch_cache::oracle::{Begin, Oracle, Record};
 use watch_cache::{
-    At, Config, ContinueToken, ErrorKind, Events, Index, ListRequest, ListResponse, Object,
+    At, Config, ContinueToken, Digest, ErrorKind, Events, Index, ListRequest, ListResponse, Object,
     ProgressMode, Selector, Source, SourceEvent, Start, Subscription, WatchEvent, WatchRequest,
     Watcher, Write,
 };
@@ -211,6 +211,8 @@ struct Model {
     oracle: Oracle,
     history: Events,
     watchers: Vec<Tracked>,
+    /// The prefixes of the cache.
+    held: Vec<Bytes>,
     /// Whether a short log may lose events of a watcher.
     short_log: bool,
     /// Whether what changed is known, however far a watcher fell behind.
@@ -221,6 +223,7 @@ impl Model {
     async fn new(mode: ProgressMode, config: Config, indexes: Vec<Index>) -> Self {
         let all_traces = config.traces == Config::TRACES.default;
         let short_log = config.log_revisions < Config::LOG_REVISIONS.default;
+        let held = config.prefixes.clone();
         let world = world_with(mode, config, schema(indexes)).await;
         world.cache.set_oracle(true);
         let mut history = world.store.watch(&Bytes::new(), 0).await.unwrap();
@@ -232,6 +235,7 @@ impl Model {
             oracle: Oracle::default(),
             history,
             watchers: Vec::new(),
+            held,
             short_log,
             all_traces,
         }
@@ -320,6 +324,19 @@ impl Model {
         let Some(objects) = self.rest(page, &request, limit).await else { return };
         let expected = self.oracle.state_at(revision, |object| what.takes(object));
         assert_eq!(objects, expected, "{what:?} at {revision}");
+        self.digest(revision).await;
+    }
+
+    async fn digest(&self, revision: u64) {
+        let told = match self.world.cache.digest(At::Exactly(revision)).await {
+            Ok(told) => told,
+            Err(error) => return self.judge(At::Exactly(revision), error.kind()),
+        };
+        let held = |object: &Object| self.held.iter().any(|held| object.key().starts_with(held));
+        let all = self.oracle.state_at(revision, held);
+        let add =
+            |digest: Digest, object: &Object| digest.with(object.key(), object.mod_revision());
+        assert_eq!(told.digest, all.iter().fold(Digest::default(), add), "at {revision}");
     }
 
     /// All pages, if the revision does not leave the history before the last.

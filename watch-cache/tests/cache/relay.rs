@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::task::JoinHandle;
 use watch_cache::{
-    At, Cache, Config, ErrorKind, ListRequest, ProgressMode, Result, SourceEvent, Start,
-    WatchRequest, Write,
+    At, Cache, Config, ErrorKind, ListRequest, ProgressMode, Result, RevisionDigest, Source,
+    SourceEvent, Start, WatchRequest, Write,
 };
 
 use super::{World, brief, drain, keys, schema, spawn, text, world_of};
@@ -15,6 +16,16 @@ async fn over(cache: &Cache, config: Config) -> (Cache, JoinHandle<Result<()>>) 
     let driver = spawn(driver);
     relayed.ready().await.unwrap();
     (relayed, driver)
+}
+
+trait DigestOf {
+    async fn digest_of(&self, prefixes: &[Bytes]) -> RevisionDigest;
+}
+
+impl<S: Source> DigestOf for S {
+    async fn digest_of(&self, prefixes: &[Bytes]) -> RevisionDigest {
+        Source::digest(self, prefixes).await.unwrap().unwrap()
+    }
 }
 
 async fn shown(cache: &Cache, revision: u64) -> Vec<String> {
@@ -62,6 +73,11 @@ async fn a_chain_of_caches_has_the_same_revisions_and_tells_the_same() {
         }
         let last = third.list(ListRequest::new("/other/")).await.unwrap().revision;
         assert!(mode == ProgressMode::ListOnly || last == store.revision(), "{mode:?}: {last}");
+        for prefixes in [&["/k/".into(), "/other/".into()][..], &["/k/1".into()]] {
+            let told = third.digest_of(prefixes).await;
+            assert_eq!(told, first.digest_of(prefixes).await, "{mode:?} {prefixes:?}");
+            assert!(mode == ProgressMode::ListOnly || told == store.digest_of(prefixes).await);
+        }
         for revision in begun..=last {
             assert_eq!(shown(&third, revision).await, shown(&first, revision).await);
         }

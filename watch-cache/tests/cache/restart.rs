@@ -52,7 +52,7 @@ async fn close(cache: Cache, driver: JoinHandle<Result<()>>) -> Result<()> {
 
 /// Everything that a cache shows at a revision: objects as text, of the whole and of an index.
 async fn shown(cache: &Cache, revision: u64) -> Vec<String> {
-    let mut shown = Vec::new();
+    let mut shown = vec![cache.digest(At::Exactly(revision)).await.unwrap().digest.to_string()];
     for list in [ListRequest::new(""), ListRequest::new("").index("node", "n1")] {
         let list = cache.list(list.at(At::Exactly(revision))).await.unwrap();
         shown.extend(list.objects.iter().map(|object| {

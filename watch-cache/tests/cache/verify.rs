@@ -8,8 +8,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use watch_cache::{
-    Cache, Change, Config, ErrorKind, Events, Freshness, ListRequest, Listing, MemorySource,
-    ProgressMode, Result, Revision, Source, SourceEvent, SourceObject, Start, WatchRequest, Write,
+    Cache, Change, Config, Error, ErrorKind, Events, Freshness, ListRequest, Listing, MemorySource,
+    ProgressMode, Result, Revision, RevisionDigest, Source, SourceEvent, SourceObject, Start,
+    WatchRequest, Write,
 };
 
 use super::{World, drain, keys, next_error, schema, spawn, world, world_of};
@@ -118,6 +119,10 @@ impl Source for Losing {
         Ok(told.boxed())
     }
 
+    async fn digest(&self, prefixes: &[Bytes]) -> Result<Option<RevisionDigest>> {
+        self.store.digest(prefixes).await
+    }
+
     fn freshness(&self) -> Freshness<'_> {
         self.store.freshness()
     }
@@ -178,4 +183,108 @@ async fn a_source_that_fails_is_told_and_a_driver_that_is_gone_too() {
     let _ = driver.await;
     assert_eq!(cache.verify().await.unwrap_err().kind(), ErrorKind::Closed);
     assert_eq!(cache.begin_anew().unwrap_err().kind(), ErrorKind::Closed);
+}
+
+/// What the driver compares by itself.
+fn comparing(heal: bool) -> Config {
+    let mut config = Config::default();
+    config.compare_interval = Some(Duration::from_secs(10));
+    config.heal = heal;
+    config
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cache_that_is_right_is_found_so_from_time_to_time() {
+    for mode in [ProgressMode::Pushed, ProgressMode::OnRequest] {
+        let mut config = comparing(true);
+        config.prefixes = vec!["/a/".into(), "/b/".into()];
+        let world = world_of(mode, config).await;
+        for round in 0..410_u64 {
+            let key =
+                format!("/{}/{}", ["a", "b", "c"][usize::try_from(round % 3).unwrap()], round % 20);
+            if round % 7 == 0 {
+                world.store.delete(key);
+            } else {
+                world.store.put(key, format!("n{round}"));
+            }
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        let stats = world.cache.stats();
+        assert_eq!((stats.comparisons, stats.inconsistencies, stats.lists), (12, 0, 1), "{mode:?}");
+        assert!(stats.compared_revision > 300, "{}", stats.compared_revision);
+        // Also where nothing moves but what is elsewhere.
+        let last = world.store.put("/c/", "n1");
+        tokio::time::sleep(Duration::from_secs(11)).await;
+        assert_eq!(world.cache.stats().compared_revision, last, "{mode:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_that_no_event_shows_is_mended_or_counted() {
+    for heal in [true, false] {
+        let loses = Arc::new(AtomicBool::new(false));
+        let source = Arc::new(Losing { store: MemorySource::new(), loses: loses.clone() });
+        source.store.put("/a", "n1");
+        let (cache, driver) = Cache::open(source.clone(), schema(vec![]), comparing(heal)).unwrap();
+        let _driver = spawn(driver);
+        cache.ready().await.unwrap();
+        loses.store(true, Ordering::Relaxed);
+        source.store.delete("/a");
+        let revision = source.store.put("/b", "n1");
+        cache.wait_for(revision).await.unwrap();
+        loses.store(false, Ordering::Relaxed);
+        let mut watcher = cache.watch(WatchRequest::new("").from(Start::After(revision))).unwrap();
+        tokio::time::sleep(Duration::from_secs(35)).await;
+        let stats = cache.stats();
+        let listed = keys(&cache.list(ListRequest::new("")).await.unwrap().objects);
+        if heal {
+            assert_eq!((stats.inconsistencies, stats.comparisons, stats.lists), (1, 3, 2));
+            assert_eq!((listed, stats.compared_revision), (vec!["/b".to_owned()], revision));
+            assert!(matches!(next_error(&mut watcher).await, ErrorKind::Expired { .. }));
+        } else {
+            assert_eq!((stats.inconsistencies, stats.comparisons, stats.lists), (3, 3, 1));
+            assert_eq!((listed.len(), stats.compared_revision), (2, 0));
+            assert!(drain(&mut watcher).await.is_empty());
+        }
+    }
+}
+
+/// A source whose digest is for a revision that no watch reaches, or fails.
+struct Unreached(MemorySource, AtomicBool);
+
+#[async_trait]
+impl Source for Unreached {
+    async fn list(&self, prefix: &Bytes, at: Option<u64>) -> Result<Listing> {
+        self.0.list(prefix, at).await
+    }
+
+    async fn watch(&self, prefix: &Bytes, after: u64) -> Result<Events> {
+        self.0.watch(prefix, after).await
+    }
+
+    async fn digest(&self, prefixes: &[Bytes]) -> Result<Option<RevisionDigest>> {
+        if self.1.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::Unavailable, "no"));
+        }
+        let told = self.0.digest(prefixes).await?;
+        Ok(told.map(|told| RevisionDigest { revision: told.revision + 1, ..told }))
+    }
+
+    fn freshness(&self) -> Freshness<'_> {
+        self.0.freshness()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_digest_that_cannot_be_compared_is_no_difference() {
+    let source = Arc::new(Unreached(MemorySource::new(), AtomicBool::new(false)));
+    let (cache, driver) = Cache::open(source.clone(), schema(vec![]), comparing(true)).unwrap();
+    let _driver = spawn(driver);
+    tokio::time::sleep(Duration::from_secs(101)).await;
+    let stats = cache.stats();
+    assert_eq!((stats.comparisons, stats.inconsistencies, stats.source_errors), (0, 0, 0));
+    source.1.store(true, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(50)).await;
+    let stats = cache.stats();
+    assert_eq!((stats.comparisons, stats.inconsistencies, stats.source_errors), (0, 0, 5));
 }

@@ -326,7 +326,8 @@ async fn authenticate(
 pub(super) fn probe(prefix: &Bytes, revision: u64) -> RangeRequest {
     let (key, _) = bounds(prefix);
     let revision = signed(revision);
-    RangeRequest { key, range_end: Bytes::new(), limit: 1, revision, count_only: true }
+    let range_end = Bytes::new();
+    RangeRequest { key, range_end, limit: 1, revision, keys_only: false, count_only: true }
 }
 
 /// The first and the end of what starts with `prefix`, as etcd wants them: no key is empty, and

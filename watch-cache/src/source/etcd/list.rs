@@ -3,20 +3,50 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
-use futures_util::stream;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::calls::{Calls, bounds};
 use super::failure::{Next, corrupt, too_large};
 use super::messages::{KeyValue, RangeRequest, RangeResponse, revision_of, signed, unsigned};
+use crate::core::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::SourceObject;
-use crate::source::Listing;
+use crate::source::{Listing, RevisionDigest};
 
 /// Objects of the first page, of whose size nothing is known.
 const FIRST_PAGE: usize = 500;
 
+/// What of the objects is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    All,
+    Keys,
+}
+
 pub(super) async fn list(calls: Arc<Calls>, prefix: Bytes, at: Option<u64>) -> Result<Listing> {
+    read(calls, prefix, at, Part::All).await
+}
+
+/// The digest of all prefixes, at the revision of the first; none of no prefixes.
+pub(super) async fn digest(
+    calls: &Arc<Calls>,
+    prefixes: &[Bytes],
+) -> Result<Option<RevisionDigest>> {
+    let mut digest = Digest::default();
+    let mut at = None;
+    for prefix in prefixes {
+        let mut listing = read(Arc::clone(calls), prefix.clone(), at, Part::Keys).await?;
+        at = Some(listing.revision);
+        while let Some(objects) = listing.objects.try_next().await? {
+            for object in objects {
+                digest.add(&object.key, object.mod_revision);
+            }
+        }
+    }
+    Ok(at.map(|revision| RevisionDigest { revision, digest }))
+}
+
+async fn read(calls: Arc<Calls>, prefix: Bytes, at: Option<u64>, part: Part) -> Result<Listing> {
     match at {
         Some(0) => {
             let message = "there is no revision 0: list at 1 or later";
@@ -30,7 +60,7 @@ pub(super) async fn list(calls: Arc<Calls>, prefix: Bytes, at: Option<u64>) -> R
     let (next, end) = bounds(&prefix);
     let page = FIRST_PAGE.min(calls.config.page_objects);
     let revision = at.unwrap_or(0);
-    let mut pages = Pages { calls, prefix, next, end, revision, page, more: true };
+    let mut pages = Pages { calls, prefix, part, next, end, revision, page, more: true };
     let first = pages.next().await?;
     let revision = pages.revision;
     let rest = stream::unfold(pages, |mut pages| async {
@@ -47,6 +77,7 @@ pub(super) async fn list(calls: Arc<Calls>, prefix: Bytes, at: Option<u64>) -> R
 struct Pages {
     calls: Arc<Calls>,
     prefix: Bytes,
+    part: Part,
     /// What is still to be read.
     next: Bytes,
     end: Bytes,
@@ -82,6 +113,7 @@ impl Pages {
                 range_end: self.end.clone(),
                 limit: i64::try_from(self.page).unwrap_or(i64::MAX),
                 revision: signed(self.revision),
+                keys_only: self.part == Part::Keys,
                 count_only: false,
             };
             match self.calls.range(request).await {

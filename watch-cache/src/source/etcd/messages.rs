@@ -24,6 +24,8 @@ pub(super) struct RangeRequest {
     /// 0 is the newest.
     #[prost(int64, tag = "4")]
     pub(super) revision: i64,
+    #[prost(bool, tag = "8")]
+    pub(super) keys_only: bool,
     #[prost(bool, tag = "9")]
     pub(super) count_only: bool,
 }

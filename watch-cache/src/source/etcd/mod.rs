@@ -20,7 +20,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use self::calls::{Calls, EVERYTHING};
-use super::{CurrentRevision, Events, Freshness, Listing, RequestProgress, Source};
+use super::{CurrentRevision, Events, Freshness, Listing, RequestProgress, RevisionDigest, Source};
 use crate::error::Result;
 
 pub use config::{EtcdConfig, EtcdProgress};
@@ -28,6 +28,7 @@ pub use config::{EtcdConfig, EtcdProgress};
 /// An etcd of version 3.4 or newer, or whatever serves its API, as a [`Source`].
 ///
 /// - A list is read in pages, all at the revision of the first. It holds one page at a time.
+/// - Its digest is made of a list of the keys alone.
 /// - Each watch has a stream of its own, so one that is read slowly holds up no other, and a request
 ///   for progress goes to each of them.
 /// - A watch that begins in a revision of which etcd may have compacted a part is
@@ -105,6 +106,10 @@ impl Source for EtcdSource {
         self.readable(prefix);
         let cluster = self.calls.cluster(prefix).await?;
         Ok(Some(Bytes::copy_from_slice(&cluster.to_be_bytes())))
+    }
+
+    async fn digest(&self, prefixes: &[Bytes]) -> Result<Option<RevisionDigest>> {
+        list::digest(&self.calls, prefixes).await
     }
 
     fn freshness(&self) -> Freshness<'_> {

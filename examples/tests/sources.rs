@@ -1,4 +1,4 @@
-//! The cache's etcd source over the suite's own etcd server, whose progress is told on request.
+//! The sources through which a cache follows a store: the store itself, and the suite's own etcd server.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use kv_journal::etcd_server::{EtcdServer, ServerConfig};
 use kv_journal::{KeyRange, MemoryJournal, Op, PutRequest, Store, Txn};
 use tokio::net::TcpListener;
+use trestle_examples::glue::StoreSource;
 use watch_cache::conformance::{CHECKS, Subject, Writer};
 use watch_cache::{
     Cache, Config, EtcdConfig, EtcdProgress, EtcdSource, ListRequest, Source, Write,
@@ -31,11 +32,17 @@ impl Writer for Behind {
     }
 }
 
-/// A server of a store in memory, and a source over it.
-async fn served(progress: EtcdProgress) -> (Store, EtcdSource) {
+/// A store in memory.
+async fn store() -> Store {
     let journal = Arc::new(MemoryJournal::new());
     let (store, driver) = Store::open(journal, kv_journal::Config::default()).await.unwrap();
     tokio::spawn(driver);
+    store
+}
+
+/// A server of a store in memory, and a source over it.
+async fn served(progress: EtcdProgress) -> (Store, EtcdSource) {
+    let store = store().await;
     let spawn = |task| drop(tokio::spawn(task));
     let server = EtcdServer::open(Arc::new(store.clone()), ServerConfig::default(), spawn);
     let server = server.await.unwrap();
@@ -45,6 +52,16 @@ async fn served(progress: EtcdProgress) -> (Store, EtcdSource) {
     let mut config = EtcdConfig::new([url]);
     config.progress = progress;
     (store, EtcdSource::new(config, |task| drop(tokio::spawn(task))).unwrap())
+}
+
+#[tokio::test]
+async fn the_contract_is_kept_by_the_store_itself() {
+    for check in CHECKS {
+        let store = store().await;
+        let source = Arc::new(StoreSource(store.clone()));
+        let subject = Subject { source, writer: Arc::new(Behind(store)) };
+        assert_eq!((check.run)(&subject).await, Ok(()), "{}", check.name);
+    }
 }
 
 #[tokio::test]

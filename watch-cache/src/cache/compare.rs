@@ -1,0 +1,149 @@
+//! The digest of a cache, and its comparison with the source's from time to time.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Context;
+
+use bytes::Bytes;
+use tokio::time::Interval;
+
+use super::Cache;
+use super::feed::yield_now;
+use super::fresh::Asked;
+use super::list::At;
+use super::run::every;
+use super::shared::Shared;
+use super::stats::add;
+use crate::config::Config;
+use crate::core::digest::Digest;
+use crate::core::past::Lost;
+use crate::core::predicate::Predicate;
+use crate::core::root::JUDGED;
+use crate::core::view::{View, expired};
+use crate::error::Result;
+use crate::source::{RevisionDigest, Source};
+
+impl Cache {
+    /// The digest of all objects at a revision, in `O(changes since)`.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`list`](Self::list).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub async fn digest(&self, at: At) -> Result<RevisionDigest> {
+        let view = self.view_at(at).await?;
+        let At::Exactly(revision) = at else {
+            return Ok(RevisionDigest { revision: view.revision, digest: view.digest });
+        };
+        let (view, _pin) = self.shared.pinned_at(revision)?;
+        let digest = view.digest_at(revision).map_err(|Lost| expired(revision, view.log_floor))?;
+        Ok(RevisionDigest { revision, digest })
+    }
+
+    /// The digest of a part of the objects, as current as a consistent list.
+    pub(super) async fn digest_of(&self, prefixes: &[Bytes]) -> Result<RevisionDigest> {
+        for prefix in prefixes {
+            self.check_held(prefix)?;
+        }
+        self.ready().await?;
+        let newest = self.digest(At::Consistent).await?;
+        let mut sorted = prefixes.to_vec();
+        sorted.sort();
+        if sorted == self.shared.config.prefixes {
+            return Ok(newest);
+        }
+        let (view, _pin) = self.shared.pinned();
+        let mut digest = Digest::default();
+        for prefix in sorted {
+            let part = Predicate { prefix, index: None, filter: None };
+            let mut after = None;
+            loop {
+                let step = view.root.step(&part, after.as_ref(), view.revision, JUDGED, JUDGED);
+                let step = step.map_err(|Lost| expired(view.revision, view.log_floor))?;
+                for object in step.objects {
+                    digest.add(object.key(), object.mod_revision());
+                }
+                after = step.after;
+                if after.is_none() {
+                    break;
+                }
+                yield_now().await;
+            }
+        }
+        Ok(RevisionDigest { revision: view.revision, digest })
+    }
+}
+
+/// What the driver does about comparisons.
+pub(super) struct Comparisons {
+    due: Option<Interval>,
+    state: State,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    Idle,
+    /// The source was asked.
+    Asking,
+    /// It answered, for a revision that is to be reached.
+    Waiting(RevisionDigest),
+}
+
+impl Comparisons {
+    pub(super) fn new(config: &Config) -> Self {
+        Self { due: config.compare_interval.map(every), state: State::Idle }
+    }
+
+    pub(super) fn poll_due(&mut self, cx: &mut Context<'_>) -> bool {
+        self.due.as_mut().is_some_and(|due| due.poll_tick(cx).is_ready())
+    }
+
+    /// Whether the source is to be asked now. An answer that still waits is given up for a newer one.
+    pub(super) fn begin(&mut self) -> bool {
+        std::mem::replace(&mut self.state, State::Asking) != State::Asking
+    }
+
+    pub(super) fn hear(&mut self, answer: Option<RevisionDigest>) {
+        self.state = answer.map_or(State::Idle, State::Waiting);
+    }
+
+    /// The revision that is waited for.
+    pub(super) fn wants(&self) -> Option<u64> {
+        match self.state {
+            State::Waiting(expected) => Some(expected.revision),
+            State::Idle | State::Asking => None,
+        }
+    }
+
+    /// Compares what is waited for, once it is there.
+    pub(super) fn compare(&mut self, view: &View, shared: &Shared) {
+        let State::Waiting(expected) = self.state else { return };
+        if !view.ready || view.revision < expected.revision {
+            return;
+        }
+        self.state = State::Idle;
+        // It left the log, or the cache began anew: nothing can be said of it.
+        if view.check(expected.revision).is_err() {
+            return;
+        }
+        let Ok(digest) = view.digest_at(expected.revision) else { return };
+        let counters = &shared.counters;
+        add(&counters.comparisons, 1);
+        if digest == expected.digest {
+            counters.compared_revision.store(expected.revision, Ordering::Relaxed);
+            return;
+        }
+        add(&counters.inconsistencies, 1);
+        if shared.config.heal {
+            shared.anew.notify_one();
+        }
+    }
+}
+
+/// Asks the source for its digest.
+pub(super) async fn ask_digest(source: Arc<dyn Source>, prefixes: Vec<Bytes>) -> Asked {
+    Asked::Digest(source.digest(&prefixes).await)
+}
