@@ -27,6 +27,7 @@ async fn open(source: EtcdSource, prefixes: &[&'static str]) -> Cache {
     config.prefixes = prefixes.iter().map(|prefix| Bytes::from(*prefix)).collect();
     config.backoff_cap = Duration::from_millis(100);
     config.wait_timeout = Duration::from_secs(10);
+    config.compare_interval = Some(Duration::from_millis(100));
     let (cache, driver) = Cache::open(Arc::new(source), vec![], config).unwrap();
     tokio::spawn(driver);
     timeout(PATIENCE, cache.ready()).await.unwrap().unwrap();
@@ -196,6 +197,10 @@ async fn follow_through(
         let record = Record { begin: Begin::After(start), events, complete_to: last };
         oracle.check(&record, selects).unwrap();
     }
+    while cache.stats().compared_revision < last {
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(cache.stats().inconsistencies, 0);
     assert_eq!(cache.stats().lists, 1, "it went on where it was");
     assert!(cache.stats().source_errors > 0, "it was cut off");
 }
