@@ -12,7 +12,7 @@ use super::{Checked, Subject, Violation};
 use crate::core::digest::Digest;
 use crate::error::ErrorKind;
 use crate::object::Change;
-use crate::source::SourceEvent;
+use crate::source::{Events, SourceEvent};
 
 /// Item 1: a list is as new as the last acknowledged write.
 ///
@@ -146,7 +146,8 @@ pub async fn revisions_are_whole(subject: &Subject) -> Checked {
     item.eq("those of the next", after, vec![changed("/conformance/5/a", "2", whole, next)])
 }
 
-/// Item 6: a watch that starts in compacted history says so.
+/// Item 6: a watch that starts in compacted history says so, and so does one that was still to read
+/// what is compacted: it does not go on behind that.
 ///
 /// # Errors
 ///
@@ -162,7 +163,42 @@ pub async fn compacted_watch(subject: &Subject) -> Checked {
     let mut events = watch(item, subject, &prefix, last).await?;
     let next = subject.writer.txn(vec![put("/conformance/6/a", "next")]).await;
     let seen = revisions(item, &mut events, 1).await?;
-    item.eq("what a watch after the compaction delivers", numbers(&seen), vec![next])
+    item.eq("what a watch after the compaction delivers", numbers(&seen), vec![next])?;
+    let slow = watch(item, subject, &prefix, next).await?;
+    let mut written = Vec::new();
+    for round in 0..4 {
+        written.push(subject.writer.txn(vec![put("/conformance/6/a", &format!("{round}"))]).await);
+    }
+    subject.writer.compact(written[2]).await;
+    whole_or_expired(item, slow, &written).await?;
+    let deleted = subject.writer.txn(vec![delete("/conformance/6/a")]).await;
+    subject.writer.compact(deleted).await;
+    let next = subject.writer.txn(vec![put("/conformance/6/b", "next")]).await;
+    // It begins with what was compacted last.
+    match subject.source.watch(&prefix, deleted - 1).await {
+        Ok(events) => whole_or_expired(item, events, &[deleted, next]).await,
+        Err(error) => item.fails::<()>("a watch from the compacted revision", Err(error), |kind| {
+            matches!(kind, ErrorKind::Expired { .. })
+        }),
+    }
+}
+
+/// Whether a watch delivers these revisions, as far as it does not say that it cannot.
+async fn whole_or_expired(item: Item, mut events: Events, expected: &[u64]) -> Checked {
+    for expected in expected {
+        let seen = loop {
+            match timeout(PATIENCE, events.next()).await {
+                Ok(Some(Ok(SourceEvent::Revision(revision)))) => break Some(revision.revision),
+                Ok(Some(Ok(SourceEvent::Progress(_)))) => {}
+                Ok(Some(Err(error))) if matches!(error.kind(), ErrorKind::Expired { .. }) => {
+                    return Ok(());
+                }
+                _ => break None,
+            }
+        };
+        item.eq("what a watch tells that began before it", seen, Some(*expected))?;
+    }
+    Ok(())
 }
 
 /// Item 7: progress is neither early, nor zero, nor back.
@@ -175,18 +211,23 @@ pub async fn progress_is_true(subject: &Subject) -> Checked {
     let prefix = Bytes::from("/conformance/7/");
     let mut reached = subject.writer.txn(vec![put("/conformance/7/a", "0")]).await;
     let mut events = watch(item, subject, &prefix, reached).await?;
+    let mut last = reached;
     for round in 0..6 {
         let key = if round % 2 == 0 { "/conformance/70" } else { "/conformance/7/a" };
-        let written = subject.writer.txn(vec![put(key, &format!("{round}"))]).await;
+        last = subject.writer.txn(vec![put(key, &format!("{round}"))]).await;
         request_progress(item, subject).await?;
         // What must come is item 4's and item 9's matter; here it is whether what comes is true.
         while let Ok(Some(event)) = timeout(ASK_AGAIN, events.next()).await {
             let event = item.ok("watch", event)?;
-            reached = check_order(item, &event, reached, written)?;
-            if reached == written {
+            reached = check_order(item, &event, reached, last)?;
+            if reached == last {
                 break;
             }
         }
+    }
+    // What was overtaken comes late.
+    while let Ok(Some(event)) = timeout(ASK_AGAIN, events.next()).await {
+        reached = check_order(item, &item.ok("watch", event)?, reached, last)?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::sync::watch;
 use watch_cache::{
     CurrentRevision, Error, ErrorKind, Events, Freshness, Listing, MemorySource, ProgressMode,
     RequestProgress, Result, Revision, RevisionDigest, Source, SourceEvent, SourceObject,
@@ -32,6 +33,14 @@ pub(crate) enum Break {
     Splits,
     /// Watches compacted history from where it still is.
     SkipsCompacted,
+    /// Begins a watch after the current revision, whatever is asked for.
+    BeginsLate,
+    /// Goes on behind what was compacted before it was read.
+    StarvedWatchSkips,
+    /// Begins a watch at the compacted revision without what that deleted.
+    LosesCompactedDelete,
+    /// Answers a request for progress before the events that the answer covers.
+    OvertakingProgress,
     /// Tells of progress before the event.
     EarlyProgress,
     /// Tells of progress 0.
@@ -65,7 +74,11 @@ impl Break {
         (Self::Drops, 4),
         (Self::StartsEarly, 4),
         (Self::Splits, 5),
+        (Self::BeginsLate, 4),
         (Self::SkipsCompacted, 6),
+        (Self::StarvedWatchSkips, 6),
+        (Self::LosesCompactedDelete, 6),
+        (Self::OvertakingProgress, 7),
         (Self::EarlyProgress, 7),
         (Self::ZeroProgress, 7),
         (Self::BackwardProgress, 7),
@@ -81,7 +94,7 @@ impl Break {
     /// How the store below speaks of progress.
     pub(crate) fn mode(self) -> ProgressMode {
         match self {
-            Self::DeafProgress => ProgressMode::OnRequest,
+            Self::DeafProgress | Self::OvertakingProgress => ProgressMode::OnRequest,
             _ => ProgressMode::Pushed,
         }
     }
@@ -92,11 +105,13 @@ pub(crate) struct BrokenSource {
     kind: Break,
     last_answer: AtomicU64,
     last_digest: Mutex<Option<RevisionDigest>>,
+    asked: watch::Sender<()>,
 }
 
 impl BrokenSource {
     pub(crate) fn new(inner: Arc<MemorySource>, kind: Break) -> Self {
-        Self { inner, kind, last_answer: AtomicU64::new(1), last_digest: Mutex::new(None) }
+        let (last_answer, last_digest) = (AtomicU64::new(1), Mutex::new(None));
+        Self { inner, kind, last_answer, last_digest, asked: watch::Sender::new(()) }
     }
 
     async fn broken_list(&self, prefix: &Bytes, at: Option<u64>) -> Result<Listing> {
@@ -128,13 +143,51 @@ impl Source for BrokenSource {
     }
 
     async fn watch(&self, prefix: &Bytes, after: u64) -> Result<Events> {
-        let from = if self.kind == Break::StartsEarly { after - 1 } else { after };
+        let from = match self.kind {
+            Break::StartsEarly => after - 1,
+            Break::BeginsLate => self.inner.revision(),
+            Break::LosesCompactedDelete => match self.inner.list(prefix, Some(after)).await {
+                Err(error) if expired(&error) => after + 1,
+                _ => after,
+            },
+            _ => after,
+        };
         let mut events = self.inner.watch(prefix, from).await?;
         if self.kind == Break::SkipsCompacted {
             let current = self.inner.revision();
             if matches!(self.inner.list(prefix, Some(after)).await, Err(error) if expired(&error)) {
                 events = self.inner.watch(prefix, current).await?;
             }
+        }
+        if self.kind == Break::StarvedWatchSkips {
+            let (inner, prefix) = (Arc::clone(&self.inner), prefix.clone());
+            let skips = move |event: Result<SourceEvent>| {
+                let (inner, prefix) = (Arc::clone(&inner), prefix.clone());
+                async move {
+                    match event.as_ref().err().map(Error::kind) {
+                        Some(ErrorKind::Expired { oldest_revision }) => {
+                            inner.watch(&prefix, oldest_revision).await.unwrap()
+                        }
+                        _ => stream::iter([event]).boxed(),
+                    }
+                }
+            };
+            return Ok(events.then(skips).flatten().boxed());
+        }
+        if self.kind == Break::OvertakingProgress {
+            let (inner, asked) = (Arc::clone(&self.inner), self.asked.subscribe());
+            let overtakes = stream::unfold((events, asked), move |(mut events, mut asked)| {
+                let inner = Arc::clone(&inner);
+                async move {
+                    let event = tokio::select! {
+                        biased;
+                        Ok(()) = asked.changed() => Ok(SourceEvent::Progress(inner.revision())),
+                        event = events.next() => event?,
+                    };
+                    Some((event, (events, asked)))
+                }
+            });
+            return Ok(overtakes.boxed());
         }
         let kind = self.kind;
         let mut number = 0_u64;
@@ -218,6 +271,10 @@ impl RequestProgress for BrokenSource {
     async fn request_progress(&self) -> Result<()> {
         match self.kind {
             Break::DeafProgress => Ok(()),
+            Break::OvertakingProgress => {
+                self.asked.send_replace(());
+                Ok(())
+            }
             _ => self.inner.request_progress().await,
         }
     }

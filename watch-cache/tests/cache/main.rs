@@ -19,6 +19,7 @@ mod relay;
 mod restart;
 mod selectors;
 mod shutdown;
+mod simulated;
 mod sinks;
 mod validated;
 mod verify;
