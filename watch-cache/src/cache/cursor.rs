@@ -13,11 +13,13 @@ use super::shared::{Place, Shared, Watchers};
 use super::stats::add;
 use super::validate::Validator;
 use super::watch::{Start, WatchRequest};
+use crate::core::bell::Bell;
 use crate::core::event::WatchEvent;
-use crate::core::interest::Mark;
+use crate::core::mark::Mark;
 use crate::core::past::Lost;
 use crate::core::pins::Pin;
 use crate::core::predicate::Predicate;
+use crate::core::publication::Reading;
 use crate::core::resume::Resume;
 use crate::core::root::{JUDGED, Root, Step};
 use crate::core::view::expired;
@@ -45,7 +47,7 @@ enum Waking {
     /// A task of its own.
     Task(AtomicWaker),
     /// A pump, which is told once until it looks.
-    Pump { pump: mpsc::UnboundedSender<Errand>, group: u32, told: AtomicBool },
+    Pump { pump: mpsc::UnboundedSender<Errand>, group: u32, bell: Bell },
 }
 
 impl Slot {
@@ -66,15 +68,15 @@ impl Slot {
 
     /// Of a group in a pump.
     pub(super) fn of_group(pump: mpsc::UnboundedSender<Errand>, group: u32) -> Arc<Self> {
-        Self::new(None, Waking::Pump { pump, group, told: AtomicBool::new(false) }, false)
+        Self::new(None, Waking::Pump { pump, group, bell: Bell::new() }, false)
     }
 
     /// There is something to read.
     pub(super) fn wake(&self) {
         match &self.waking {
             Waking::Task(waker) => waker.wake(),
-            Waking::Pump { pump, group, told } => {
-                if !told.swap(true, Ordering::AcqRel) {
+            Waking::Pump { pump, group, bell } => {
+                if bell.ring() {
                     // A pump that is gone has told its watchers so.
                     let _ = pump.send(Errand::Look { group: *group });
                 }
@@ -86,10 +88,7 @@ impl Slot {
     pub(super) fn before_reading(&self, waker: Option<&std::task::Waker>) {
         match (&self.waking, waker) {
             (Waking::Task(own), Some(waker)) => own.register(waker),
-            (Waking::Pump { told, .. }, _) => {
-                // A swap, as the other side's: whichever is second sees what came before the first.
-                told.swap(false, Ordering::AcqRel);
-            }
+            (Waking::Pump { bell, .. }, _) => bell.answer(),
             (Waking::Task(_), None) => {}
         }
     }
@@ -118,10 +117,7 @@ impl Cursor {
         events: &mut impl Extend<WatchEvent>,
     ) -> Result<bool> {
         let mark = mark.filter(|mark| mark.posted && self.position >= mark.since);
-        // In this order: see where the driver publishes.
-        let settled = shared.settled();
-        let head = mark.map(|mark| mark.head());
-        let view = shared.view();
+        let Reading { settled, head, view } = shared.read(mark.map(|mark| &**mark));
         if view.epoch != self.epoch {
             return Err(expired(self.position, view.revision));
         }

@@ -346,13 +346,8 @@ impl Run {
         let shared = &self.closing.shared;
         self.state.watchers = shared.watchers.load(Ordering::Relaxed);
         let view = self.state.seal();
-        let (revision, epoch) = (view.revision, view.epoch);
-        let restarted = self.closing.shared.view().epoch != epoch;
-        self.closing.shared.publish(view);
-        // A reader that finds a head finds what it leads to, and one that finds the revision
-        // settled finds the heads.
-        let touched = self.state.settle();
-        self.closing.shared.settle(revision);
+        let restarted = shared.view().epoch != view.epoch;
+        let touched = shared.publish(view, || self.state.settle());
         let footprint = self.state.footprint();
         counters.footprint.store(&footprint);
         let full = footprint.lasting() >= shared.config.memory_bytes;

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::Guard;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, watch};
@@ -14,8 +14,11 @@ use tokio::time::{Duration, Instant};
 use super::pump::Errand;
 use super::stats::{Counters, Present, Stats, add};
 use crate::config::Config;
+use crate::core::mark::Mark;
 use crate::core::pins::{Pin, Pins};
+use crate::core::publication::{Publication, Reading};
 use crate::core::schema::Planner;
+use crate::core::sync::Held;
 use crate::core::view::View;
 use crate::error::{Error, ErrorKind, Result};
 use crate::oracle::Violation;
@@ -41,12 +44,10 @@ pub(super) struct Shared {
     /// The source's store, as far as it says which that is; known once it was asked.
     pub(super) store: OnceLock<Option<Bytes>>,
     pub(super) checkpoint_error: Mutex<Option<Error>>,
-    /// Up to here the groups' heads are complete, and what they lead to is published.
-    settled: AtomicU64,
     /// Whether watches are checked that begin now.
     pub(super) oracle: AtomicBool,
     pub(super) violation: OnceLock<Violation>,
-    view: ArcSwap<View>,
+    publication: Publication<View>,
     /// Tells the feed that nothing is to be trusted.
     pub(super) anew: Notify,
     /// Wakes those who read the whole log, at each publication and at the end.
@@ -65,8 +66,7 @@ impl Shared {
             pins: Arc::default(),
             store: OnceLock::new(),
             checkpoint_error: Mutex::new(None),
-            settled: AtomicU64::new(0),
-            view: ArcSwap::from_pointee(View::new(planner.indexes.len())),
+            publication: Publication::new(View::new(planner.indexes.len())),
             oracle: AtomicBool::new(false),
             violation: OnceLock::new(),
             anew: Notify::new(),
@@ -88,8 +88,13 @@ impl Shared {
     }
 
     /// The published state. Loading it waits for nobody, and nobody waits for who has it.
-    pub(super) fn view(&self) -> Guard<Arc<View>> {
-        self.view.load()
+    pub(super) fn view(&self) -> Held<View> {
+        self.publication.view()
+    }
+
+    /// What there is to read for a group.
+    pub(super) fn read(&self, mark: Option<&Mark>) -> Reading<View> {
+        self.publication.read(mark)
     }
 
     /// The published state, which can be read until the pin is dropped.
@@ -112,7 +117,7 @@ impl Shared {
     /// The published state with a pin on the revision of it that `at` says.
     fn pin<E>(&self, at: impl Fn(&View) -> Result<u64, E>) -> Result<(Arc<View>, Pin), E> {
         loop {
-            let view = self.view.load_full();
+            let view = Guard::into_inner(self.publication.view());
             // What cannot be pinned any more has a successor that can.
             if let Some(pin) = self.pins.pin(at(&view)?) {
                 return Ok((view, pin));
@@ -144,20 +149,14 @@ impl Shared {
         self.begun.elapsed().saturating_sub(published)
     }
 
-    pub(super) fn publish(&self, view: View) {
+    /// Shows a state; what `settle` does is done before its revision is said to be settled.
+    pub(super) fn publish<T>(&self, view: View, settle: impl FnOnce() -> T) -> T {
         let now = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.published_at.store(now, Ordering::Relaxed);
-        self.view.store(Arc::new(view));
+        let revision = view.revision;
+        let settled = self.publication.publish(view, revision, settle);
         self.news.send_replace(());
-    }
-
-    /// The groups' heads are complete up to `revision`.
-    pub(super) fn settle(&self, revision: u64) {
-        self.settled.store(revision, Ordering::Release);
-    }
-
-    pub(super) fn settled(&self) -> u64 {
-        self.settled.load(Ordering::Acquire)
+        settled
     }
 
     /// Says why every later call fails; the first reason stays.

@@ -4,39 +4,15 @@ use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use hashbrown::HashTable;
 use slab::Slab;
 
+use super::mark::Mark;
 use super::object::Object;
 use super::predicate::Predicate;
 use super::view::Post;
-
-/// A group's place in the log, shared with its watchers.
-#[derive(Debug)]
-pub(crate) struct Mark {
-    /// A later group may have it again: what is posted of this one is then before its `since`.
-    pub(crate) id: u32,
-    /// The group's posts are complete above this revision.
-    pub(crate) since: u64,
-    /// False where the group is concerned by everything and reads the log itself.
-    pub(crate) posted: bool,
-    /// The newest published revision that concerned the group; 0 for none.
-    head: AtomicU64,
-}
-
-impl Mark {
-    fn new(id: u32, since: u64, posted: bool) -> Self {
-        Self { id, since, posted, head: AtomicU64::new(0) }
-    }
-
-    /// Every revision up to one that was settled before is at this or reached from it.
-    pub(crate) fn head(&self) -> u64 {
-        self.head.load(Ordering::Acquire)
-    }
-}
 
 /// All watchers of one predicate.
 #[derive(Debug)]
@@ -287,14 +263,14 @@ impl<W> Interests<W> {
     pub(crate) fn reset(&mut self) {
         for (_, group) in &mut self.groups.all {
             group.head = 0;
-            group.mark.head.store(0, Ordering::Release);
+            group.mark.set_head(0);
         }
     }
 
     /// What concerned the group is published, and can be read.
     pub(crate) fn settle(&self, group: u32) {
         if let Some(group) = self.groups.get(group) {
-            group.mark.head.store(group.head, Ordering::Release);
+            group.mark.set_head(group.head);
         }
     }
 

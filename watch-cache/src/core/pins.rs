@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use super::sync::Mutex;
 
 /// The pins of one cache. The writer waits for those who set and release them only where all begins
 /// anew.
@@ -61,31 +61,5 @@ impl Drop for Pin {
                 pinned.at.remove(&self.revision);
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_revision_is_pinned_until_the_last_lets_go_and_never_too_late() {
-        let pins = Arc::new(Pins::default());
-        let (first, second) = (pins.pin(5).unwrap(), pins.pin(5).unwrap());
-        let third = pins.pin(3).unwrap();
-        assert_eq!(pins.raise(5), Some(vec![3, 5]));
-        assert!(pins.pin(4).is_none());
-        drop(first);
-        drop(third);
-        assert_eq!(pins.raise(9), Some(vec![5]));
-        drop(second);
-        assert_eq!(pins.raise(9), Some(vec![]));
-        let locked = pins.pinned.lock();
-        assert_eq!(pins.raise(10), None);
-        drop(locked);
-        assert!(pins.pin(9).is_some());
-        assert!(pins.pin(7).is_none());
-        pins.restart(6);
-        assert!(pins.pin(7).is_some());
     }
 }

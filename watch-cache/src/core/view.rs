@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cow_tree::{Log, Place};
 
 use super::digest::Digest;
-use super::interest::Mark;
+use super::mark::Mark;
 use super::object::Object;
 use super::past::Lost;
 use super::root::Root;
