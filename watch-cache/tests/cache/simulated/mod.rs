@@ -196,12 +196,12 @@ impl Simulation {
             let record = Record { begin, events: heard.events, complete_to: newest };
             return self.oracle.check(&record, selects).unwrap();
         }
-        let begun = match begin {
+        let start = match begin {
             Begin::After(revision) => self.oracle.state_at(revision, selects),
             Begin::Initial(_) => Vec::new(),
         };
         let named = |object: Object| (object.key_bytes(), object);
-        let mut objects: BTreeMap<Bytes, Object> = begun.into_iter().map(named).collect();
+        let mut objects: BTreeMap<Bytes, Object> = start.into_iter().map(named).collect();
         let mut reached = 0;
         for event in heard.events {
             assert!(event.revision() >= reached, "{event:?} after {reached}");
