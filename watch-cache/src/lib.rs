@@ -51,8 +51,8 @@ mod source;
 #[doc(hidden)]
 pub use cache::fuzz_checkpoint;
 pub use cache::{
-    At, Cache, Delivery, Driver, Flow, Latency, ListRequest, ListResponse, Pump, Sink, Snapshot,
-    Start, Stats, Subscription, Verification, WatchRequest, Watcher,
+    At, Cache, Delivery, Driver, Flow, Latency, ListRequest, ListResponse, ListStream, Pump, Sink,
+    Snapshot, Start, Stats, Subscription, Verification, WatchRequest, Watcher,
 };
 pub use codec::{Codec, Encoded};
 pub use config::{CheckpointConfig, Config, Limit};

@@ -134,21 +134,7 @@ impl Cache {
     ///
     /// Dropping the future has no effect.
     pub async fn list(&self, request: ListRequest) -> Result<ListResponse> {
-        self.shared.check_open()?;
-        let predicate = self.predicate(request.prefix, request.selector)?;
-        if request.limit == Some(0) {
-            return Err(invalid("list: a limit of 0 shows nothing: leave it out for all"));
-        }
-        let at = match &request.continue_token {
-            None => request.at,
-            Some(_) if request.at != At::default() => {
-                return Err(invalid("list: a continue token has its revision: leave `at` out"));
-            }
-            Some(token) => {
-                token.check(&predicate)?;
-                At::Exactly(token.revision())
-            }
-        };
+        let (predicate, at) = self.planned(&request)?;
         let mut view = self.view_at(at).await?;
         let page = Page { predicate, token: request.continue_token, limit: request.limit };
         loop {
@@ -170,6 +156,26 @@ impl Cache {
             // It left the log while it was read. What came after it is there.
             view = Guard::into_inner(self.shared.view());
         }
+    }
+
+    /// What a request selects, and of which revision.
+    pub(super) fn planned(&self, request: &ListRequest) -> Result<(Predicate, At)> {
+        self.shared.check_open()?;
+        let predicate = self.predicate(request.prefix.clone(), request.selector.clone())?;
+        if request.limit == Some(0) {
+            return Err(invalid("list: a limit of 0 shows nothing: leave it out for all"));
+        }
+        let at = match &request.continue_token {
+            None => request.at,
+            Some(_) if request.at != At::default() => {
+                return Err(invalid("list: a continue token has its revision: leave `at` out"));
+            }
+            Some(token) => {
+                token.check(&predicate)?;
+                At::Exactly(token.revision())
+            }
+        };
+        Ok((predicate, at))
     }
 
     /// The state to list from.

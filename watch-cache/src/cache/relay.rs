@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::watch;
 
 use super::Cache;
@@ -18,8 +18,6 @@ use crate::source::{
     CurrentRevision, Events, Freshness, Listing, RevisionDigest, Source, SourceEvent,
 };
 
-/// Objects in a batch of a listing.
-const BATCH: usize = 1024;
 /// Revisions that are taken from the log at once.
 const TAKE: usize = 64;
 
@@ -54,13 +52,10 @@ impl Source for Cache {
         let at = at.map_or(At::Consistent, At::Exactly);
         // Its first answer waits for the first listing, as the source's own would.
         self.ready().await?;
-        let listed = Self::list(self, ListRequest::new(prefix.clone()).at(at)).await?;
-        let mut objects = listed.objects.into_iter();
-        let batches = std::iter::from_fn(move || {
-            let batch: Vec<_> = objects.by_ref().take(BATCH).map(|o| (&o).into()).collect();
-            (!batch.is_empty()).then_some(Ok(batch))
-        });
-        Ok(Listing { revision: listed.revision, objects: stream::iter(batches).boxed() })
+        let listed = self.list_stream(ListRequest::new(prefix.clone()).at(at)).await?;
+        let revision = listed.revision();
+        let objects = listed.map_ok(|some| some.iter().map(SourceObject::from).collect());
+        Ok(Listing { revision, objects: objects.boxed() })
     }
 
     async fn watch(&self, prefix: &Bytes, after: u64) -> Result<Events> {

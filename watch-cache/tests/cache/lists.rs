@@ -1,3 +1,5 @@
+use bytes::Bytes;
+use futures_util::StreamExt;
 use watch_cache::{
     At, Cache, Config, ContinueToken, ErrorKind, ListRequest, Object, ProgressMode, Write,
 };
@@ -203,6 +205,51 @@ async fn a_snapshot_stays_as_it_is() {
     assert!(snapshot.by_index("zone", b"n1").is_err());
     assert_eq!(world.cache.get(b"/pods/a").unwrap().value(), b"n2");
     assert_eq!(world.cache.snapshot().by_index("node", b"n1").unwrap().count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_shows_one_revision_whatever_is_written_meanwhile() {
+    let mut config = Config::default();
+    config.log_revisions = 3;
+    let world = world_of(ProgressMode::Pushed, config).await;
+    let key = |at: u32| Bytes::from(format!("/pods/{at:05}"));
+    world.store.txn((0..2000).map(|at| Write::Put(key(at), format!("n{}", at % 4).into())));
+    let all = ListRequest::new("/pods/");
+    let mut whole = world.cache.list_stream(all.clone()).await.unwrap();
+    let selected = all.clone().index("node", "n1").limit(300);
+    let mut some = world.cache.list_stream(selected.clone()).await.unwrap();
+    let page = world.cache.list(selected.clone()).await.unwrap();
+    let rest = page.continue_token.unwrap();
+    assert_eq!((whole.revision(), some.revision()), (2, 2));
+    // All is replaced, and leaves the log.
+    let (mut listed, mut taken) = (Vec::new(), Vec::new());
+    let mut steps = 0;
+    while let Some(objects) = whole.next().await {
+        listed.extend(objects.unwrap());
+        for at in (steps..2000).step_by(40) {
+            world.store.delete(key(at));
+        }
+        world.cache.wait_for(world.store.revision()).await.unwrap();
+        steps += 1;
+    }
+    while let Some(objects) = some.next().await {
+        taken.extend(objects.unwrap());
+    }
+    assert!(steps > 3, "all at once");
+    let keys: Vec<Bytes> = listed.iter().map(Object::key_bytes).collect();
+    assert_eq!(keys, (0..2000).map(key).collect::<Vec<_>>());
+    assert_eq!(taken, page.objects);
+    // Its end gives up what it has kept.
+    assert!(world.cache.stats().bytes.pinned > 0);
+    drop((whole, some));
+    world.put("/elsewhere", "n1").await;
+    assert_eq!(world.cache.stats().bytes.pinned, 0);
+    let gone = world.cache.list_stream(selected.continue_from(rest)).await;
+    assert!(matches!(gone.unwrap_err().kind(), ErrorKind::Expired { .. }));
+    let none = world.cache.list_stream(all.limit(0)).await;
+    assert_eq!(none.unwrap_err().kind(), ErrorKind::Invalid);
+    let mut nothing = world.cache.list_stream(ListRequest::new("/none/")).await.unwrap();
+    assert!(nothing.next().await.is_none());
 }
 
 /// Readers on other threads, while everything that they read is replaced and forgotten.

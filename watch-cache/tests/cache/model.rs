@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use proptest::prelude::*;
 use watch_cache::oracle::{Begin, Oracle, Record};
 use watch_cache::{
@@ -324,6 +324,14 @@ impl Model {
         let Some(objects) = self.rest(page, &request, limit).await else { return };
         let expected = self.oracle.state_at(revision, |object| what.takes(object));
         assert_eq!(objects, expected, "{what:?} at {revision}");
+        match self.world.cache.list_stream(request.at(At::Exactly(revision))).await {
+            Ok(stream) => {
+                assert_eq!(stream.revision(), revision);
+                let streamed: Vec<_> = stream.try_collect().await.unwrap();
+                assert_eq!(streamed.concat(), expected, "{what:?} streamed at {revision}");
+            }
+            Err(error) => self.judge(At::Exactly(revision), error.kind()),
+        }
         self.digest(revision).await;
     }
 
