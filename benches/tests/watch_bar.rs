@@ -8,11 +8,21 @@ fn check(figure: &str, unit: &str) {
 }
 
 #[test]
+fn figures_in_bytes_end_with_their_line() {
+    for figure in ["revision-bytes", "watcher-bytes"] {
+        bar::check(env!("CARGO_BIN_EXE_watch-bytes"), &[figure], "B");
+    }
+}
+
+#[test]
 fn figures_end_with_their_line() {
     check("apply", "events/s");
     check("list-1m", "s");
     check("page-500", "us");
-    check("revision-bytes", "B");
+    check("first-byte", "ms");
+    check("consistent-100", "ms");
+    check("consistent-10k", "ms");
+    check("reflector", "x");
     check("memory", "x");
     check("fan-out", "ms");
     check("one-of", "x");

@@ -157,11 +157,31 @@ impl Cursor {
         if exact || !matches!(error.kind(), ErrorKind::Expired { .. }) {
             return Err(error);
         }
-        let (view, pin) = shared.pinned();
-        let resume = Resume::new(&view, predicate, self.position);
-        let resume = resume.filter(|_| view.epoch == self.epoch).ok_or(error)?;
+        let backlog = self.missed(shared, predicate, self.position).ok_or(error)?;
         add(&shared.counters.resumed, 1);
-        Ok(Backlog { tell: Tell::Missed(resume), until: view.revision, _pin: pin })
+        Ok(backlog)
+    }
+
+    /// What a watch is told that was told a part of what it missed since `from`.
+    ///
+    /// # Errors
+    ///
+    /// `Expired` if it is not known any more.
+    pub(super) fn resume_again(
+        self,
+        shared: &Shared,
+        predicate: &Predicate,
+        from: u64,
+    ) -> Result<Backlog> {
+        let oldest = || expired(self.position, shared.view().log_floor);
+        self.missed(shared, predicate, from).ok_or_else(oldest)
+    }
+
+    fn missed(self, shared: &Shared, predicate: &Predicate, from: u64) -> Option<Backlog> {
+        let (view, pin) = shared.pinned();
+        let resume = Resume::new(&view, predicate, from, self.position);
+        let resume = resume.filter(|_| view.epoch == self.epoch)?;
+        Some(Backlog { tell: Tell::Missed(resume), until: view.revision, _pin: pin })
     }
 }
 
@@ -230,6 +250,15 @@ impl Backlog {
             (Tell::Missed(resume), Then::Revision(revision)) => resume.pass(revision),
             // A part is passed to where it comes from.
             (Tell::Initial { .. }, Then::Revision(_)) | (Tell::Missed(_), Then::Key(_)) => {}
+        }
+    }
+
+    /// Where the watch has missed something from, and up to where it was told: it can be given up, and
+    /// [begun again](Cursor::resume_again) from there.
+    pub(super) fn missed(&self) -> Option<(u64, u64)> {
+        match &self.tell {
+            Tell::Missed(resume) => Some(resume.place()),
+            Tell::Initial { .. } => None,
         }
     }
 

@@ -48,19 +48,19 @@ pub(crate) struct Told {
 }
 
 impl Resume {
-    /// From a revision to the state of a view, whose root has to be pinned. None if what changed
-    /// since is not known.
-    pub(crate) fn new(view: &View, predicate: &Predicate, from: u64) -> Option<Self> {
+    /// From a revision to the state of a view, whose root has to be pinned; everything up to `told` was
+    /// told before. None if what changed since is not known.
+    pub(crate) fn new(view: &View, predicate: &Predicate, from: u64, told: u64) -> Option<Self> {
         let known = view.ready
-            && (view.trail.since..=view.revision).contains(&from)
-            && view.gap(from).is_none();
+            && (view.trail.since..=view.revision).contains(&told)
+            && view.gap(told).is_none();
         let root = Arc::clone(&view.root);
         known.then(|| {
             let changes = match &predicate.index {
-                Some(_) => Changes::Listed(listed(&root, predicate, from)),
+                Some(_) => Changes::Listed(listed(&root, predicate, told)),
                 None => Changes::Trail { trail: view.trail.clone(), log: view.log.clone() },
             };
-            Self { root, from, until: view.revision, told: from, changes }
+            Self { root, from, until: view.revision, told, changes }
         })
     }
 
@@ -95,6 +95,11 @@ impl Resume {
             }
         }
         told
+    }
+
+    /// Where it comes from, and up to where everything was told.
+    pub(crate) fn place(&self) -> (u64, u64) {
+        (self.from, self.told)
     }
 
     /// What was told is taken.

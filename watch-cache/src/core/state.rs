@@ -596,7 +596,7 @@ mod tests {
             let mut known = Vec::new();
             for (from, content) in (1..).zip(&contents) {
                 for (at, predicate) in predicates().iter().enumerate() {
-                    let resume = Resume::new(&view, predicate, from);
+                    let resume = Resume::new(&view, predicate, from, from);
                     assert_eq!(resume.is_some(), from >= view.trail.since);
                     let Some(resume) = resume else { continue };
                     known.push(from);

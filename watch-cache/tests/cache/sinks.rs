@@ -1,12 +1,13 @@
 //! Watches that are pushed into sinks.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use watch_cache::{
-    Cache, Config, Delivery, Error, ErrorKind, Flow, MemorySource, ProgressMode, Sink, Start,
-    Subscription, WatchEvent, WatchRequest,
+    Cache, Config, Delivery, Error, ErrorKind, Flow, ListRequest, MemorySource, ProgressMode, Sink,
+    Start, Subscription, WatchEvent, WatchRequest,
 };
 
 use super::{World, brief, by_node, open, spawn, world, world_of};
@@ -176,6 +177,68 @@ async fn initial_events_that_are_refused_come_later() {
     let expected: Vec<String> = (0..300).map(|pod| format!("+/pods/{pod:03}@{at}")).collect();
     let end = [format!("end@{at}"), format!("-/pods/299@{}", at + 1)];
     assert_eq!(brief(&told), [&expected[..], &end].concat());
+}
+
+/// However long it is parked, and whatever is written meanwhile.
+#[tokio::test(start_paused = true)]
+async fn what_a_parked_watch_missed_keeps_nothing_and_comes_later() {
+    for selector in ["", "n1"] {
+        let mut config = Config::default();
+        config.log_revisions = 3;
+        let world = world_of(ProgressMode::Pushed, config).await;
+        let mut request = WatchRequest::new("/pods/");
+        if !selector.is_empty() {
+            request = request.index("node", selector);
+        }
+        let (inbox, watch) = into_inbox(&world.cache, request, 0).unwrap();
+        let begun = world.cache.revision();
+        let mut held = BTreeMap::new();
+        for round in 0..8_u64 {
+            for pod in 0..800 {
+                if (pod + round) % 5 == 0 {
+                    world.store.delete(format!("/pods/{pod:03}"));
+                } else {
+                    world.store.put(format!("/pods/{pod:03}"), format!("n{}", (pod + round) % 3));
+                }
+            }
+            world.cache.wait_for(world.store.revision()).await.unwrap();
+            settle().await;
+            // It is behind the log, has been asked, and was full.
+            assert_eq!(world.cache.stats().bytes.pinned, 0, "round {round}");
+            if round < 7 {
+                inbox.0.lock().room = 1;
+            } else {
+                inbox.make_room();
+            }
+            watch.resume();
+            settle().await;
+            for event in inbox.take() {
+                match event {
+                    WatchEvent::Coalesced { key, object: Some(object), .. } => {
+                        held.insert(key, object);
+                    }
+                    WatchEvent::Coalesced { key, object: None, .. } => {
+                        held.remove(&key);
+                    }
+                    WatchEvent::Resumed { after, revision } => {
+                        assert_eq!((after, revision), (begun, world.cache.revision()));
+                        assert_eq!(round, 7);
+                    }
+                    event => panic!("{event:?}"),
+                }
+            }
+        }
+        let mut list = ListRequest::new("/pods/");
+        if !selector.is_empty() {
+            list = list.index("node", selector);
+        }
+        let listed = world.cache.list(list).await.unwrap().objects;
+        assert!(held.into_values().eq(listed));
+        // From there on each step is told.
+        let next = world.put("/pods/x", "n1").await;
+        settle().await;
+        assert_eq!(brief(&inbox.take()), [format!("+/pods/x@{next}")]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

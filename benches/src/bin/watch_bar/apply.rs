@@ -7,11 +7,9 @@ use std::time::Instant;
 use benches::kv_journal::{Outcome, runtime};
 use benches::report;
 use benches::settings::Settings;
-use benches::watch_cache::{PODS, node_name};
+use benches::watch_cache::{PODS, Stack, node_name};
 use futures_util::StreamExt;
 use watch_cache::{At, Cache, ListRequest, WatchRequest, Watcher};
-
-use super::stack::Stack;
 
 const OBJECTS: usize = 1_000_000;
 const WATCHERS: usize = 10_000;

@@ -6,13 +6,12 @@ use std::sync::mpsc::Receiver;
 use benches::kv_journal::{Outcome, runtime};
 use benches::report;
 use benches::settings::Settings;
-use benches::watch_cache::{PODS, Script};
+use benches::watch_cache::{PODS, Script, Stack};
 use futures_util::StreamExt;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, broadcast, mpsc};
 use watch_cache::{Config, Subscription, WatchRequest};
 
-use super::stack::Stack;
 use super::tally::{Keep, Tally};
 
 pub(crate) const WATCHERS: usize = 130_000;

@@ -5,10 +5,9 @@ use std::time::Instant;
 use benches::kv_journal::{Outcome, runtime};
 use benches::report;
 use benches::settings::Settings;
-use benches::watch_cache::PODS;
+use benches::watch_cache::{PODS, Stack};
+use futures_util::TryStreamExt;
 use watch_cache::{At, ListRequest};
-
-use super::stack::Stack;
 
 const OBJECTS: usize = 1_000_000;
 /// Fewer than the log keeps.
@@ -35,6 +34,34 @@ pub(crate) fn whole(settings: &Settings) -> Outcome<()> {
         report::rounds("list, ms", &read.iter().map(|secs| secs * 1e3).collect::<Vec<_>>());
         report::line("list-1m-collected", report::median(&collected), "s");
         report::line("list-1m", report::median(&read), "s");
+        Ok(())
+    })
+}
+
+/// Until the first byte of a list of all objects can be read.
+pub(crate) fn first(settings: &Settings) -> Outcome<()> {
+    runtime()?.block_on(async {
+        let stack = Stack::open(settings.count(OBJECTS)).await?;
+        let (mut first, mut whole) = (Vec::new(), Vec::new());
+        for _ in 0..settings.rounds {
+            let start = Instant::now();
+            let mut list = stack.cache.list_stream(ListRequest::new(PODS).at(At::Any)).await?;
+            let mut bytes = 0;
+            while let Some(pods) = list.try_next().await? {
+                bytes += pods.first().map_or(0, |pod| sum(pod.key()) + sum(pod.value()));
+                if first.len() == whole.len() {
+                    first.push(start.elapsed().as_secs_f64() * 1e3);
+                }
+                bytes += pods.iter().map(|pod| sum(pod.key()) + sum(pod.value())).sum::<u64>();
+            }
+            whole.push(start.elapsed().as_secs_f64());
+            if bytes == 0 {
+                return Err("the objects are empty".into());
+            }
+        }
+        report::line("list-streamed", report::median(&whole), "s");
+        // The slowest, since a list has one first byte.
+        report::line("first-byte", first.into_iter().fold(0.0, f64::max), "ms");
         Ok(())
     })
 }

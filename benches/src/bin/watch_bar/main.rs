@@ -7,13 +7,14 @@
 #![expect(clippy::cast_precision_loss, reason = "what is counted stays far below 2^52")]
 
 mod apply;
+mod consistent;
 mod fan_out;
 mod list;
 mod memory;
 mod one_of;
 mod parked;
+mod reflector;
 mod restart;
-mod stack;
 mod tally;
 
 use std::path::PathBuf;
@@ -45,11 +46,11 @@ enum Figure {
     /// A list of 1M objects of 1 KB, on one core [bar: 0.25 s]
     #[command(name = "list-1m")]
     List,
+    /// Until the first byte of a list of 1M objects of 1 KB can be read [bar: 1 ms]
+    FirstByte,
     /// A page of 500 out of 1M objects, at any retained revision [bar: 100 us]
     #[command(name = "page-500")]
     Page,
-    /// What a retained revision takes without the objects' own bytes [bar: 200 B]
-    RevisionBytes,
     /// Resident memory of 1M objects of 1 KB, against their size on a wire [bar: 1.3 x]
     Memory,
     /// One event to 130,000 watchers of the same, until the last has it [bar: 10 ms]
@@ -60,6 +61,14 @@ enum Figure {
     Deliveries,
     /// What one of 130,000 parked watchers takes [bar: 256 B]
     WatcherBytes,
+    /// Consistent reads by 100 at once: the 99th percentile, less a round trip to the source [bar: 2 ms]
+    #[command(name = "consistent-100")]
+    ConsistentFew,
+    /// Consistent reads by 10,000 at once: the 99th percentile, less two round trips [bar: 10 ms]
+    #[command(name = "consistent-10k")]
+    ConsistentMany,
+    /// What a pod takes in kube-rs's reflector store, against a cache; and what both do with pods
+    Reflector,
     /// From a checkpoint of 1M objects of 1 KB and a full log until ready [bar: 1 s]
     Restart,
     /// Writes the checkpoint of `restart`
@@ -73,16 +82,19 @@ enum Figure {
 }
 
 /// The figures of `all`.
-const ALL: [&str; 10] = [
+const ALL: [&str; 13] = [
     "apply",
     "list-1m",
+    "first-byte",
     "page-500",
-    "revision-bytes",
     "memory",
     "fan-out",
     "one-of",
     "deliveries",
     "watcher-bytes",
+    "consistent-100",
+    "consistent-10k",
+    "reflector",
     "restart",
 ];
 
@@ -103,7 +115,10 @@ fn run(args: &Args) -> Outcome<()> {
         Figure::Apply => apply::run(settings),
         Figure::List => list::whole(settings),
         Figure::Page => list::page(settings),
-        Figure::RevisionBytes => memory::revision(settings),
+        Figure::FirstByte => list::first(settings),
+        Figure::ConsistentFew => consistent::run(settings, "consistent-100", 100, 1.0),
+        Figure::ConsistentMany => consistent::run(settings, "consistent-10k", 10_000, 2.0),
+        Figure::Reflector => reflector::run(settings),
         Figure::Memory => memory::run(settings),
         Figure::FanOut => fan_out::run(settings),
         Figure::OneOf => one_of::run(settings),

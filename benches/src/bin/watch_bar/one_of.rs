@@ -7,13 +7,12 @@ use std::time::Duration;
 use benches::kv_journal::{Outcome, runtime};
 use benches::report;
 use benches::settings::Settings;
-use benches::watch_cache::{PODS, Script, node_name};
+use benches::watch_cache::{PODS, Script, Stack, node_name};
 use hdrhistogram::Histogram;
 use tokio::sync::mpsc;
 use watch_cache::{Config, WatchRequest};
 
 use super::fan_out::WATCHERS;
-use super::stack::Stack;
 use super::tally::{Keep, Tally};
 
 /// Events of a round.

@@ -3,12 +3,11 @@
 use benches::kv_journal::{Outcome, runtime};
 use benches::report;
 use benches::settings::Settings;
-use benches::watch_cache::{PODS, Script, node_name};
+use benches::watch_cache::{PODS, Script, Stack, node_name};
 use watch_cache::{Config, Delivery, Error, Flow, Sink, WatchRequest};
 
 use super::fan_out::WATCHERS;
 use super::memory::{MIB, resident};
-use super::stack::Stack;
 
 const LOG: usize = 1_000;
 

@@ -7,9 +7,8 @@ use std::time::Instant;
 use benches::kv_journal::{Outcome, runtime};
 use benches::report;
 use benches::settings::Settings;
+use benches::watch_cache::{Stack, script};
 use watch_cache::{CheckpointConfig, Config};
-
-use super::stack::{Stack, script};
 
 const OBJECTS: usize = 1_000_000;
 /// Fewer than the log keeps.

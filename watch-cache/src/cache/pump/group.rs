@@ -31,6 +31,8 @@ pub(super) struct Behind {
     pub(super) group: u32,
     pub(super) cursor: Cursor,
     pub(super) backlog: Option<Box<Backlog>>,
+    /// Where it has missed something from, of which it was told what is before the cursor.
+    pub(super) missed: Option<u64>,
     /// Whether its sink was full, and nobody has said since that it is not.
     pub(super) parked: bool,
 }
@@ -119,14 +121,14 @@ impl Groups {
     pub(super) fn fall_behind(&mut self, group: u32, cursor: Cursor) -> Option<u64> {
         let member = self.take_level(group, 0)?;
         let id = member.id;
-        self.join(Behind { member, group, cursor, backlog: None, parked: false });
+        self.join(Behind { member, group, cursor, backlog: None, missed: None, parked: false });
         Some(id)
     }
 
     /// One whose sink refused what came after `cursor`.
     pub(super) fn park_level(&mut self, group: u32, at: u32, cursor: Cursor) {
         let Some(member) = self.take_level(group, at) else { return };
-        let behind = Behind { member, group, cursor, backlog: None, parked: true };
+        let behind = Behind { member, group, cursor, backlog: None, missed: None, parked: true };
         self.parked += 1;
         self.join(behind);
     }

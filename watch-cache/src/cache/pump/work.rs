@@ -114,7 +114,7 @@ impl Work {
         });
         self.ready.push_back(member.id);
         let backlog = backlog.map(Box::new);
-        self.groups.join(Behind { member, group, cursor, backlog, parked: false });
+        self.groups.join(Behind { member, group, cursor, backlog, missed: None, parked: false });
     }
 
     /// Tells the driver, unless it is ending.
@@ -217,9 +217,10 @@ impl Work {
         let key = behind.group;
         self.look(key).await;
         let Some((behind, group)) = self.groups.behind(id) else { return false };
-        let flow = match &behind.backlog {
-            Some(_) => Ok(step_backlog(&self.shared, behind, group)),
-            None => step_log(&self.shared, behind, group),
+        let flow = match (&behind.backlog, behind.missed.take()) {
+            (Some(_), _) => Ok(step_backlog(&self.shared, behind, group)),
+            (None, Some(from)) => step_again(&self.shared, behind, group, from),
+            (None, None) => step_log(&self.shared, behind, group),
         };
         match flow {
             Ok(Step::On) => true,
@@ -274,23 +275,42 @@ enum Step {
 }
 
 fn step_backlog(shared: &Shared, behind: &mut Behind, group: &Group) -> Step {
-    let Some(backlog) = &mut behind.backlog else { return Step::On };
+    let Some(mut backlog) = behind.backlog.take() else { return Step::On };
     let mut part = backlog.next(&group.predicate);
     if !part.events.is_empty() {
         let delivery = Delivery::new(std::mem::take(&mut part.events), part.revision);
         add(&shared.counters.deliveries, 1);
         let offered = behind.member.offer(&delivery, None);
         if offered != Offered::Taken {
+            match backlog.missed() {
+                // It may stay full for long, and keeps nothing of the state that it was to be told of.
+                Some((from, told)) => {
+                    behind.cursor.position = told;
+                    behind.missed = Some(from);
+                }
+                None => behind.backlog = Some(backlog),
+            }
             return step(offered);
         }
     }
     if part.last {
         behind.cursor = backlog.end(behind.cursor);
-        behind.backlog = None;
     } else {
         backlog.pass(part);
+        behind.backlog = Some(backlog);
     }
     Step::On
+}
+
+fn step_again(
+    shared: &Shared,
+    behind: &mut Behind,
+    group: &Group,
+    from: u64,
+) -> Result<Step, Error> {
+    let backlog = behind.cursor.resume_again(shared, &group.predicate, from)?;
+    behind.backlog = Some(Box::new(backlog));
+    Ok(Step::On)
 }
 
 fn step_log(shared: &Shared, behind: &mut Behind, group: &mut Group) -> Result<Step, Error> {

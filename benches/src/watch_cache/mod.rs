@@ -1,5 +1,7 @@
 //! Seeded workloads for `watch-cache`, and a source that has them ready.
 
+mod stack;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +18,8 @@ use watch_cache::{
 };
 
 use crate::SEED;
+
+pub use stack::{Stack, open, script};
 
 /// The keys of pods start with it.
 pub const PODS: &str = "/registry/pods/";

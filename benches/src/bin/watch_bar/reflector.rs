@@ -1,0 +1,153 @@
+//! What kube-rs's reflector store and a cache do with the same pods.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Instant;
+
+use benches::kv_journal::{Outcome, runtime};
+use benches::report;
+use benches::settings::Settings;
+use benches::watch_cache::{PODS, node_name};
+use k8s_openapi::api::core::v1::Pod;
+use kube_runtime::reflector::Store;
+use kube_runtime::reflector::store::Writer;
+use kube_runtime::watcher::Event;
+use serde_json::json;
+use watch_cache::{At, Config, Index, ListRequest, MemorySource, Write};
+
+use super::memory::{MIB, resident};
+
+const OBJECTS: usize = 200_000;
+const EVENTS: usize = 50_000;
+/// Pods of a node.
+const PODS_OF_NODE: usize = 10;
+/// Lists of a node in a round.
+const LISTS: usize = 20;
+/// Pods that are written in one transaction of the source.
+const BATCH: usize = 1_000;
+
+/// About 1 KB of JSON.
+fn pod(number: usize, version: usize) -> Vec<u8> {
+    let node = node_name(u32::try_from(number / PODS_OF_NODE).unwrap_or_default());
+    let pod = json!({
+        "metadata": {
+            "name": format!("worker-{number:06}"),
+            "namespace": format!("team-{:04}", number % 400),
+            "labels": {"app": "worker", "version": format!("{version}")},
+            "annotations": {"padding": "p".repeat(600)},
+        },
+        "spec": {
+            "nodeName": node,
+            "containers": [{"name": "main", "image": "registry.example/worker:1"}],
+        },
+        "status": {"phase": "Running", "podIP": "10.0.0.1"},
+    });
+    pod.to_string().into_bytes()
+}
+
+fn key(number: usize) -> String {
+    format!("{PODS}team-{:04}/worker-{number:06}", number % 400)
+}
+
+/// By what stands behind `"nodeName":"`.
+fn by_node() -> Index {
+    const FIELD: &[u8] = br#""nodeName":""#;
+    Index::new("spec.nodeName", |pod| {
+        let begin = pod.value.windows(FIELD.len()).position(|at| at == FIELD)? + FIELD.len();
+        let value = pod.value.get(begin..)?;
+        let end = value.iter().position(|byte| *byte == b'"')?;
+        value.get(..end).map(Into::into)
+    })
+}
+
+/// Memory, lists and writes of both, one after the other.
+pub(crate) fn run(settings: &Settings) -> Outcome<()> {
+    let (objects, events) = (settings.count(OBJECTS), settings.count(EVENTS));
+    runtime()?.block_on(async {
+        let before = resident().await?;
+        let mut writer = Writer::<Pod>::default();
+        let store = writer.as_reader();
+        for number in 0..objects {
+            writer.apply_watcher_event(&Event::Apply(serde_json::from_slice(&pod(number, 0))?));
+        }
+        let theirs = (resident().await? - before) * MIB / objects as f64;
+        let (their_rate, their_node) = reflector(settings, &mut writer, &store, events)?;
+        drop((writer, store));
+        let before = resident().await?;
+        let source = Arc::new(MemorySource::new());
+        let numbers: Vec<usize> = (0..objects).collect();
+        for some in numbers.chunks(BATCH) {
+            source.txn(some.iter().map(|at| Write::Put(key(*at).into(), pod(*at, 0).into())));
+        }
+        let stored = resident().await?;
+        let mut config = Config::default();
+        config.wait_timeout = Config::WAIT_TIMEOUT.max;
+        let (cache, driver) = watch_cache::Cache::open(source.clone(), vec![by_node()], config)?;
+        tokio::spawn(driver);
+        cache.ready().await?;
+        let ours = (resident().await? - stored) * MIB / objects as f64;
+        eprintln!("the source itself: {:.0} MiB", stored - before);
+        let mut nodes = Vec::new();
+        for _ in 0..settings.rounds {
+            let start = Instant::now();
+            for node in 0..LISTS {
+                let list = ListRequest::new(PODS).at(At::Any);
+                let list = list.index("spec.nodeName", node_name(u32::try_from(node)?));
+                if cache.list(list).await?.objects.is_empty() {
+                    return Err("a node has no pods".into());
+                }
+            }
+            nodes.push(start.elapsed().as_secs_f64() * 1e6 / LISTS as f64);
+        }
+        // As many writes, of which each is also written into the source.
+        let start = Instant::now();
+        let mut last = 0;
+        for event in 0..events {
+            let number = event * 7919 % objects;
+            last = source.put(key(number), pod(number, event));
+        }
+        cache.wait_for(last).await?;
+        let rate = events as f64 / start.elapsed().as_secs_f64();
+        report::line("reflector-writes", their_rate, "events/s");
+        report::line("cache-writes-with-their-source", rate, "events/s");
+        report::line("reflector-pods-of-node", their_node, "us");
+        report::line("cache-pods-of-node", report::median(&nodes), "us");
+        report::line("reflector-pods-of-node-ratio", their_node / report::median(&nodes), "x");
+        report::line("reflector-pod", theirs, "B");
+        report::line("cache-pod", ours, "B");
+        report::line("reflector", theirs / ours, "x");
+        Ok(())
+    })
+}
+
+/// Writes per second, decoded from JSON as they come, and the microseconds that the pods of a node take.
+fn reflector(
+    settings: &Settings,
+    writer: &mut Writer<Pod>,
+    store: &Store<Pod>,
+    events: usize,
+) -> Outcome<(f64, f64)> {
+    let objects = settings.count(OBJECTS);
+    let start = Instant::now();
+    for event in 0..events {
+        let number = event * 7919 % objects;
+        writer.apply_watcher_event(&Event::Apply(serde_json::from_slice(&pod(number, event))?));
+    }
+    let rate = events as f64 / start.elapsed().as_secs_f64();
+    let mut nodes = Vec::new();
+    for _ in 0..settings.rounds {
+        let start = Instant::now();
+        for node in 0..LISTS {
+            let node = node_name(u32::try_from(node)?);
+            let of_node = |pod: &Arc<Pod>| {
+                pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()) == Some(&node)
+            };
+            let found: Vec<_> = store.state().into_iter().filter(of_node).collect();
+            if black_box(found).is_empty() {
+                return Err("a node has no pods".into());
+            }
+        }
+        nodes.push(start.elapsed().as_secs_f64() * 1e6 / LISTS as f64);
+    }
+    Ok((rate, report::median(&nodes)))
+}
