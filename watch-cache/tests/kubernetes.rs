@@ -89,6 +89,7 @@ impl KubernetesClient for Script {
 fn config() -> KubernetesConfig {
     let mut config = KubernetesConfig::default();
     config.page_objects = 2;
+    config.watch_list = false;
     config
 }
 
@@ -149,6 +150,72 @@ async fn pages_are_put_together_in_the_order_of_their_keys() {
         script.asked(),
         ["/api/v1/pods?limit=2&resourceVersion=4&resourceVersionMatch=Exact"]
     );
+}
+
+const WATCH_LIST: &str = "/api/v1/pods?watch=1&allowWatchBookmarks=true&sendInitialEvents=true\
+    &resourceVersionMatch=NotOlderThan&timeoutSeconds=300";
+
+#[tokio::test(start_paused = true)]
+async fn a_list_is_a_watch_up_to_the_end_of_its_initial_events() {
+    let mark = |annotations: &str| {
+        let mark = r#"{"metadata":{"resourceVersion":"9""#;
+        event("BOOKMARK", &format!("{mark}{annotations}}}}}"))
+    };
+    let end = mark(r#","annotations":{"k8s.io/initial-events-end":"true"}"#);
+    let body = [
+        event("ADDED", &item("b", 7)),
+        event("ADDED", &item("a", 3)),
+        event("ADDED", &item("c", 4)),
+        mark(""),
+        event("DELETED", &item("c", 8)),
+        event("MODIFIED", &item("a", 9)),
+        end,
+        event("ADDED", &item("later", 10)),
+    ]
+    .concat();
+    let script = Script::default();
+    let mut config = config();
+    config.watch_list = true;
+    script.answer(200, &body, 50, End::Silent);
+    let source = script.source(config);
+    let (revision, objects) = listed(&source, None).await.unwrap();
+    let keys: Vec<_> =
+        objects.iter().map(|object| (&object.key[..], object.mod_revision)).collect();
+    assert_eq!((revision, keys), (9, vec![(&b"/d/a"[..], 9), (b"/d/b", 7)]));
+    assert_eq!(script.asked(), [WATCH_LIST]);
+    // What is wrong is told, and is asked for again in the same way.
+    for (body, end, expected) in [
+        (event("ADDED", &item("a", 3)), End::Whole, ErrorKind::Unavailable),
+        (event("ADDED", &item("a", 3)), End::Cut, ErrorKind::Unavailable),
+        ("{\"type\"".to_owned(), End::Whole, ErrorKind::Unavailable),
+        (event("ADDED", "{}"), End::Silent, ErrorKind::Corrupt),
+        (event("ERROR", EXPIRED), End::Silent, ErrorKind::Expired { oldest_revision: 0 }),
+    ] {
+        script.answer(200, &body, 50, end);
+        assert_eq!(kind(&source, None).await, expected, "{body}");
+    }
+    assert!(script.asked().iter().all(|asked| asked == WATCH_LIST));
+    // A list of another revision is one of pages.
+    script.says(&list("4", "", &[]));
+    assert_eq!(listed(&source, Some(4)).await.unwrap(), (4, vec![]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_without_lists_as_watches_is_asked_for_pages() {
+    // It refuses, or does not know what it is asked.
+    for (status, end) in [(422, End::Whole), (400, End::Whole), (200, End::Silent)] {
+        let script = Script::default();
+        let mut config = config();
+        config.watch_list = true;
+        let source = script.source(config);
+        script.answer(status, &event("ADDED", &item("a", 3)), 50, end);
+        for _ in 0..2 {
+            script.says(&list("9", "", &[item("a", 3)]));
+            assert_eq!(listed(&source, None).await.unwrap().0, 9);
+        }
+        let pages = "/api/v1/pods?limit=2";
+        assert_eq!(script.asked(), [WATCH_LIST, pages, pages], "{status}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

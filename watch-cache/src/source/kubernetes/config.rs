@@ -9,6 +9,9 @@ use crate::error::Result;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KubernetesConfig {
+    /// Whether a list is asked for as a watch that begins with all objects (KEP-3157), where the server has
+    /// that; of a server that has not it is read in pages. It is by default.
+    pub watch_list: bool,
     /// How many objects a page of a list has: [`KubernetesConfig::PAGE_OBJECTS`].
     pub page_objects: usize,
     /// The largest page, in bytes: [`KubernetesConfig::PAGE_BYTES`].
@@ -56,6 +59,7 @@ impl KubernetesConfig {
 impl Default for KubernetesConfig {
     fn default() -> Self {
         Self {
+            watch_list: true,
             page_objects: Self::PAGE_OBJECTS.default,
             page_bytes: Self::PAGE_BYTES.default,
             event_bytes: Self::EVENT_BYTES.default,

@@ -1,11 +1,14 @@
 //! One resource of a Kubernetes API as a source.
 
 mod config;
+mod lines;
 mod watch;
+mod watch_list;
 mod wire;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -62,8 +65,8 @@ impl fmt::Debug for KubernetesAnswer {
 /// - Each write of Kubernetes is of one object, so each revision has one change.
 ///
 /// It is [`Freshness::ListOnly`]: bookmarks tell a cache of progress about once a minute, and a
-/// consistent read of it lists. A list is read in pages and put together; if a page's token expires
-/// it is read again without pages, as Kubernetes' own clients do.
+/// consistent read of it lists. A list comes as a watch that begins with all objects, or else in pages; if
+/// a page's token expires it is read again without pages, as Kubernetes' own clients do.
 ///
 /// ```
 /// use watch_cache::{KubernetesAnswer, KubernetesClient, KubernetesConfig, KubernetesSource, Result};
@@ -73,8 +76,8 @@ impl fmt::Debug for KubernetesAnswer {
 /// #[async_trait::async_trait]
 /// impl KubernetesClient for Client {
 ///     async fn get(&self, path_and_query: &str) -> Result<KubernetesAnswer> {
-///         # drop(path_and_query);
-///         # todo!("{path_and_query}")
+///         # let body = Box::pin(futures_util::stream::empty());
+///         # Ok(KubernetesAnswer { status: if path_and_query.is_empty() { 400 } else { 200 }, body })
 ///     }
 /// }
 ///
@@ -84,6 +87,8 @@ impl fmt::Debug for KubernetesAnswer {
 #[derive(Clone)]
 pub struct KubernetesSource {
     asked: Asked,
+    /// Whether the server lists as a watch, as far as is known.
+    has_watch_list: Arc<AtomicBool>,
 }
 
 /// Where and how is asked.
@@ -113,7 +118,9 @@ impl KubernetesSource {
             let message = format!("path {path:?}: give one as /api/v1/pods, without a query");
             return Err(Error::new(ErrorKind::Invalid, message));
         }
-        Ok(Self { asked: Asked { client: Arc::new(client), path: path.into(), config } })
+        let has_watch_list = Arc::new(AtomicBool::new(config.watch_list));
+        let asked = Asked { client: Arc::new(client), path: path.into(), config };
+        Ok(Self { asked, has_watch_list })
     }
 
     /// All objects, page by page, and their revision. The error says whether the first page came.
@@ -143,6 +150,12 @@ impl KubernetesSource {
 #[async_trait]
 impl Source for KubernetesSource {
     async fn list(&self, prefix: &Bytes, at: Option<u64>) -> Result<Listing> {
+        if at.is_none() && self.has_watch_list.load(Ordering::Relaxed) {
+            if let Some(listed) = watch_list::list(&self.asked).await? {
+                return Ok(listing(listed, prefix));
+            }
+            self.has_watch_list.store(false, Ordering::Relaxed);
+        }
         let listed = match self.pages(at, self.asked.config.page_objects).await {
             Err((error, true)) if matches!(error.kind(), ErrorKind::Expired { .. }) => {
                 self.pages(at, 0).await
@@ -157,12 +170,7 @@ impl Source for KubernetesSource {
             );
             return Err(Error::new(ErrorKind::Corrupt, message));
         }
-        let within = |object: &SourceObject| object.key.starts_with(prefix);
-        let mut objects: Vec<_> = listed.objects.into_iter().filter(within).collect();
-        // Not every server behind an aggregated API lists in the order of the keys.
-        objects.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-        let objects = stream::iter([Ok(objects)]).boxed();
-        Ok(Listing { revision: listed.revision, objects })
+        Ok(listing(listed, prefix))
     }
 
     async fn watch(&self, prefix: &Bytes, after: u64) -> Result<Events> {
@@ -172,6 +180,15 @@ impl Source for KubernetesSource {
     fn freshness(&self) -> Freshness<'_> {
         Freshness::ListOnly
     }
+}
+
+/// What of a list is under a prefix.
+fn listing(listed: wire::Page, prefix: &Bytes) -> Listing {
+    let within = |object: &SourceObject| object.key.starts_with(prefix);
+    let mut objects: Vec<_> = listed.objects.into_iter().filter(within).collect();
+    // Not every server behind an aggregated API lists in the order of the keys.
+    objects.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+    Listing { revision: listed.revision, objects: stream::iter([Ok(objects)]).boxed() }
 }
 
 impl Asked {

@@ -1,11 +1,12 @@
 //! A watch that goes on over the ends of its requests.
 
-use bytes::{Buf, Bytes, BytesMut};
-use futures_util::stream::{self, BoxStream, StreamExt};
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
 use tokio::time::{Duration, Instant};
 
 use super::super::{Events, SourceEvent};
 use super::Asked;
+use super::lines::Lines;
 use super::wire::{self, Line};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::{Change, Revision};
@@ -18,10 +19,7 @@ struct Watch {
     prefix: Bytes,
     /// Everything up to here was told.
     position: u64,
-    body: BoxStream<'static, Result<Bytes>>,
-    /// What came of lines that are not told yet; up to `searched` there is no end of a line.
-    came: BytesMut,
-    searched: usize,
+    lines: Lines,
     opened: Instant,
     /// Whether this request said something.
     said: bool,
@@ -34,17 +32,9 @@ pub(super) async fn watch(asked: Asked, prefix: Bytes, after: u64) -> Result<Eve
         let message = "no API server has its history from the beginning: list first";
         return Err(Error::new(ErrorKind::Expired { oldest_revision: 1 }, message));
     }
-    let body = open(&asked, after).await?;
-    let watch = Watch {
-        asked,
-        prefix,
-        position: after,
-        body,
-        came: BytesMut::new(),
-        searched: 0,
-        opened: Instant::now(),
-        said: false,
-    };
+    let lines = open(&asked, after).await?;
+    let watch =
+        Watch { asked, prefix, position: after, lines, opened: Instant::now(), said: false };
     let events = stream::unfold(Some(watch), |watch| async {
         let mut watch = watch?;
         match watch.next().await {
@@ -55,11 +45,11 @@ pub(super) async fn watch(asked: Asked, prefix: Bytes, after: u64) -> Result<Eve
     Ok(events.boxed())
 }
 
-async fn open(asked: &Asked, after: u64) -> Result<BoxStream<'static, Result<Bytes>>> {
+async fn open(asked: &Asked, after: u64) -> Result<Lines> {
     let secs = asked.config.watch_timeout.as_secs();
     let query =
         format!("watch=1&allowWatchBookmarks=true&resourceVersion={after}&timeoutSeconds={secs}");
-    asked.get(&query).await
+    asked.get(&query).await.map(Lines::new)
 }
 
 impl Watch {
@@ -77,10 +67,10 @@ impl Watch {
         let (revision, change) = match line {
             Line::Put(object) => (object.mod_revision, Change::Put(object)),
             Line::Delete { key, revision } => (revision, Change::Delete(key)),
-            Line::Bookmark(revision) if revision < self.position => {
+            Line::Bookmark { revision, .. } if revision < self.position => {
                 return Err(self.out_of_order(revision));
             }
-            Line::Bookmark(revision) => {
+            Line::Bookmark { revision, .. } => {
                 self.position = revision;
                 return Ok(Some(SourceEvent::Progress(revision)));
             }
@@ -106,49 +96,22 @@ impl Watch {
     /// The next line, of this request or of one that goes on from where it ended.
     async fn line(&mut self) -> Result<Bytes> {
         loop {
-            if let Some(line) = self.take_line() {
+            let silence = self.asked.config.watch_timeout + self.asked.config.answer_timeout;
+            if let Some(line) = self.lines.next(&self.asked, silence).await? {
+                self.said = true;
                 return Ok(line);
             }
-            if self.came.len() > self.asked.config.event_bytes {
-                let message = "an event is larger than `event_bytes`: raise that";
-                return Err(Error::new(ErrorKind::Invalid, message));
-            }
-            let silence = self.asked.config.watch_timeout + self.asked.config.answer_timeout;
-            match self.asked.within(silence, self.body.next()).await? {
-                Some(piece) => self.came.extend_from_slice(&piece?),
-                None => self.reopen().await?,
-            }
-        }
-    }
-
-    fn take_line(&mut self) -> Option<Bytes> {
-        loop {
-            let rest = self.came.get(self.searched..)?;
-            let Some(end) = rest.iter().position(|byte| *byte == b'\n') else {
-                self.searched = self.came.len();
-                return None;
-            };
-            let line = self.came.split_to(self.searched + end).freeze();
-            self.came.advance(1);
-            self.searched = 0;
-            if !line.is_empty() {
-                self.said = true;
-                return Some(line);
-            }
+            self.reopen().await?;
         }
     }
 
     /// The server ends each watch after some time.
     async fn reopen(&mut self) -> Result<()> {
-        if !self.came.is_empty() {
-            let message = "a watch was cut within an event: watch again";
-            return Err(Error::new(ErrorKind::Unavailable, message));
-        }
         if !self.said && self.opened.elapsed() < SOON {
             let message = "the API server ends the watch at once: watch again later";
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
-        self.body = open(&self.asked, self.position).await?;
+        self.lines = open(&self.asked, self.position).await?;
         (self.opened, self.said) = (Instant::now(), false);
         Ok(())
     }

@@ -21,8 +21,15 @@ pub(super) struct Page {
 #[derive(Debug)]
 pub(super) enum Line {
     Put(SourceObject),
-    Delete { key: Bytes, revision: u64 },
-    Bookmark(u64),
+    Delete {
+        key: Bytes,
+        revision: u64,
+    },
+    Bookmark {
+        revision: u64,
+        /// Whether the objects that a watch began with end here.
+        initial_end: bool,
+    },
     Failed(Error),
 }
 
@@ -60,6 +67,26 @@ struct Meta {
     #[serde(default)]
     namespace: Option<String>,
     resource_version: String,
+}
+
+/// A bookmark's object.
+#[derive(Deserialize)]
+struct Marked {
+    metadata: Mark,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Mark {
+    resource_version: String,
+    #[serde(default)]
+    annotations: Annotations,
+}
+
+#[derive(Deserialize, Default)]
+struct Annotations {
+    #[serde(rename = "k8s.io/initial-events-end")]
+    initial_end: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -112,13 +139,20 @@ pub(super) fn line(line: &Bytes) -> Result<Line> {
             let gone = object(line, event.object, "")?;
             Line::Delete { key: gone.key, revision: gone.mod_revision }
         }
-        "BOOKMARK" => Line::Bookmark(revision(&head(event.object)?.metadata.resource_version)?),
+        "BOOKMARK" => bookmark(event.object)?,
         "ERROR" => Line::Failed(status(0, event.object.get().as_bytes())),
         other => {
             let message = format!("a watch has an event of type {other:?}: it is not understood");
             return Err(Error::new(ErrorKind::Corrupt, message));
         }
     })
+}
+
+fn bookmark(raw: &RawValue) -> Result<Line> {
+    let Marked { metadata } =
+        serde_json::from_str(raw.get()).map_err(|error| malformed("bookmark", error))?;
+    let initial_end = metadata.annotations.initial_end.as_deref() == Some("true");
+    Ok(Line::Bookmark { revision: revision(&metadata.resource_version)?, initial_end })
 }
 
 /// An object in a body. What an item of a list leaves out is in `front`.
