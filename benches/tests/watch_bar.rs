@@ -9,8 +9,8 @@ fn check(figure: &str, unit: &str) {
 
 #[test]
 fn figures_in_bytes_end_with_their_line() {
-    for figure in ["revision-bytes", "watcher-bytes"] {
-        bar::check(env!("CARGO_BIN_EXE_watch-bytes"), &[figure], "B");
+    for (figure, unit) in [("revision-bytes", "B"), ("watcher-bytes", "B"), ("memory", "x")] {
+        bar::check(env!("CARGO_BIN_EXE_watch-bytes"), &[figure], unit);
     }
 }
 

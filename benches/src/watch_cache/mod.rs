@@ -113,8 +113,7 @@ impl Script {
     }
 
     fn pod(&self, pod: u32, moved: u32, phase: u32, mod_revision: u64) -> SourceObject {
-        let value = pod_value((pod + moved) % self.nodes, phase);
-        SourceObject { key: pod_key(pod), value, create_revision: 1, mod_revision }
+        made(pod, (pod + moved) % self.nodes, phase, mod_revision)
     }
 
     /// Tells revisions, and returns the last.
@@ -135,17 +134,25 @@ impl Script {
     }
 }
 
+fn made(pod: u32, node: u32, phase: u32, mod_revision: u64) -> SourceObject {
+    let value = pod_value(node, phase);
+    SourceObject { key: pod_key(pod), value, create_revision: 1, mod_revision }
+}
+
 /// Pods in a batch of a listing.
-const BATCH: u32 = 1024;
+const BATCH: usize = 1024;
 
 #[async_trait]
 impl Source for Script {
     async fn list(&self, _prefix: &Bytes, _at: Option<u64>) -> Result<Listing> {
         let mut pods: Vec<u32> = (0..self.pods).collect();
         pods.sort_unstable_by_key(|pod| (pod % 400, *pod));
-        let pod = |pod: &u32| self.pod(*pod, 0, 0, LISTED);
-        let batches = pods.chunks(BATCH as usize).map(|batch| Ok(batch.iter().map(pod).collect()));
-        let batches: Vec<_> = batches.collect();
+        // A batch is made when it is asked for, as one that comes over a wire.
+        let nodes = self.nodes;
+        let batches = (0..pods.len().div_ceil(BATCH)).map(move |batch| {
+            let batch = pods.iter().skip(batch * BATCH).take(BATCH);
+            Ok(batch.map(|pod| made(*pod, *pod % nodes, 0, LISTED)).collect())
+        });
         Ok(Listing { revision: LISTED, objects: stream::iter(batches).boxed() })
     }
 

@@ -55,9 +55,11 @@ impl Stack {
 pub async fn open(source: Arc<dyn Source>, mut config: Config) -> Outcome<Cache> {
     // A round may take long on a busy machine; that is then its figure.
     config.wait_timeout = Config::WAIT_TIMEOUT.max;
+    // The driver runs a single one itself: an event then wakes one task and not two.
+    let pumps = config.pumps;
     let (cache, mut driver) = Cache::open(source, vec![by_node(), by_phase()], config)?;
-    for pump in driver.take_pumps() {
-        tokio::spawn(pump);
+    if pumps > 1 {
+        driver.take_pumps().into_iter().for_each(|pump| drop(tokio::spawn(pump)));
     }
     tokio::spawn(driver);
     cache.ready().await?;

@@ -122,19 +122,19 @@ async fn cached(
     }
     cache.wait_for(last).await?;
     let rate = events as f64 / start.elapsed().as_secs_f64();
-    let mut nodes = Vec::new();
+    let mut spent = Vec::new();
     for _ in 0..settings.rounds {
         let start = Instant::now();
         for node in 0..LISTS {
-            let list = ListRequest::new(PODS).at(At::Any);
-            let list = list.index("spec.nodeName", node_name(u32::try_from(node)?));
-            if cache.list(list).await?.objects.is_empty() {
+            let request = ListRequest::new(PODS).at(At::Any);
+            let request = request.index("spec.nodeName", node_name(u32::try_from(node)?));
+            if cache.list(request).await?.objects.is_empty() {
                 return Err("a node has no pods".into());
             }
         }
-        nodes.push(start.elapsed().as_secs_f64() * 1e6 / LISTS as f64);
+        spent.push(start.elapsed().as_secs_f64() * 1e6 / LISTS as f64);
     }
-    Ok((rate, report::median(&nodes)))
+    Ok((rate, report::median(&spent)))
 }
 
 /// Writes per second, decoded from JSON as they come, and the microseconds that the pods of a node take.
@@ -151,7 +151,7 @@ fn reflector(
         writer.apply_watcher_event(&Event::Apply(serde_json::from_slice(&pod(number, event))?));
     }
     let rate = events as f64 / start.elapsed().as_secs_f64();
-    let mut nodes = Vec::new();
+    let mut micros = Vec::new();
     for _ in 0..settings.rounds {
         let start = Instant::now();
         for node in 0..LISTS {
@@ -164,7 +164,7 @@ fn reflector(
                 return Err("a node has no pods".into());
             }
         }
-        nodes.push(start.elapsed().as_secs_f64() * 1e6 / LISTS as f64);
+        micros.push(start.elapsed().as_secs_f64() * 1e6 / LISTS as f64);
     }
-    Ok((rate, report::median(&nodes)))
+    Ok((rate, report::median(&micros)))
 }
