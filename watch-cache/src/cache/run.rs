@@ -156,7 +156,10 @@ impl Run {
                 }
             }
             // A question may be due without a tick, as the first one after a pause is.
-            self.ask();
+            if self.questions.is_due(self.started.elapsed()) {
+                self.gather().await;
+                self.ask();
+            }
             if applied {
                 // A source that always has more must not keep this thread from its other tasks.
                 yield_now().await;
@@ -239,6 +242,16 @@ impl Run {
             let _ = reply.send(Ok(()));
         } else {
             self.waits.add(revision, reply);
+        }
+    }
+
+    /// Lets those come who are about to: an answer wakes many at once, who read again and then share the
+    /// next question, where all but the first would wait for the one after it.
+    async fn gather(&mut self) {
+        yield_now().await;
+        for _ in 0..COMMANDS {
+            let Ok(command) = self.closing.commands.try_recv() else { break };
+            self.obey(command);
         }
     }
 

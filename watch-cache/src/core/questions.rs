@@ -45,6 +45,10 @@ impl<W> Questions<W> {
         wanted.then_some(self.not_before)
     }
 
+    pub(crate) fn is_due(&self, now: Duration) -> bool {
+        self.due_at().is_some_and(|due| due <= now)
+    }
+
     /// Sends a question at `now`, if one is due.
     pub(crate) fn send(&mut self, now: Duration) -> Option<u64> {
         self.due_at().filter(|due| *due <= now)?;
