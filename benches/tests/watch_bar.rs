@@ -27,6 +27,5 @@ fn figures_end_with_their_line() {
     check("fan-out", "ms");
     check("one-of", "x");
     check("deliveries", "deliveries/s");
-    check("watcher-bytes", "B");
     check("restart", "s");
 }

@@ -12,7 +12,6 @@ mod fan_out;
 mod list;
 mod memory;
 mod one_of;
-mod parked;
 mod reflector;
 mod restart;
 mod tally;
@@ -59,8 +58,6 @@ enum Figure {
     OneOf,
     /// Deliveries to 10,000 sinks by one pump, driver and all on one core [bar: 20M/s]
     Deliveries,
-    /// What one of 130,000 parked watchers takes [bar: 256 B]
-    WatcherBytes,
     /// Consistent reads by 100 at once: the 99th percentile, less a round trip to the source [bar: 2 ms]
     #[command(name = "consistent-100")]
     ConsistentFew,
@@ -82,7 +79,7 @@ enum Figure {
 }
 
 /// The figures of `all`.
-const ALL: [&str; 13] = [
+const ALL: [&str; 12] = [
     "apply",
     "list-1m",
     "first-byte",
@@ -91,7 +88,6 @@ const ALL: [&str; 13] = [
     "fan-out",
     "one-of",
     "deliveries",
-    "watcher-bytes",
     "consistent-100",
     "consistent-10k",
     "reflector",
@@ -123,7 +119,6 @@ fn run(args: &Args) -> Outcome<()> {
         Figure::FanOut => fan_out::run(settings),
         Figure::OneOf => one_of::run(settings),
         Figure::Deliveries => fan_out::deliveries(settings),
-        Figure::WatcherBytes => parked::run(settings),
         Figure::Restart => restart::run(settings),
         Figure::RestartSave { file, events } => restart::save(settings, file, *events),
         Figure::RestartBegin { file, events } => restart::begin(settings, file, *events),
