@@ -56,8 +56,9 @@ pub struct Config {
     /// never if none: [`Config::COMPARE_INTERVAL`].
     pub compare_interval: Option<Duration>,
     /// Whether the cache begins anew where such a comparison finds it different, as
-    /// [`begin_anew`](crate::Cache::begin_anew) says. It does by default; either way the difference is
-    /// counted in [`Stats::inconsistencies`](crate::Stats::inconsistencies).
+    /// [`begin_anew`](crate::Cache::begin_anew) says. It does by default; if that does not help, it does
+    /// again after twice as many comparisons each time. The difference is counted in
+    /// [`Stats::inconsistencies`](crate::Stats::inconsistencies) in any case.
     pub heal: bool,
     /// The pause after a first failure of the source: [`Config::BACKOFF`].
     pub backoff: Duration,

@@ -89,7 +89,6 @@ impl KubernetesClient for Script {
 fn config() -> KubernetesConfig {
     let mut config = KubernetesConfig::default();
     config.page_objects = 2;
-    config.watch_list = false;
     config
 }
 
@@ -153,7 +152,7 @@ async fn pages_are_put_together_in_the_order_of_their_keys() {
 }
 
 const WATCH_LIST: &str = "/api/v1/pods?watch=1&allowWatchBookmarks=true&sendInitialEvents=true\
-    &resourceVersionMatch=NotOlderThan&timeoutSeconds=300";
+    &resourceVersionMatch=NotOlderThan";
 
 #[tokio::test(start_paused = true)]
 async fn a_list_is_a_watch_up_to_the_end_of_its_initial_events() {
@@ -185,7 +184,6 @@ async fn a_list_is_a_watch_up_to_the_end_of_its_initial_events() {
     assert_eq!(script.asked(), [WATCH_LIST]);
     // What is wrong is told, and is asked for again in the same way.
     for (body, end, expected) in [
-        (event("ADDED", &item("a", 3)), End::Whole, ErrorKind::Unavailable),
         (event("ADDED", &item("a", 3)), End::Cut, ErrorKind::Unavailable),
         ("{\"type\"".to_owned(), End::Whole, ErrorKind::Unavailable),
         (event("ADDED", "{}"), End::Silent, ErrorKind::Corrupt),
@@ -202,19 +200,33 @@ async fn a_list_is_a_watch_up_to_the_end_of_its_initial_events() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_without_lists_as_watches_is_asked_for_pages() {
-    // It refuses, or does not know what it is asked.
-    for (status, end) in [(422, End::Whole), (400, End::Whole), (200, End::Silent)] {
+    let pages = "/api/v1/pods?limit=2";
+    let added = event("ADDED", &item("a", 3));
+    let refused = event("ERROR", r#"{"code":422}"#);
+    // It refuses, which is remembered, or does not know what it is asked.
+    for (status, body, end, known) in [
+        (422, &added, End::Whole, true),
+        (400, &added, End::Whole, true),
+        (200, &refused, End::Silent, true),
+        (200, &added, End::Silent, false),
+        (200, &added, End::Whole, false),
+    ] {
         let script = Script::default();
         let mut config = config();
         config.watch_list = true;
         let source = script.source(config);
-        script.answer(status, &event("ADDED", &item("a", 3)), 50, end);
-        for _ in 0..2 {
-            script.says(&list("9", "", &[item("a", 3)]));
+        script.answer(status, body, 50, end);
+        script.says(&list("9", "", &[item("a", 3)]));
+        assert_eq!(listed(&source, None).await.unwrap().0, 9);
+        assert_eq!(script.asked(), [WATCH_LIST, pages], "{status}");
+        script.says(&list("9", "", &[item("a", 3)]));
+        if known {
             assert_eq!(listed(&source, None).await.unwrap().0, 9);
+            assert_eq!(script.asked(), [pages], "{status}");
+        } else {
+            assert_eq!(kind(&source, None).await, ErrorKind::Unavailable);
+            assert_eq!(script.asked(), [WATCH_LIST], "{status}");
         }
-        let pages = "/api/v1/pods?limit=2";
-        assert_eq!(script.asked(), [WATCH_LIST, pages, pages], "{status}");
     }
 }
 

@@ -79,8 +79,15 @@ fn model(check: impl Fn() + Sync + Send + 'static) {
 /// The posts of one group: each revision that concerns it, and the one before.
 type Posts = Vec<(u64, u64)>;
 
+#[derive(Default)]
+struct View {
+    epoch: u64,
+    revision: u64,
+    posts: Posts,
+}
+
 struct Group {
-    publication: Publication<Posts>,
+    publication: Publication<View>,
     mark: Mark,
     bell: Bell,
     waker: AtomicWaker,
@@ -89,7 +96,7 @@ struct Group {
 impl Group {
     fn new() -> Arc<Self> {
         Arc::new(Self {
-            publication: Publication::new(Vec::new()),
+            publication: Publication::new(View::default()),
             mark: Mark::new(0, 0, true),
             bell: Bell::new(),
             waker: AtomicWaker::new(),
@@ -106,25 +113,34 @@ impl Group {
                 posts.push((revision, head));
                 head = revision;
             }
-            self.publication.publish(posts.clone(), revision, || self.mark.set_head(head));
+            let view = View { epoch: 0, revision, posts: posts.clone() };
+            self.publication.publish(view, revision, false, || self.mark.set_head(head));
             if concerned {
                 wake(self);
             }
         }
     }
 
-    /// What a watcher does: reads what concerns it above `position`, and says how far it is then.
-    fn read(&self, position: u64, seen: &mut Vec<u64>) -> u64 {
-        let reading = self.publication.read(Some(&self.mark));
-        let head = reading.head.unwrap();
+    /// What a watcher of an epoch does: reads what concerns it above `position`, and says how far it is
+    /// then; nothing if all began anew.
+    fn read(&self, epoch: u64, position: u64, seen: &mut Vec<u64>) -> Option<u64> {
+        let reading = self.publication.read(Some(&self.mark), |view| view.revision);
+        if reading.view.epoch != epoch {
+            return None;
+        }
+        let Some(head) = reading.head else {
+            let above = |(revision, _): &&(u64, u64)| *revision > position;
+            seen.extend(reading.view.posts.iter().filter(above).map(|(revision, _)| revision));
+            return Some(position.max(reading.view.revision));
+        };
         let (mut at, mut found) = (head, Vec::new());
         while at > position {
-            let post = reading.view.iter().find(|(revision, _)| *revision == at);
+            let post = reading.view.posts.iter().find(|(revision, _)| *revision == at);
             found.push(at);
             at = post.expect("what a head leads to is published").1;
         }
         seen.extend(found.into_iter().rev());
-        position.max(reading.settled).max(head)
+        Some(position.max(reading.settled).max(head))
     }
 }
 
@@ -134,7 +150,7 @@ fn look(group: &Group, told: &Receiver<()>) -> Vec<u64> {
         // Would wait for ever if a wake were lost.
         told.recv().unwrap();
         group.bell.answer();
-        position = group.read(position, &mut seen);
+        position = group.read(0, position, &mut seen).unwrap();
     }
     seen
 }
@@ -168,10 +184,45 @@ fn a_task_is_woken_for_every_publication_and_misses_and_repeats_nothing() {
         let (mut position, mut seen) = (0, Vec::new());
         block_on(poll_fn(|cx| {
             group.waker.register_by_ref(cx.waker());
-            position = group.read(position, &mut seen);
+            position = group.read(0, position, &mut seen).unwrap();
             if position < LAST { Poll::Pending } else { Poll::Ready(()) }
         }));
         assert_eq!(seen, [1, LAST]);
+        publishing.join().unwrap();
+    });
+}
+
+#[test]
+fn where_all_begins_anew_nobody_takes_what_was_before_for_what_is() {
+    model(|| {
+        let group = Group::new();
+        // What concerns the group was published up to 5, and is read up to 3.
+        let posts = vec![(2, 0), (5, 2)];
+        let view = View { epoch: 0, revision: 5, posts };
+        group.publication.publish(view, 5, false, || group.mark.set_head(5));
+        let publisher = Arc::clone(&group);
+        let publishing = thread::spawn(move || {
+            let view = View { epoch: 1, revision: 3, posts: vec![] };
+            publisher.publication.publish(view, 3, true, || publisher.mark.set_head(0));
+            let view = View { epoch: 1, revision: 4, posts: vec![(4, 0)] };
+            publisher.publication.publish(view, 4, false, || publisher.mark.set_head(4));
+        });
+        let mut seen = Vec::new();
+        match group.read(0, 3, &mut seen) {
+            Some(reached) => assert!(reached < 5 || seen == [5], "{reached} without {seen:?}"),
+            None => assert_eq!(seen, []),
+        }
+        // Who begins in the new state.
+        let view = group.publication.view();
+        if view.epoch == 1 {
+            let (mut position, mut seen) = (view.revision, Vec::new());
+            let begun = position;
+            for _ in 0..2 {
+                position = group.read(1, position, &mut seen).unwrap();
+                assert!(position < 4 || begun == 4 || seen == [4], "{position} without {seen:?}");
+                assert!(position <= 4, "{position} is of before");
+            }
+        }
         publishing.join().unwrap();
     });
 }
@@ -186,7 +237,7 @@ fn what_is_pinned_is_not_forgotten_while_somebody_can_read_it() {
         // Each revision is forgotten once the next is published, unless somebody has pinned it.
         let writing = thread::spawn(move || {
             for revision in 2..=3_u64 {
-                shown.publish(revision, revision, || ());
+                shown.publish(revision, revision, false, || ());
                 let Some(pinned) = set.raise(revision) else { continue };
                 for below in (1..revision).filter(|below| pinned.binary_search(below).is_err()) {
                     gone.fetch_or(1 << below, Ordering::SeqCst);

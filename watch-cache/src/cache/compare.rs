@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::task::Context;
 
 use bytes::Bytes;
-use tokio::time::Interval;
+use tokio::time::{Duration, Interval, timeout};
 
 use super::Cache;
 use super::feed::yield_now;
@@ -20,7 +20,7 @@ use crate::core::past::Lost;
 use crate::core::predicate::Predicate;
 use crate::core::root::JUDGED;
 use crate::core::view::{View, expired};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::source::{RevisionDigest, Source};
 
 impl Cache {
@@ -81,7 +81,15 @@ impl Cache {
 pub(super) struct Comparisons {
     due: Option<Interval>,
     state: State,
+    /// The epoch that is to end, since it was found different.
+    healing: Option<u64>,
+    /// How many more comparisons may find a difference before one heals again; and after that.
+    spared: u32,
+    spares: u32,
 }
+
+/// A source whose digest is always different is followed by a listing at each 1024th comparison at last.
+const MOST_SPARED: u32 = 1023;
 
 #[derive(Debug, PartialEq, Eq)]
 enum State {
@@ -94,7 +102,8 @@ enum State {
 
 impl Comparisons {
     pub(super) fn new(config: &Config) -> Self {
-        Self { due: config.compare_interval.map(every), state: State::Idle }
+        let due = config.compare_interval.map(every);
+        Self { due, state: State::Idle, healing: None, spared: 0, spares: 0 }
     }
 
     pub(super) fn poll_due(&mut self, cx: &mut Context<'_>) -> bool {
@@ -125,25 +134,43 @@ impl Comparisons {
             return;
         }
         self.state = State::Idle;
-        // It left the log, or the cache began anew: nothing can be said of it.
-        if view.check(expected.revision).is_err() {
+        // It left the log, the cache began anew, or is about to: nothing can be said of it.
+        if view.check(expected.revision).is_err() || self.healing == Some(view.epoch) {
             return;
         }
+        self.healing = None;
         let Ok(digest) = view.digest_at(expected.revision) else { return };
         let counters = &shared.counters;
         add(&counters.comparisons, 1);
         if digest == expected.digest {
             counters.compared_revision.store(expected.revision, Ordering::Relaxed);
+            (self.spared, self.spares) = (0, 0);
             return;
         }
         add(&counters.inconsistencies, 1);
-        if shared.config.heal {
-            shared.anew.notify_one();
+        if !shared.config.heal {
+            return;
         }
+        if let Some(left) = self.spared.checked_sub(1) {
+            self.spared = left;
+            return;
+        }
+        self.spares = (2 * self.spares + 1).min(MOST_SPARED);
+        self.spared = self.spares;
+        self.healing = Some(view.epoch);
+        shared.anew.notify_one();
     }
 }
 
-/// Asks the source for its digest.
-pub(super) async fn ask_digest(source: Arc<dyn Source>, prefixes: Vec<Bytes>) -> Asked {
-    Asked::Digest(source.digest(&prefixes).await)
+/// Asks the source for its digest, for as long as until the next time at most.
+pub(super) async fn ask_digest(
+    source: Arc<dyn Source>,
+    prefixes: Vec<Bytes>,
+    patience: Duration,
+) -> Asked {
+    let late = || {
+        let message = "the source did not tell its digest in time: raise `compare_interval`";
+        Err(Error::new(ErrorKind::Unavailable, message))
+    };
+    Asked::Digest(timeout(patience, source.digest(&prefixes)).await.unwrap_or_else(|_| late()))
 }

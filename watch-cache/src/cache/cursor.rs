@@ -181,6 +181,7 @@ impl Cursor {
         let (view, pin) = shared.pinned();
         let resume = Resume::new(&view, predicate, from, self.position);
         let resume = resume.filter(|_| view.epoch == self.epoch)?;
+        let pin = Some(pin).filter(|_| resume.reads());
         Some(Backlog { tell: Tell::Missed(resume), until: view.revision, _pin: pin })
     }
 }
@@ -191,7 +192,7 @@ pub(super) struct Backlog {
     tell: Tell,
     /// The revision of the state that it leads to.
     until: u64,
-    _pin: Pin,
+    _pin: Option<Pin>,
 }
 
 #[derive(Debug)]
@@ -253,11 +254,11 @@ impl Backlog {
         }
     }
 
-    /// Where the watch has missed something from, and up to where it was told: it can be given up, and
-    /// [begun again](Cursor::resume_again) from there.
+    /// Where the watch has missed something from, and up to where it was told, of what keeps a state: it
+    /// can be given up, and [begun again](Cursor::resume_again) from there.
     pub(super) fn missed(&self) -> Option<(u64, u64)> {
         match &self.tell {
-            Tell::Missed(resume) => Some(resume.place()),
+            Tell::Missed(resume) => resume.reads().then(|| resume.place()),
             Tell::Initial { .. } => None,
         }
     }
@@ -323,7 +324,7 @@ impl Cache {
             Start::Initial => {
                 let (view, pin) = self.shared.pinned();
                 let tell = Tell::Initial { root: Arc::clone(&view.root), after: None };
-                let backlog = Backlog { tell, until: view.revision, _pin: pin };
+                let backlog = Backlog { tell, until: view.revision, _pin: Some(pin) };
                 (cursor(view.epoch, view.revision), Some(backlog))
             }
         })

@@ -13,27 +13,26 @@ use super::list::{At, ListRequest};
 use crate::core::object::Object;
 use crate::core::pins::Pin;
 use crate::core::predicate::Predicate;
-use crate::core::root::JUDGED;
-use crate::core::view::{View, expired};
+use crate::core::root::{JUDGED, Root};
+use crate::core::view::expired;
 use crate::error::Result;
 
 /// Objects of one revision, some at a time. Other tasks have their turn between.
 ///
-/// Until it is dropped it keeps one version of each object of its revision in memory, outside of all limits
+/// Until its end it keeps one version of each object of its revision in memory, outside of all limits
 /// in [`Config`](crate::Config), and costs the cache nothing else.
 ///
 /// # Cancel safety
 ///
 /// Waiting for the next objects may be given up, and nothing is lost.
 pub struct ListStream {
-    view: Arc<View>,
-    _pin: Pin,
+    /// Until its end.
+    root: Option<(Arc<Root>, Pin)>,
     predicate: Predicate,
     revision: u64,
     after: Option<Bytes>,
     /// How many more objects may come.
     left: usize,
-    ended: bool,
     /// Whether other tasks are to have their turn.
     took: bool,
 }
@@ -88,13 +87,11 @@ impl Cache {
         };
         let revision = if let At::Exactly(revision) = at { revision } else { view.revision };
         Ok(ListStream {
-            view,
-            _pin: pin,
+            root: Some((Arc::clone(&view.root), pin)),
             predicate,
             revision,
             after: request.continue_token.map(|token| token.after().clone()),
             left: request.limit.unwrap_or(usize::MAX),
-            ended: false,
             took: false,
         })
     }
@@ -104,31 +101,31 @@ impl Stream for ListStream {
     type Item = Result<Vec<Object>>;
 
     fn poll_next(mut self: Pinned<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.ended {
-            return Poll::Ready(None);
-        }
         if std::mem::take(&mut self.took) {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        self.took = true;
-        let Self { view, predicate, after, left, revision, .. } = &*self;
-        let Ok(step) = view.root.step(predicate, after.as_ref(), *revision, *left, JUDGED) else {
+        let Some((root, _)) = &self.root else { return Poll::Ready(None) };
+        let (after, revision, left) = (self.after.as_ref(), self.revision, self.left);
+        let Ok(step) = root.step(&self.predicate, after, revision, left, JUDGED) else {
             // What is pinned is not lost.
-            self.ended = true;
-            return Poll::Ready(Some(Err(expired(self.revision, self.view.log_floor))));
+            self.root = None;
+            return Poll::Ready(Some(Err(expired(revision, revision))));
         };
         self.left -= step.objects.len();
-        self.ended = step.after.is_none() || self.left == 0;
         self.after = step.after;
+        let ended = self.after.is_none() || self.left == 0;
+        if ended {
+            self.root = None;
+        }
+        self.took = !ended && !step.objects.is_empty();
         if !step.objects.is_empty() {
             return Poll::Ready(Some(Ok(step.objects)));
         }
-        if self.ended {
+        if ended {
             return Poll::Ready(None);
         }
         // Much was judged and nothing selected.
-        self.took = false;
         cx.waker().wake_by_ref();
         Poll::Pending
     }

@@ -23,6 +23,7 @@ use super::shared::Shared;
 use super::stats::add;
 use super::verify::Prints;
 use super::wait::{Reply, Waits};
+use crate::config::Config;
 use crate::core::predicate::Predicate;
 use crate::core::questions::Questions;
 use crate::core::state::{Retention, State};
@@ -270,8 +271,11 @@ impl Run {
 
     fn ask_digest(&mut self) {
         if self.comparisons.begin() {
-            let prefixes = self.closing.shared.config.prefixes.clone();
-            self.asking.push(Box::pin(ask_digest(Arc::clone(&self.source), prefixes)));
+            let config = &self.closing.shared.config;
+            let patience = config.compare_interval.unwrap_or(Config::COMPARE_INTERVAL.default);
+            let source = Arc::clone(&self.source);
+            let asked = ask_digest(source, config.prefixes.clone(), patience);
+            self.asking.push(Box::pin(asked));
         }
     }
 
@@ -360,7 +364,7 @@ impl Run {
         self.state.watchers = shared.watchers.load(Ordering::Relaxed);
         let view = self.state.seal();
         let restarted = shared.view().epoch != view.epoch;
-        let touched = shared.publish(view, || self.state.settle());
+        let touched = shared.publish(view, restarted, || self.state.settle());
         let footprint = self.state.footprint();
         counters.footprint.store(&footprint);
         let full = footprint.lasting() >= shared.config.memory_bytes;

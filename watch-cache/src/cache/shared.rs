@@ -94,7 +94,7 @@ impl Shared {
 
     /// What there is to read for a group.
     pub(super) fn read(&self, mark: Option<&Mark>) -> Reading<View> {
-        self.publication.read(mark)
+        self.publication.read(mark, |view| view.revision)
     }
 
     /// The published state, which can be read until the pin is dropped.
@@ -150,11 +150,11 @@ impl Shared {
     }
 
     /// Shows a state; what `settle` does is done before its revision is said to be settled.
-    pub(super) fn publish<T>(&self, view: View, settle: impl FnOnce() -> T) -> T {
+    pub(super) fn publish<T>(&self, view: View, anew: bool, settle: impl FnOnce() -> T) -> T {
         let now = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.published_at.store(now, Ordering::Relaxed);
         let revision = view.revision;
-        let settled = self.publication.publish(view, revision, settle);
+        let settled = self.publication.publish(view, revision, anew, settle);
         self.news.send_replace(());
         settled
     }

@@ -259,11 +259,18 @@ impl<W> Interests<W> {
         group.mark.posted.then_some(Post { group: group.mark.id, before })
     }
 
-    /// Forgets what concerned the groups: the log begins anew.
+    /// Forgets what concerned the groups: the log begins anew. What is published of them stays until
+    /// [`settle_all`](Self::settle_all).
     pub(crate) fn reset(&mut self) {
         for (_, group) in &mut self.groups.all {
             group.head = 0;
-            group.mark.set_head(0);
+        }
+    }
+
+    /// All began anew, and that is published.
+    pub(crate) fn settle_all(&self) {
+        for (_, group) in &self.groups.all {
+            group.mark.set_head(group.head);
         }
     }
 

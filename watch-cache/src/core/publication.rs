@@ -17,7 +17,8 @@ pub(crate) struct Publication<V> {
 pub(crate) struct Reading<V> {
     /// The group's head is complete up to here.
     pub(crate) settled: u64,
-    /// The newest revision that concerned the group, if a group was asked for.
+    /// The newest revision that concerned the group, if a group was asked for and that is known: if not,
+    /// the log is to be read itself.
     pub(crate) head: Option<u64>,
     /// Everything that the head leads to is in it.
     pub(crate) view: Held<V>,
@@ -35,7 +36,20 @@ impl<V> Publication<V> {
 
     /// Shows the state at a revision. A reader that finds a head which `settle` has set finds what it
     /// leads to, and one that finds the revision settled finds the heads.
-    pub(crate) fn publish<T>(&self, view: V, revision: u64, settle: impl FnOnce() -> T) -> T {
+    ///
+    /// Where all begins `anew`, at whatever revision, who has seen the new state finds nothing settled
+    /// before it is. The heads of before have to stay until `settle`: who finds another has to find that
+    /// the state is another, too.
+    pub(crate) fn publish<T>(
+        &self,
+        view: V,
+        revision: u64,
+        anew: bool,
+        settle: impl FnOnce() -> T,
+    ) -> T {
+        if anew {
+            self.settled.store(0, Ordering::Release);
+        }
         self.view.store(view);
         let settled = settle();
         self.settled.store(revision, Ordering::Release);
@@ -43,9 +57,12 @@ impl<V> Publication<V> {
     }
 
     /// What is there to read for a group: in the other order than it is published.
-    pub(crate) fn read(&self, mark: Option<&Mark>) -> Reading<V> {
+    pub(crate) fn read(&self, mark: Option<&Mark>, revision: impl Fn(&V) -> u64) -> Reading<V> {
         let settled = self.settled.load(Ordering::Acquire);
         let head = mark.map(Mark::head);
-        Reading { settled, head, view: self.view.load() }
+        let view = self.view.load();
+        // One beyond it is of before all began anew.
+        let head = head.filter(|head| *head <= revision(&view));
+        Reading { settled, head, view }
     }
 }

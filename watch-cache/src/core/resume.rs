@@ -21,7 +21,6 @@ const JUDGED: usize = 1024;
 /// meanwhile goes on after the last event that it was told.
 #[derive(Debug)]
 pub(crate) struct Resume {
-    root: Arc<Root>,
     /// The revision that the watch comes from.
     from: u64,
     /// The revision that it comes to.
@@ -34,7 +33,7 @@ pub(crate) struct Resume {
 #[derive(Debug)]
 enum Changes {
     /// All that changed, one after the other.
-    Trail { trail: Trail, log: Log<Entry> },
+    Trail { root: Arc<Root>, trail: Trail, log: Log<Entry> },
     /// Of what was or is under one value of an index: in the order of the revisions.
     Listed(Vec<(u64, Bytes, Option<Object>)>),
 }
@@ -54,13 +53,16 @@ impl Resume {
         let known = view.ready
             && (view.trail.since..=view.revision).contains(&told)
             && view.gap(told).is_none();
-        let root = Arc::clone(&view.root);
         known.then(|| {
             let changes = match &predicate.index {
-                Some(_) => Changes::Listed(listed(&root, predicate, told)),
-                None => Changes::Trail { trail: view.trail.clone(), log: view.log.clone() },
+                Some(_) => Changes::Listed(listed(&view.root, predicate, told)),
+                None => Changes::Trail {
+                    root: Arc::clone(&view.root),
+                    trail: view.trail.clone(),
+                    log: view.log.clone(),
+                },
             };
-            Self { root, from, until: view.revision, told, changes }
+            Self { from, until: view.revision, told, changes }
         })
     }
 
@@ -68,7 +70,7 @@ impl Resume {
     pub(crate) fn next(&self, predicate: &Predicate) -> Told {
         let mut told = Told { events: Vec::new(), reached: self.until };
         match &self.changes {
-            Changes::Trail { trail, log } => {
+            Changes::Trail { root, trail, log } => {
                 let traces = trail.traces.from(self.told + 1);
                 let traces = traces.flat_map(|(at, traces)| {
                     traces.iter().map(move |trace| (at, trace.key(), None))
@@ -80,7 +82,7 @@ impl Resume {
                 let mut judged = 0;
                 told.fill(traces.chain(entries), |revision, (key, logged)| {
                     judged += 1;
-                    let event = self.event(predicate, revision, key, logged);
+                    let event = self.event(root, predicate, revision, key, logged);
                     (event, judged >= JUDGED)
                 });
             }
@@ -95,6 +97,12 @@ impl Resume {
             }
         }
         told
+    }
+
+    /// Whether it reads a state, whose root has to be pinned, for as long as it is told. What is listed
+    /// is not: the objects that changed under one value of an index.
+    pub(crate) fn reads(&self) -> bool {
+        matches!(self.changes, Changes::Trail { .. })
     }
 
     /// Where it comes from, and up to where everything was told.
@@ -115,6 +123,7 @@ impl Resume {
     /// What a change is, unless the key has changed again.
     fn event(
         &self,
+        root: &Root,
         predicate: &Predicate,
         revision: u64,
         key: &[u8],
@@ -124,7 +133,7 @@ impl Resume {
             return None;
         }
         // What is pinned is not lost.
-        let object = match self.root.get(key).ok()? {
+        let object = match root.get(key).ok()? {
             Some(now) if now.revision() != revision => return None,
             Some(now) if predicate.matches(&now) => Some(now),
             None if logged.is_some_and(|logged| !logged.is_delete()) => return None,

@@ -46,6 +46,8 @@ pub(crate) struct State<W> {
     indexes: Arc<[Index]>,
     retention: Retention,
     pub(crate) interests: Interests<W>,
+    /// Whether all began anew since it was published.
+    restarted: bool,
     /// The groups that something was applied for since they were last taken.
     touched: Vec<u32>,
     log_bytes: usize,
@@ -77,6 +79,7 @@ impl<W> State<W> {
             indexes,
             retention,
             interests: Interests::new(prefixes),
+            restarted: false,
             touched: Vec::new(),
             log_bytes: 0,
             object_bytes: 0,
@@ -122,6 +125,9 @@ impl<W> State<W> {
     /// What was sealed is published: the groups that it concerns can read it. Returns them.
     pub(crate) fn settle(&mut self) -> Vec<u32> {
         self.forget();
+        if std::mem::take(&mut self.restarted) {
+            self.interests.settle_all();
+        }
         let mut touched = std::mem::take(&mut self.touched);
         touched.sort_unstable();
         touched.dedup();
@@ -233,6 +239,7 @@ impl<W> State<W> {
         self.untrimmed = 0;
         self.view.trail.restart(revision);
         self.interests.reset();
+        self.restarted = true;
     }
 
     /// Turns the objects into those of a listing, in one ordered walk over both.

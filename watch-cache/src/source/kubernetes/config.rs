@@ -9,8 +9,10 @@ use crate::error::Result;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KubernetesConfig {
-    /// Whether a list is asked for as a watch that begins with all objects (KEP-3157), where the server has
-    /// that; of a server that has not it is read in pages. It is by default.
+    /// Whether a list is asked for as a watch that begins with all objects (KEP-3157), which spares the
+    /// server's memory; it is read in pages where the server refuses that, or does not say within
+    /// `answer_timeout` where the objects end. An API server may say that once a second only, so that each
+    /// consistent read takes as long. Off by default, as with kube-rs.
     pub watch_list: bool,
     /// How many objects a page of a list has: [`KubernetesConfig::PAGE_OBJECTS`].
     pub page_objects: usize,
@@ -59,7 +61,7 @@ impl KubernetesConfig {
 impl Default for KubernetesConfig {
     fn default() -> Self {
         Self {
-            watch_list: true,
+            watch_list: false,
             page_objects: Self::PAGE_OBJECTS.default,
             page_bytes: Self::PAGE_BYTES.default,
             event_bytes: Self::EVENT_BYTES.default,

@@ -19,6 +19,8 @@ use super::{Events, Freshness, Listing, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::SourceObject;
 
+use watch_list::Listed;
+
 pub use config::KubernetesConfig;
 
 /// How a [`KubernetesSource`] asks its API server. It is where a program puts in the client that it
@@ -65,8 +67,9 @@ impl fmt::Debug for KubernetesAnswer {
 /// - Each write of Kubernetes is of one object, so each revision has one change.
 ///
 /// It is [`Freshness::ListOnly`]: bookmarks tell a cache of progress about once a minute, and a
-/// consistent read of it lists. A list comes as a watch that begins with all objects, or else in pages; if
-/// a page's token expires it is read again without pages, as Kubernetes' own clients do.
+/// consistent read of it lists. A list is read in pages and put together, and if a page's token expires it
+/// is read again without pages, as Kubernetes' own clients do; or it comes as a
+/// [watch that begins with all objects](KubernetesConfig::watch_list).
 ///
 /// ```
 /// use watch_cache::{KubernetesAnswer, KubernetesClient, KubernetesConfig, KubernetesSource, Result};
@@ -151,10 +154,11 @@ impl KubernetesSource {
 impl Source for KubernetesSource {
     async fn list(&self, prefix: &Bytes, at: Option<u64>) -> Result<Listing> {
         if at.is_none() && self.has_watch_list.load(Ordering::Relaxed) {
-            if let Some(listed) = watch_list::list(&self.asked).await? {
-                return Ok(listing(listed, prefix));
+            match watch_list::list(&self.asked).await? {
+                Listed::Whole(listed) => return Ok(listing(listed, prefix)),
+                Listed::Refused => self.has_watch_list.store(false, Ordering::Relaxed),
+                Listed::Unanswered => {}
             }
-            self.has_watch_list.store(false, Ordering::Relaxed);
         }
         let listed = match self.pages(at, self.asked.config.page_objects).await {
             Err((error, true)) if matches!(error.kind(), ErrorKind::Expired { .. }) => {
