@@ -116,8 +116,10 @@ impl Cache {
         Ok(verification)
     }
 
-    /// Trusts nothing that the cache holds: lists the source, and ends all watches with `Expired` if
-    /// that is different from what it should be. Reads go on meanwhile.
+    /// Trusts nothing that the cache holds: lists the source, and ends all watches with `Expired`. Reads
+    /// go on meanwhile. A client that watches again after a revision below that of the listing is told to
+    /// begin anew, too; one that had come to just that revision is not, though it may have been told
+    /// wrong.
     ///
     /// # Errors
     ///
