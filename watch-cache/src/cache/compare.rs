@@ -5,20 +5,18 @@ use std::sync::atomic::Ordering;
 use std::task::Context;
 
 use bytes::Bytes;
+use futures_util::TryStreamExt;
 use tokio::time::{Duration, Interval, timeout};
 
 use super::Cache;
-use super::feed::yield_now;
 use super::fresh::Asked;
-use super::list::At;
+use super::list::{At, ListRequest};
 use super::run::every;
 use super::shared::Shared;
 use super::stats::add;
 use crate::config::Config;
 use crate::core::digest::Digest;
 use crate::core::past::Lost;
-use crate::core::predicate::Predicate;
-use crate::core::root::JUDGED;
 use crate::core::view::{View, expired};
 use crate::error::{Error, ErrorKind, Result};
 use crate::source::{RevisionDigest, Source};
@@ -45,9 +43,6 @@ impl Cache {
 
     /// The digest of a part of the objects, as current as a consistent list.
     pub(super) async fn digest_of(&self, prefixes: &[Bytes]) -> Result<RevisionDigest> {
-        for prefix in prefixes {
-            self.check_held(prefix)?;
-        }
         self.ready().await?;
         let newest = self.digest(At::Consistent).await?;
         let mut sorted = prefixes.to_vec();
@@ -55,25 +50,18 @@ impl Cache {
         if sorted == self.shared.config.prefixes {
             return Ok(newest);
         }
-        let (view, _pin) = self.shared.pinned();
+        let revision = newest.revision;
         let mut digest = Digest::default();
         for prefix in sorted {
-            let part = Predicate { prefix, index: None, filter: None };
-            let mut after = None;
-            loop {
-                let step = view.root.step(&part, after.as_ref(), view.revision, JUDGED, JUDGED);
-                let step = step.map_err(|Lost| expired(view.revision, view.log_floor))?;
-                for object in step.objects {
+            let part = ListRequest::new(prefix).at(At::Exactly(revision));
+            let mut part = self.list_stream(part).await?;
+            while let Some(objects) = part.try_next().await? {
+                for object in objects {
                     digest.add(object.key(), object.mod_revision());
                 }
-                after = step.after;
-                if after.is_none() {
-                    break;
-                }
-                yield_now().await;
             }
         }
-        Ok(RevisionDigest { revision: view.revision, digest })
+        Ok(RevisionDigest { revision, digest })
     }
 }
 

@@ -144,18 +144,13 @@ impl Cache {
 
     /// The predicate of a request, if the cache can answer it.
     fn predicate(&self, prefix: Bytes, selector: Selector) -> Result<Predicate> {
-        self.check_held(&prefix)?;
-        self.shared.planner.predicate(prefix, selector)
-    }
-
-    fn check_held(&self, prefix: &Bytes) -> Result<()> {
         let held = &self.shared.config.prefixes;
-        if held.iter().any(|held| prefix.starts_with(held)) {
-            return Ok(());
+        if !held.iter().any(|held| prefix.starts_with(held)) {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!("prefix {prefix:?} is not held: ask within {held:?}"),
+            ));
         }
-        Err(Error::new(
-            ErrorKind::Invalid,
-            format!("prefix {prefix:?} is not held: ask within {held:?}"),
-        ))
+        self.shared.planner.predicate(prefix, selector)
     }
 }
