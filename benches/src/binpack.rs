@@ -29,6 +29,7 @@ pub fn mixed(pods: usize, nodes: usize) -> Input {
         nodes: (0..nodes).map(node).collect(),
         pools: pools(),
         instance_types: BuiltinCatalogue::new().types(),
+        ..Input::default()
     }
 }
 

@@ -220,7 +220,13 @@ pub mod cluster {
             100_000,
         ));
         let (pods, nodes) = (state.pending.clone(), state.nodes.clone());
-        let input = Input { pods, nodes, pools: state.pools.clone(), instance_types: [it].into() };
+        let input = Input {
+            pods,
+            nodes,
+            pools: state.pools.clone(),
+            instance_types: [it].into(),
+            ..Input::default()
+        };
         answered(item, plan(&input, &Config::default()))
     }
 

@@ -41,10 +41,12 @@ pub use config::{Config, Fit, Limit};
 pub use core::{Domain, plan};
 pub use error::{Error, ErrorKind, Result};
 pub use model::{
-    Binding, CapacityType, Effect, GPU_MILLI, Input, InstanceType, Labels, Launch, MAX_GPUS,
-    MAX_PRICE_MICROS, MAX_QUANTITY, Node, NodePool, Offering, Operator, Plan, Pod, PoolLimits,
-    Reason, ReasonKind, Requirement, Resources, Taint, Target, Toleration, TolerationOperator,
-    Unplaced, key, labels,
+    Binding, CapacityType, Certificate, Effect, GPU_MILLI, Gang, HostPort, Input, InstanceType,
+    LabelSelector, Labels, Launch, MAX_GPUS, MAX_PRICE_MICROS, MAX_QUANTITY, MinValues, Namespaces,
+    Node, NodeInclusion, NodePool, Offering, Operator, Plan, Pod, PodAffinityTerm, PoolLimits,
+    Preferences, Protocol, Reason, ReasonKind, Relaxation, Relaxed, Requirement, Resources,
+    RunningPod, Taint, Target, Toleration, TolerationOperator, TopologySpread, Unplaced, Volume,
+    Weighted, WhenUnsatisfiable, key, labels,
 };
 pub use provisioner::{Driver, Provisioner, Stats};
 pub use validate::{Breach, Rule, breaches, validate};

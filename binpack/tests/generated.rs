@@ -209,7 +209,7 @@ fn any_input() -> impl Strategy<Value = Input> {
         nodes.iter_mut().enumerate().for_each(|(i, node)| node.name = format!("node-{i}").into());
         pools.iter_mut().enumerate().for_each(|(i, pool)| pool.name = format!("pool-{i}").into());
         types.iter_mut().enumerate().for_each(|(i, it)| it.name = format!("type-{i}").into());
-        Input { pods, nodes, pools, instance_types: types.into() }
+        Input { pods, nodes, pools, instance_types: types.into(), ..Input::default() }
     })
 }
 

@@ -138,7 +138,7 @@ fn the_trace_fills_its_own_cluster_first() {
     assert!(on_its_own.unplaced.iter().all(full), "only room is missing");
 
     let pools = vec![NodePool::linux_amd64_on_demand("default")];
-    let input = Input { pods, nodes, pools, instance_types: catalogue.types() };
+    let input = Input { pods, nodes, pools, instance_types: catalogue.types(), ..Input::default() };
     let plan = planned(&input);
     assert!(plan.unplaced.is_empty(), "what its own machines don't hold is launched for");
     let launched = plan.bindings.iter().filter(|b| matches!(b.target, Target::Launch(_))).count();

@@ -143,5 +143,6 @@ fn launch(input: &Input, offer: &Offer) -> Launch {
         allocatable: it.allocatable.clone(),
         labels: offer.labels(input),
         taints: pool.taints.clone(),
+        alternatives: Vec::new(),
     }
 }

@@ -5,8 +5,8 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use super::{
-    GPU_MILLI, InstanceType, MAX_GPUS, Node, NodePool, Operator, Pod, Reason, ReasonKind,
-    Requirement, Resources, Unplaced,
+    GPU_MILLI, Gang, InstanceType, LabelSelector, MAX_GPUS, Node, NodePool, Operator, Pod,
+    PodAffinityTerm, Reason, ReasonKind, Requirement, Resources, Unplaced, Volume,
 };
 use crate::error::{Error, ErrorKind, Result};
 
@@ -16,6 +16,9 @@ pub const MAX_QUANTITY: u64 = 1 << 53;
 
 /// The greatest price: a million dollars an hour.
 pub const MAX_PRICE_MICROS: u64 = 1_000_000_000_000;
+
+/// The most overcommit for best-effort pods: ten machines for one is beyond any use.
+const MAX_BEST_EFFORT_PERCENT: u32 = 1_000;
 
 /// A question to the packer: these pods, these nodes, and what may be launched.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +31,11 @@ pub struct Input {
     pub pools: Vec<NodePool>,
     /// What the cloud sells.
     pub instance_types: Arc<[InstanceType]>,
+    /// The gangs that pods name.
+    pub gangs: Vec<Gang>,
+    /// Pods of daemons (`DaemonSet`), one for each: those that tolerate the taints of a pool and whose
+    /// requirements its nodes satisfy take room on every node that is launched.
+    pub daemons: Vec<Pod>,
 }
 
 impl Input {
@@ -41,17 +49,59 @@ impl Input {
     /// is not whole GPUs, a requirement with the wrong number of values, an allocatable above the
     /// capacity, an offering given twice, a price above [`MAX_PRICE_MICROS`].
     pub fn check(&self) -> Result<()> {
-        let mut names = Names::of("pod");
-        self.pods.iter().try_for_each(|pod| names.add(&pod.name).and_then(|()| check_pod(pod)))?;
+        let mut pods = Names::of("pod");
+        self.pods.iter().try_for_each(|pod| pods.add(&pod.name).and_then(|()| check_pod(pod)))?;
         let mut names = Names::of("node");
         self.nodes
             .iter()
             .try_for_each(|node| names.add(&node.name).and_then(|()| check_node(node)))?;
+        for node in &self.nodes {
+            let mut running = node.pods.iter().map(|running| &running.pod);
+            running.try_for_each(|pod| pods.add(&pod.name).and_then(|()| check_pod(pod)))?;
+        }
         let mut names = Names::of("pool");
         self.pools
             .iter()
             .try_for_each(|pool| names.add(&pool.name).and_then(|()| check_pool(pool)))?;
+        self.check_gangs()?;
+        let mut names = Names::of("daemon");
+        self.daemons
+            .iter()
+            .try_for_each(|pod| names.add(&pod.name).and_then(|()| check_daemon(pod)))?;
         check_types(&self.instance_types)
+    }
+
+    fn check_gangs(&self) -> Result<()> {
+        let mut names = Names::of("gang");
+        for gang in &self.gangs {
+            names.add(&gang.name)?;
+            if gang.topology_keys.iter().any(|key| key.is_empty()) {
+                return Err(invalid(
+                    "gang",
+                    &gang.name,
+                    "topology_keys",
+                    "has an empty key: name it",
+                ));
+            }
+            if gang.topology_required && gang.topology_keys.is_empty() {
+                let problem = "is set without topology_keys: name the label of nodes";
+                return Err(invalid("gang", &gang.name, "topology_required", problem));
+            }
+        }
+        let unknown =
+            |pod: &&Pod| pod.gang.as_ref().is_some_and(|gang| !names.seen.contains(&**gang));
+        match self.pods.iter().find(unknown) {
+            Some(pod) => {
+                let gang = pod.gang.as_deref().unwrap_or_default();
+                Err(invalid(
+                    "pod",
+                    &pod.name,
+                    "gang",
+                    format!("is {gang}, which is not given: add it to gangs"),
+                ))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Takes out the pods that are malformed in themselves, so that one of them doesn't keep all
@@ -128,7 +178,120 @@ fn check_pod(pod: &Pod) -> Result<()> {
     {
         return bad("tolerations", "compares a value without a key: name the key or use Exists");
     }
-    check_requirements("pod", &pod.name, &pod.requirements)
+    check_requirements("pod", &pod.name, "requirements", &pod.requirements)?;
+    for term in &pod.node_affinity {
+        check_requirements("pod", &pod.name, "node_affinity", term)?;
+    }
+    if pod.node_affinity.iter().any(Vec::is_empty) {
+        return bad(
+            "node_affinity",
+            "has an alternative without conditions, which nothing satisfies: remove it",
+        );
+    }
+    check_relations(pod)?;
+    check_preferences(pod)?;
+    if pod.host_ports.iter().any(|port| port.port == 0) {
+        return bad("host_ports", "has port 0: name a port from 1 on");
+    }
+    pod.volumes.iter().try_for_each(|volume| check_volume(pod, volume))
+}
+
+/// What the pod asks of other pods.
+fn check_relations(pod: &Pod) -> Result<()> {
+    let bad = |field: &str, problem: &str| Err(invalid("pod", &pod.name, field, problem));
+    for spread in &pod.topology_spread {
+        if spread.topology_key.is_empty() {
+            return bad("topology_spread", "has no topology key: name a label of nodes");
+        }
+        if spread.max_skew == 0 {
+            return bad("topology_spread", "has max_skew 0: set it to at least 1");
+        }
+        if spread.min_domains == Some(0) {
+            return bad(
+                "topology_spread",
+                "has min_domains 0: set it to at least 1 or leave it out",
+            );
+        }
+        check_selector(pod, "topology_spread", &spread.selector)?;
+    }
+    for term in &pod.pod_affinity {
+        check_term(pod, "pod_affinity", term)?;
+    }
+    for term in &pod.pod_anti_affinity {
+        check_term(pod, "pod_anti_affinity", term)?;
+    }
+    Ok(())
+}
+
+fn check_preferences(pod: &Pod) -> Result<()> {
+    let of = &pod.preferences;
+    for term in &of.node_affinity {
+        let field = "preferences.node_affinity";
+        check_weight(pod, field, term.weight)?;
+        check_requirements("pod", &pod.name, field, &term.preference)?;
+    }
+    let terms = [
+        ("preferences.pod_affinity", &of.pod_affinity),
+        ("preferences.pod_anti_affinity", &of.pod_anti_affinity),
+    ];
+    for (field, terms) in terms {
+        for term in terms {
+            check_weight(pod, field, term.weight)?;
+            check_term(pod, field, &term.preference)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_weight(pod: &Pod, field: &str, weight: u32) -> Result<()> {
+    if (1..=100).contains(&weight) {
+        return Ok(());
+    }
+    Err(invalid("pod", &pod.name, field, format!("has weight {weight}: set it to 1..=100")))
+}
+
+fn check_term(pod: &Pod, field: &str, term: &PodAffinityTerm) -> Result<()> {
+    if term.topology_key.is_empty() {
+        let problem = "has no topology key: name a label of nodes";
+        return Err(invalid("pod", &pod.name, field, problem));
+    }
+    check_selector(pod, field, &term.selector)
+}
+
+fn check_selector(pod: &Pod, field: &str, selector: &LabelSelector) -> Result<()> {
+    check_requirements("pod", &pod.name, field, &selector.requirements)?;
+    let ordered = |r: &&Requirement| matches!(r.operator, Operator::Gt | Operator::Lt);
+    match selector.requirements.iter().find(ordered) {
+        Some(r) => {
+            let problem = format!("has `{r}`: a selector of pods compares no numbers");
+            Err(invalid("pod", &pod.name, field, problem))
+        }
+        None => Ok(()),
+    }
+}
+
+fn check_volume(pod: &Pod, volume: &Volume) -> Result<()> {
+    if volume.driver.is_empty() || volume.handle.is_empty() {
+        let problem = "has an empty driver or handle: name both";
+        return Err(invalid("pod", &pod.name, "volumes", problem));
+    }
+    for term in &volume.topologies {
+        check_requirements("pod", &pod.name, "volumes", term)?;
+    }
+    Ok(())
+}
+
+/// A daemon follows its node and asks nothing of other pods.
+fn check_daemon(pod: &Pod) -> Result<()> {
+    check_pod(pod)?;
+    let bad = |field: &str, problem: &str| Err(invalid("daemon", &pod.name, field, problem));
+    if pod.requests.gpu_milli > 0 {
+        return bad("requests.gpu_milli", "must be 0: daemons hold no GPU");
+    }
+    if pod.gang.is_some() {
+        return bad("gang", "is set: a daemon is on every node and in no gang");
+    }
+    Ok(())
 }
 
 fn check_node(node: &Node) -> Result<()> {
@@ -178,7 +341,20 @@ fn check_pool(pool: &NodePool) -> Result<()> {
             "must be 0: daemons hold no GPU",
         ));
     }
-    check_requirements("pool", &pool.name, &pool.requirements)
+    for least in &pool.min_values {
+        let bad = |problem: &str| Err(invalid("pool", &pool.name, "min_values", problem));
+        if least.key.is_empty() {
+            return bad("has no key: name a label");
+        }
+        if least.count == 0 {
+            return bad("has count 0: set it to at least 1");
+        }
+    }
+    if pool.best_effort_percent > MAX_BEST_EFFORT_PERCENT {
+        let problem = format!("is above {MAX_BEST_EFFORT_PERCENT}: lower it");
+        return Err(invalid("pool", &pool.name, "best_effort_percent", problem));
+    }
+    check_requirements("pool", &pool.name, "requirements", &pool.requirements)
 }
 
 fn check_type(it: &InstanceType) -> Result<()> {
@@ -244,11 +420,14 @@ fn check_devices(what: &str, name: &str, field: &str, resources: &Resources) -> 
     Ok(())
 }
 
-fn check_requirements(what: &str, name: &str, requirements: &[Requirement]) -> Result<()> {
+fn check_requirements(
+    what: &str,
+    name: &str,
+    field: &str,
+    requirements: &[Requirement],
+) -> Result<()> {
     match requirements.iter().find_map(|r| malformed(r).map(|problem| (r, problem))) {
-        Some((r, problem)) => {
-            Err(invalid(what, name, "requirements", format!("has `{r}`: {problem}")))
-        }
+        Some((r, problem)) => Err(invalid(what, name, field, format!("has `{r}`: {problem}"))),
         None => Ok(()),
     }
 }

@@ -1,5 +1,6 @@
 //! What a cloud sells.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -44,12 +45,21 @@ pub struct Offering {
     pub capacity_type: CapacityType,
     /// The price in millionths of a dollar per hour.
     pub price_micros: u64,
+    /// How many can be had; `None` is no limit. Reserved capacity has one.
+    pub available: Option<u32>,
 }
 
 impl Offering {
     /// An offering.
     pub fn new(zone: impl Into<Arc<str>>, capacity_type: CapacityType, price_micros: u64) -> Self {
-        Self { zone: zone.into(), capacity_type, price_micros }
+        Self { zone: zone.into(), capacity_type, price_micros, available: None }
+    }
+
+    /// Of which only so many can be had.
+    #[must_use]
+    pub fn with_available(mut self, available: u32) -> Self {
+        self.available = Some(available);
+        self
     }
 }
 
@@ -68,6 +78,9 @@ pub struct InstanceType {
     pub allocatable: Resources,
     /// Where and at what price it is sold.
     pub offerings: Vec<Offering>,
+    /// How many volumes of each storage driver may be attached; a driver that is not named has no
+    /// limit.
+    pub volume_limits: BTreeMap<Arc<str>, u32>,
 }
 
 impl InstanceType {
@@ -80,6 +93,7 @@ impl InstanceType {
             capacity,
             allocatable,
             offerings: Vec::new(),
+            volume_limits: BTreeMap::new(),
         }
     }
 

@@ -24,6 +24,10 @@ where
 pub mod key {
     /// The availability zone; a launched node has its offering's.
     pub const ZONE: &str = "topology.kubernetes.io/zone";
+    /// The node's own name: as a topology key, every node is a domain of its own.
+    pub const HOSTNAME: &str = "kubernetes.io/hostname";
+    /// The region.
+    pub const REGION: &str = "topology.kubernetes.io/region";
     /// The name of the instance type.
     pub const INSTANCE_TYPE: &str = "node.kubernetes.io/instance-type";
     /// `on-demand`, `spot` or `reserved`.

@@ -3,6 +3,8 @@
 //! These types hold facts and no algorithm, so that the packer in [`core`](crate::plan) and the
 //! checker in [`validate`](crate::validate()) can both read them and share nothing else.
 
+mod attachment;
+mod gang;
 mod input;
 mod instance_type;
 mod labels;
@@ -13,17 +15,26 @@ mod pod;
 mod requirement;
 mod resources;
 mod taint;
+mod topology;
 
+pub use attachment::{HostPort, Protocol, Volume};
+pub use gang::Gang;
 #[cfg(any(test, feature = "conformance"))]
 pub(crate) use input::check_types;
 pub(crate) use input::malformed;
 pub use input::{Input, MAX_PRICE_MICROS, MAX_QUANTITY};
 pub use instance_type::{CapacityType, InstanceType, Offering};
 pub use labels::{Labels, key, labels};
-pub use node::Node;
-pub use node_pool::{NodePool, PoolLimits};
-pub use plan::{Binding, Launch, Plan, Reason, ReasonKind, Target, Unplaced};
+pub use node::{Node, RunningPod};
+pub use node_pool::{MinValues, NodePool, PoolLimits};
+pub use plan::{
+    Binding, Certificate, Launch, Plan, Reason, ReasonKind, Relaxation, Relaxed, Target, Unplaced,
+};
 pub use pod::Pod;
 pub use requirement::{Operator, Requirement};
 pub use resources::{GPU_MILLI, MAX_GPUS, Resources};
 pub use taint::{Effect, Taint, Toleration, TolerationOperator};
+pub use topology::{
+    LabelSelector, Namespaces, NodeInclusion, PodAffinityTerm, Preferences, TopologySpread,
+    Weighted, WhenUnsatisfiable,
+};

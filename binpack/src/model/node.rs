@@ -1,8 +1,30 @@
 //! A node that exists.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{GPU_MILLI, Labels, Resources, Taint};
+use super::{GPU_MILLI, Labels, Pod, Resources, Taint};
+
+/// A pod that runs on a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RunningPod {
+    /// The pod. Its name is unique among all pods, those that wait included.
+    pub pod: Pod,
+    /// The node's GPUs that it uses, by index.
+    pub gpus: Vec<u32>,
+    /// Whether it belongs to the node, as the pods of a `DaemonSet` do: it goes with the node, and
+    /// nothing has to be found for it elsewhere.
+    pub daemon: bool,
+}
+
+impl RunningPod {
+    /// A pod that is no daemon and uses no GPU.
+    #[must_use]
+    pub fn new(pod: Pod) -> Self {
+        Self { pod, gpus: Vec::new(), daemon: false }
+    }
+}
 
 /// A node that exists or is on its way, and what is used of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +45,14 @@ pub struct Node {
     /// Thousandths used of each GPU, by its index; a GPU beyond the end is free. The sum must be
     /// `used.gpu_milli`.
     pub gpu_used_milli: Vec<u64>,
+    /// The pods that run there, as far as they matter to others: `used` counts them already. A
+    /// node whose pods are not listed is never emptied.
+    pub pods: Vec<RunningPod>,
+    /// How many volumes of each storage driver may be attached; a driver that is not named has no
+    /// limit.
+    pub volume_limits: BTreeMap<Arc<str>, u32>,
+    /// What it costs, in millionths of a dollar per hour; `None` where that is not known.
+    pub price_micros: Option<u64>,
 }
 
 impl Node {
@@ -36,7 +66,27 @@ impl Node {
             allocatable,
             used: Resources::default(),
             gpu_used_milli: Vec::new(),
+            pods: Vec::new(),
+            volume_limits: BTreeMap::new(),
+            price_micros: None,
         }
+    }
+
+    /// With a pod that runs there, which `used` counts from now on. Where it does not fit, the
+    /// node is as it was.
+    #[must_use]
+    pub fn with_pod(mut self, pod: RunningPod) -> Self {
+        if self.take(&pod.pod.requests, &pod.gpus) {
+            self.pods.push(pod);
+        }
+        self
+    }
+
+    /// At this price, in millionths of a dollar per hour.
+    #[must_use]
+    pub fn with_price_micros(mut self, price: u64) -> Self {
+        self.price_micros = Some(price);
+        self
     }
 
     /// With another capacity: what the machine has before anything is reserved.

@@ -1,5 +1,6 @@
 //! What may be launched, and for whom.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{CapacityType, Labels, Requirement, Resources, Taint, key};
@@ -18,6 +19,23 @@ pub struct PoolLimits {
     pub gpu_milli: Option<u64>,
     /// Nodes.
     pub nodes: Option<u64>,
+    /// Ephemeral storage in bytes.
+    pub ephemeral_bytes: Option<u64>,
+    /// Extended resources by name; one that is not named has no limit.
+    pub extended: BTreeMap<Arc<str>, u64>,
+}
+
+/// How many different values of a label the types have among which a launch may choose.
+///
+/// A launch names the types that could take its place ([`Launch::alternatives`](super::Launch));
+/// together with its own they must have so many values. It keeps a pool from depending on one
+/// type, as Karpenter's `minValues` does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MinValues {
+    /// The label.
+    pub key: Arc<str>,
+    /// How many values; at least 1.
+    pub count: u32,
 }
 
 /// A rule for launching nodes: which types, with what labels and taints, up to which limits.
@@ -37,8 +55,14 @@ pub struct NodePool {
     pub labels: Labels,
     /// The most that its nodes may have together.
     pub limits: PoolLimits,
-    /// What daemons take of every node.
+    /// What daemons take of every node, beside those of
+    /// [`Input::daemons`](super::Input::daemons).
     pub daemon_overhead: Resources,
+    /// How many types its launches must be able to choose among.
+    pub min_values: Vec<MinValues>,
+    /// How much CPU and memory best-effort pods may use beside the others, in percent of the
+    /// allocatable: [`Resources::best_effort`]. 0 is no overcommit.
+    pub best_effort_percent: u32,
 }
 
 impl NodePool {
@@ -52,6 +76,8 @@ impl NodePool {
             labels: Labels::new(),
             limits: PoolLimits::default(),
             daemon_overhead: Resources::default(),
+            min_values: Vec::new(),
+            best_effort_percent: 0,
         }
     }
 
@@ -88,6 +114,13 @@ impl NodePool {
     #[must_use]
     pub fn with_label(mut self, key: impl Into<Arc<str>>, value: impl Into<Arc<str>>) -> Self {
         self.labels.insert(key.into(), value.into());
+        self
+    }
+
+    /// With these limits.
+    #[must_use]
+    pub fn with_limits(mut self, limits: PoolLimits) -> Self {
+        self.limits = limits;
         self
     }
 

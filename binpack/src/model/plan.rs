@@ -59,9 +59,15 @@ pub struct Launch {
     pub labels: Labels,
     /// The taints that it will have.
     pub taints: Vec<Taint>,
+    /// Other types of the pool that would hold the same pods in the same zone, paid for in the
+    /// same way, the cheapest first and at most [`Launch::MAX_ALTERNATIVES`].
+    pub alternatives: Vec<Arc<str>>,
 }
 
 impl Launch {
+    /// As many types as a request to AWS' fleets names.
+    pub const MAX_ALTERNATIVES: usize = 60;
+
     /// The node that this launch makes, with its daemons and none of its pods yet:
     /// [`Node::take`] adds them.
     pub fn node(&self, name: impl Into<Arc<str>>) -> Node {
@@ -91,6 +97,10 @@ pub enum ReasonKind {
     Resources,
     /// It fits on something that may be launched, and the pools' limits are used up.
     Limits,
+    /// Other pods keep it away: spread, affinity, anti-affinity, ports or volumes.
+    Pods,
+    /// The gang that it is a member of has no place as a whole.
+    Gang,
 }
 
 /// Why a pod has no place.
@@ -133,6 +143,69 @@ impl Unplaced {
     }
 }
 
+/// A preference that a pod did without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Relaxation {
+    /// An alternative of its required node affinity, of which it had more than one.
+    NodeAffinityTerm,
+    /// Pods that it wanted near.
+    PodAffinity,
+    /// Pods that it wanted far.
+    PodAntiAffinity,
+    /// Labels of its node that it wanted.
+    NodeAffinity,
+    /// A spread that may be broken.
+    ScheduleAnyway,
+    /// Taints that asked it to stay away.
+    PreferNoSchedule,
+}
+
+/// What a pod did without, in the order in which it was given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Relaxed {
+    /// The pod's name.
+    pub pod: Arc<str>,
+    /// What was given up.
+    pub relaxations: Vec<Relaxation>,
+}
+
+impl Relaxed {
+    /// What a pod did without.
+    pub fn new(pod: impl Into<Arc<str>>, relaxations: Vec<Relaxation>) -> Self {
+        Self { pod: pod.into(), relaxations }
+    }
+}
+
+/// A proof that no plan for the same input costs less than a number.
+///
+/// Every pod has a value, such that no machine that may be launched can carry pods that are worth
+/// more together than it costs (a dual solution of Gilmore and Gomory's linear programme, 1961).
+/// What all pods are worth is then a lower bound on the price of any plan that gives all of them a
+/// place on new nodes; what the nodes that exist could carry is taken off.
+/// `verify` checks it by other means than it was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Certificate {
+    /// The lower bound in millionths of a dollar per hour.
+    pub lower_bound_micros: u64,
+    /// By pod of the input: its value, in thousandths of a millionth of a dollar per hour. Pods
+    /// without a place have 0.
+    pub values_nanos: Vec<u64>,
+    /// Constraints that the bound leaves out, in words: with them the true cost of the cheapest
+    /// plan may be higher than the bound.
+    pub left_out: Vec<Arc<str>>,
+}
+
+impl Certificate {
+    /// A certificate.
+    #[must_use]
+    pub fn new(lower_bound_micros: u64, values_nanos: Vec<u64>, left_out: Vec<Arc<str>>) -> Self {
+        Self { lower_bound_micros, values_nanos, left_out }
+    }
+}
+
 /// Where every pod goes and what is launched for them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -145,6 +218,15 @@ pub struct Plan {
     pub unplaced: Vec<Unplaced>,
     /// What the launches cost together, in millionths of a dollar per hour.
     pub cost_per_hour_micros: u64,
+    /// The preferences that pods with a place did without, in the order of the input.
+    pub relaxed: Vec<Relaxed>,
+    /// A proof of how little any plan must cost; `None` where none was asked for.
+    pub certificate: Option<Certificate>,
+    /// How many of [`Config::iterations`](crate::Config::iterations) were made.
+    pub iterations: u32,
+    /// Whether the run was stopped before its iterations were over, by a deadline or a
+    /// cancellation.
+    pub cut_short: bool,
 }
 
 impl Plan {
@@ -156,5 +238,17 @@ impl Plan {
     )]
     pub fn cost_per_hour(&self) -> f64 {
         self.cost_per_hour_micros as f64 / 1e6
+    }
+
+    /// By how much the plan may be dearer than the cheapest there is, in percent of the lower
+    /// bound; `None` without a certificate, or where the bound is 0 and the plan is not free.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a figure to read")]
+    pub fn gap_percent(&self) -> Option<f64> {
+        let bound = self.certificate.as_ref()?.lower_bound_micros;
+        if self.cost_per_hour_micros <= bound {
+            return Some(0.0);
+        }
+        (bound > 0).then(|| (self.cost_per_hour_micros as f64 / bound as f64 - 1.0) * 100.0)
     }
 }

@@ -80,6 +80,26 @@ impl Requirement {
         Self::with(key, Operator::Lt, [bound.to_string()])
     }
 
+    /// Whether a label with this value, or without one, satisfies it. A malformed requirement is
+    /// satisfied by nothing.
+    #[must_use]
+    pub fn holds(&self, value: Option<&str>) -> bool {
+        let listed = |value: &str| self.values.iter().any(|listed| &**listed == value);
+        let compare = |by: fn(&i64, &i64) -> bool| {
+            let bound = self.values.first().and_then(|bound| bound.parse::<i64>().ok());
+            let number = value.and_then(|value| value.parse::<i64>().ok());
+            number.zip(bound).is_some_and(|(number, bound)| by(&number, &bound))
+        };
+        match self.operator {
+            Operator::In => value.is_some_and(listed),
+            Operator::NotIn => !value.is_some_and(listed),
+            Operator::Exists => value.is_some(),
+            Operator::DoesNotExist => value.is_none(),
+            Operator::Gt => compare(i64::gt),
+            Operator::Lt => compare(i64::lt),
+        }
+    }
+
     fn with<V: Into<Arc<str>>>(
         key: impl Into<Arc<str>>,
         operator: Operator,

@@ -46,6 +46,11 @@ impl Resources {
     pub const NAMES: [&'static str; 5] =
         ["cpu_milli", "memory_bytes", "pods", "ephemeral_bytes", "gpu_milli"];
 
+    /// Thousandths of a core for best-effort pods.
+    pub const BATCH_CPU: &'static str = "kubernetes.io/batch-cpu";
+    /// Bytes of memory for best-effort pods.
+    pub const BATCH_MEMORY: &'static str = "kubernetes.io/batch-memory";
+
     /// CPU in thousandths of a core and memory in bytes; all else zero.
     #[must_use]
     pub fn new(cpu_milli: u64, memory_bytes: u64) -> Self {
@@ -86,6 +91,24 @@ impl Resources {
         } else {
             self.extended.insert(name, amount);
         }
+    }
+
+    /// The same as a best-effort pod's: CPU and memory become the extended resources
+    /// [`BATCH_CPU`](Self::BATCH_CPU) and [`BATCH_MEMORY`](Self::BATCH_MEMORY), of which nodes have
+    /// more than is left by what others request. The idea and the names are Koordinator's.
+    #[must_use]
+    pub fn best_effort(mut self) -> Self {
+        let (cpu, memory) = (self.cpu_milli, self.memory_bytes);
+        (self.cpu_milli, self.memory_bytes) = (0, 0);
+        self.with_extended(Self::BATCH_CPU, cpu).with_extended(Self::BATCH_MEMORY, memory)
+    }
+
+    /// With this percentage of CPU and memory beside for best-effort pods.
+    #[must_use]
+    pub fn with_best_effort_percent(self, percent: u32) -> Self {
+        let part = |amount: u64| amount.saturating_mul(u64::from(percent)) / 100;
+        let (cpu, memory) = (part(self.cpu_milli), part(self.memory_bytes));
+        self.with_extended(Self::BATCH_CPU, cpu).with_extended(Self::BATCH_MEMORY, memory)
     }
 
     /// Every resource by name and amount: the five fixed ones in the order of

@@ -126,8 +126,13 @@ impl Rounds {
     async fn attempt(&self) -> Result<Arc<Plan>> {
         let instance_types = self.catalogue.instance_types().await?;
         let state = self.cluster.state().await?;
-        let mut input =
-            Input { pods: state.pending, nodes: state.nodes, pools: state.pools, instance_types };
+        let mut input = Input {
+            pods: state.pending,
+            nodes: state.nodes,
+            pools: state.pools,
+            instance_types,
+            ..Input::default()
+        };
         let aside = input.set_malformed_aside();
         let began = Instant::now();
         let mut plan = plan(&input, &self.config)?;
