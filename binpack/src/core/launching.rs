@@ -1,12 +1,12 @@
 //! Which nodes to launch: the one that carries the most value for its price, again and again.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::BTreeSet;
 
 use super::bits::Bits;
-use super::fill::{Fill, Filler, crowded};
 use super::offers::{Offer, Offers};
 use super::outcome::{Open, Outcome};
+use super::pack::{Job, Machine, Numbers, Packer, Row};
 use super::problem::Problem;
 use crate::error::Result;
 use crate::model::{Effect, Input, NodePool, PoolLimits, Resources, key};
@@ -28,10 +28,52 @@ pub(super) fn launch(problem: &Problem<'_>, rounds: u32, outcome: &mut Outcome) 
             let kept = offers.undominated(problem.input, weight, soft);
             for tier in tiers(problem) {
                 fill_open(problem, &tier, soft, outcome);
-                let packer = Packer::new(problem, kept.clone(), &tier, soft);
-                let left = packer.left(&tier, outcome);
-                let packing = packer.best(rounds, &left, &budget);
-                packer.commit(packing, &mut budget, outcome);
+                let (job, shapes) = job(problem, &kept, &tier, soft, outcome);
+                let numbers = Numbers::of(&job);
+                let began = std::time::Instant::now();
+                let mut packer = Packer::new(&job, &numbers, rounds);
+                let report = |what: &str, packer: &Packer<'_>| {
+                    let bound = packer.bound().map_or(0.0, |b| b.value) / 1e6;
+                    let cost = packer.best().cost as f64 / 1e6;
+                    eprintln!(
+                        "{what} obj {:.3} {:?}: rows {} machines {} cost {cost:.3} bound {bound:.3} gap {:.2}%",
+                        packer.objective() / 1e6,
+                        began.elapsed(),
+                        job.rows.len(),
+                        job.machines.len(),
+                        (cost / bound - 1.0) * 100.0
+                    );
+                };
+                report("greedy", &packer);
+                let mut steps = 0;
+                let mut next = 0.1;
+                let mut was = false;
+                while packer.step()
+                    && began.elapsed().as_secs_f64()
+                        < std::env::var("SECS").map_or(1.0, |s| s.parse().unwrap())
+                {
+                    steps += 1;
+                    if packer.improving() != was || began.elapsed().as_secs_f64() > next {
+                        was = packer.improving();
+                        next = next.max(began.elapsed().as_secs_f64()) * 2.0;
+                        report(&format!("step {steps} {was}"), &packer);
+                    }
+                }
+                report(&format!("end {steps}"), &packer);
+                for batch in &packer.best().batches {
+                    let offer = kept[batch.machine];
+                    let capacity = &problem.input.instance_types[offer.instance_type].capacity;
+                    budget.take(offer.pool, capacity, batch.copies);
+                    for _ in 0..batch.copies {
+                        outcome
+                            .opened
+                            .push(Open { offer: offer.clone(), room: offer.room.clone() });
+                        let launch = outcome.opened.len() - 1;
+                        for (row, n) in &batch.pattern {
+                            outcome.place_on_launch(problem, shapes[*row], *n, launch);
+                        }
+                    }
+                }
             }
         }
     }
@@ -118,145 +160,42 @@ fn take(left: &mut [Option<u64>; 4], capacity: &Resources, copies: u64) {
     }
 }
 
-/// A node of one kind, so many times.
-#[derive(Debug)]
-struct Batch {
-    /// Index into the packer's offers.
-    offer: usize,
-    copies: u64,
-    fill: Fill,
-}
-
-#[derive(Debug, Default)]
-struct Packing {
-    batches: Vec<Batch>,
-    /// Pods that stay without a place.
-    waiting: u64,
-    cost: u64,
-}
-
-struct Packer<'p, 'i> {
-    problem: &'p Problem<'i>,
-    offers: Vec<&'p Offer>,
-    /// By offer: the shapes that it takes.
-    shapes: Vec<Bits>,
-    limited: bool,
-}
-
-impl<'p, 'i> Packer<'p, 'i> {
-    fn new(problem: &'p Problem<'i>, offers: Vec<&'p Offer>, tier: &[usize], soft: bool) -> Self {
-        let fits = |offer: &Offer, shape: usize| {
-            let of = &problem.shapes[shape];
-            offer.mask(soft).has(of.class) && offer.room.fits(&of.demand)
-        };
-        let of = |offer: &&Offer| {
-            let taken = tier.iter().copied().filter(|shape| fits(offer, *shape));
-            Bits::collect(problem.shapes.len(), taken)
-        };
-        let shapes = offers.iter().map(of).collect();
-        let limited = problem.input.pools.iter().any(|pool| pool.limits != PoolLimits::default());
-        Self { problem, offers, shapes, limited }
-    }
-
-    /// By shape: how many pods wait, of those that some offer takes.
-    fn left(&self, tier: &[usize], outcome: &Outcome) -> Vec<u64> {
-        let takeable = |shape: &usize| self.shapes.iter().any(|taken| taken.has(*shape));
-        let mut left = vec![0; self.problem.shapes.len()];
-        for shape in tier.iter().copied().filter(takeable) {
-            left[shape] = outcome.left(self.problem, shape);
-        }
-        left
-    }
-
-    /// Packs several times, each with the prices that the last one showed, and keeps the best.
-    fn best(&self, rounds: u32, left: &[u64], budget: &Budget) -> Packing {
-        let mut best = Packing { waiting: u64::MAX, ..Packing::default() };
-        if left.iter().all(|n| *n == 0) {
-            return Packing::default();
-        }
-        let mut filler = Filler::new(self.problem, &self.offers, &self.shapes);
-        let rounds = if crowded(left) { 1 } else { rounds };
-        for _ in 0..rounds {
-            let packing = self.pack(&filler, left.to_vec(), budget.clone());
-            let paid =
-                packing.batches.iter().map(|b| (self.offers[b.offer].price, b.copies, &b.fill));
-            filler.learn(paid);
-            if (packing.waiting, packing.cost) < (best.waiting, best.cost) {
-                best = packing;
-            }
-        }
-        best
-    }
-
-    fn pack(&self, filler: &Filler<'_>, mut left: Vec<u64>, mut budget: Budget) -> Packing {
-        let mut queue = BinaryHeap::new();
-        for (index, offer) in self.offers.iter().enumerate() {
-            let fill = filler.fill(offer, &self.shapes[index], &left);
-            queue.push((fill.yields(offer.price), Reverse(index)));
-        }
-        let mut packing = Packing::default();
-        while let Some((_, Reverse(index))) = queue.pop() {
-            let offer = self.offers[index];
-            let fill = filler.fill(offer, &self.shapes[index], &left);
-            let now = fill.yields(offer.price);
-            if now == 0 {
-                continue;
-            }
-            if queue.peek().is_some_and(|next| *next > (now, Reverse(index))) {
-                queue.push((now, Reverse(index)));
-                continue;
-            }
-            let capacity = &self.problem.input.instance_types[offer.instance_type].capacity;
-            let copies = fill.copies(&left).min(budget.copies(offer.pool, capacity));
-            if copies == 0 {
-                continue;
-            }
-            fill.subtract(&mut left, copies);
-            budget.take(offer.pool, capacity, copies);
-            packing.batches.push(self.cheapest(Batch { offer: index, copies, fill }));
-            queue.push((now, Reverse(index)));
-        }
-        packing.waiting = left.iter().sum();
-        packing.cost = packing
-            .batches
-            .iter()
-            .map(|b| self.offers[b.offer].price.saturating_mul(b.copies))
-            .sum();
-        packing
-    }
-
-    /// The same pods on the cheapest machine that holds them.
-    fn cheapest(&self, batch: Batch) -> Batch {
-        if self.limited {
-            return batch;
-        }
-        let holds = |index: &usize| {
-            let mut room = self.offers[*index].room.clone();
-            batch.fill.pods.iter().all(|(shape, n)| {
-                let demand = &self.problem.shapes[*shape].demand;
-                let fits = self.shapes[*index].has(*shape) && room.count(demand) >= *n;
-                if fits {
-                    room.take(demand, *n, drop);
-                }
-                fits
-            })
-        };
-        let offer = (0..batch.offer).find(holds).unwrap_or(batch.offer);
-        Batch { offer, ..batch }
-    }
-
-    fn commit(&self, packing: Packing, budget: &mut Budget, outcome: &mut Outcome) {
-        for batch in packing.batches {
-            let offer = self.offers[batch.offer];
-            let capacity = &self.problem.input.instance_types[offer.instance_type].capacity;
-            budget.take(offer.pool, capacity, batch.copies);
-            for _ in 0..batch.copies {
-                outcome.opened.push(Open { offer: offer.clone(), room: offer.room.clone() });
-                let launch = outcome.opened.len() - 1;
-                for (shape, n) in &batch.fill.pods {
-                    outcome.place_on_launch(self.problem, *shape, *n, launch);
-                }
-            }
-        }
-    }
+/// Rows of the tier's shapes that wait and some offer takes, and the offers as machines.
+fn job(
+    problem: &Problem<'_>,
+    offers: &[&Offer],
+    tier: &[usize],
+    soft: bool,
+    outcome: &Outcome,
+) -> (Job, Vec<usize>) {
+    let fits = |offer: &Offer, shape: usize| {
+        let of = &problem.shapes[shape];
+        offer.mask(soft).has(of.class) && offer.room.fits(&of.demand)
+    };
+    let shapes: Vec<usize> = tier
+        .iter()
+        .copied()
+        .filter(|shape| outcome.left(problem, *shape) > 0 && offers.iter().any(|o| fits(o, *shape)))
+        .collect();
+    let rows = shapes
+        .iter()
+        .map(|shape| Row {
+            demand: problem.shapes[*shape].demand.clone(),
+            count: outcome.left(problem, *shape),
+            cap: u64::MAX,
+        })
+        .collect();
+    let machines = offers
+        .iter()
+        .map(|offer| Machine {
+            room: offer.room.clone(),
+            price: offer.price,
+            rows: Bits::collect(
+                shapes.len(),
+                shapes.iter().enumerate().filter(|(_, s)| fits(offer, **s)).map(|(i, _)| i),
+            ),
+            draws: Vec::new(),
+        })
+        .collect();
+    (Job { rows, machines, ..Job::default() }, shapes)
 }

@@ -7,10 +7,10 @@
 mod bits;
 mod domain;
 mod existing;
-mod fill;
 mod launching;
 mod offers;
 mod outcome;
+mod pack;
 mod problem;
 mod reason;
 mod room;

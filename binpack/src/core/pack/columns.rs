@@ -1,0 +1,271 @@
+//! Column generation: the linear programme over all fillings of all machines, of which only those
+//! are made that it asks for (Gilmore and Gomory 1961), with a bound at every step (Farley 1990)
+//! and smoothed duals (Wentges 1997).
+
+use std::collections::HashSet;
+
+use super::job::{Job, Numbers, Pattern, float};
+use super::search::{Effort, Filler, Filling};
+use super::simplex::{Column, Simplex};
+
+/// Relative to the price: fillings worth no more above it are not looked for, and the bound gives
+/// as much away.
+pub(super) const TOLERANCE: f64 = 2e-4;
+
+/// The gap between programme and bound at which the programme counts as solved.
+const SOLVED: f64 = 3e-4;
+
+/// How much of the best duals so far there is in those that are priced.
+const SMOOTHING: f64 = 0.7;
+
+/// Search steps to begin with.
+const FIRST_STEPS: u64 = 8;
+
+/// Pivots per round: far more than a round takes.
+const MAX_PIVOTS: u32 = 20_000;
+
+/// The programme for what is left of a job.
+#[derive(Clone)]
+pub(super) struct Generation<'j> {
+    pub(super) job: &'j Job,
+    pub(super) numbers: &'j Numbers,
+    /// The rows of the programme, as rows of the job.
+    pub(super) active: Vec<usize>,
+    /// By row of the job.
+    left: Vec<u64>,
+    simplex: Simplex,
+    columns: Vec<(usize, Pattern)>,
+    seen: HashSet<(usize, Pattern)>,
+    /// By machine: the resource prices that bounded it last.
+    prices: Vec<Vec<f64>>,
+    best: Bound,
+    smoothing: f64,
+    /// Search steps for each machine, more of them as less is found.
+    steps: u64,
+}
+
+/// A lower bound on the price of what is left, and the values that prove it.
+#[derive(Debug, Clone, Default)]
+pub(in crate::core) struct Bound {
+    pub(in crate::core) value: f64,
+    /// By row of the job. No filling of any machine is worth more than its price.
+    pub(in crate::core) duals: Vec<f64>,
+}
+
+/// What a round came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Round {
+    Improved,
+    /// The programme is solved, or as good as.
+    Solved,
+}
+
+impl<'j> Generation<'j> {
+    /// Every row with pods left must fit on some machine.
+    pub(super) fn new(job: &'j Job, numbers: &'j Numbers, left: Vec<u64>) -> Self {
+        let active: Vec<usize> = (0..left.len()).filter(|row| left[*row] > 0).collect();
+        let mut columns = Vec::with_capacity(active.len());
+        for row in &active {
+            columns.push(single(job, numbers, *row, left[*row]));
+        }
+        let local = Local::of(&active, left.len());
+        let start = columns.iter().map(|(m, pattern)| local.column(job, *m, pattern)).collect();
+        let demand = active.iter().map(|row| float(left[*row])).collect();
+        Self {
+            job,
+            numbers,
+            simplex: Simplex::new(demand, start),
+            seen: columns.iter().cloned().collect(),
+            columns,
+            prices: vec![Vec::new(); job.machines.len()],
+            best: Bound { value: 0.0, duals: vec![0.0; left.len()] },
+            smoothing: SMOOTHING,
+            steps: FIRST_STEPS,
+            active,
+            left,
+        }
+    }
+
+    /// Adds a filling that somebody else found.
+    pub(super) fn suggest(&mut self, machine: usize, pattern: Pattern) {
+        if !self.fits(&pattern) || !self.seen.insert((machine, pattern.clone())) {
+            return;
+        }
+        let local = Local::of(&self.active, self.left.len());
+        self.simplex.add(local.column(self.job, machine, &pattern));
+        self.columns.push((machine, pattern));
+    }
+
+    /// The same, copied only if it is of use.
+    pub(super) fn suggest_borrowed(&mut self, machine: usize, pattern: &[(usize, u64)]) {
+        if self.fits(pattern) {
+            self.suggest(machine, pattern.to_vec());
+        }
+    }
+
+    fn fits(&self, pattern: &[(usize, u64)]) -> bool {
+        !pattern.is_empty() && pattern.iter().all(|(row, n)| self.left[*row] >= *n)
+    }
+
+    pub(super) fn solve(&mut self) {
+        self.simplex.primal(MAX_PIVOTS);
+    }
+
+    pub(super) fn objective(&self) -> f64 {
+        self.simplex.objective()
+    }
+
+    pub(super) fn bound(&self) -> &Bound {
+        &self.best
+    }
+
+    pub(super) fn columns(&self) -> &[(usize, Pattern)] {
+        &self.columns
+    }
+
+    /// The fillings in use and how often.
+    pub(super) fn solution(&self) -> impl Iterator<Item = (&(usize, Pattern), f64)> {
+        self.simplex.solution().into_iter().map(|(column, level)| (&self.columns[column], level))
+    }
+
+    /// Says that less is left, of the same rows. False if the programme could not be mended.
+    pub(super) fn reduce(&mut self, left: &[u64]) -> bool {
+        self.left.copy_from_slice(left);
+        self.best.value = 0.0;
+        let demand = self.active.iter().map(|row| float(left[*row])).collect();
+        self.simplex.cover(demand, MAX_PIVOTS)
+    }
+
+    /// One round of pricing, with at most so many search steps for each machine.
+    pub(super) fn round(&mut self, most_steps: u64) -> Round {
+        let out = self.duals();
+        let smoothed = self.smoothed(&out);
+        let found = self.price(smoothed.as_ref().unwrap_or(&out));
+        let mut added = self.add(&out, found);
+        if added == 0 && smoothed.is_some() {
+            // What was found is of no use to the programme: its own duals tell what is.
+            let found = self.price(&out);
+            added = self.add(&out, found);
+            self.smoothing *= 0.5;
+        }
+        self.solve();
+        if self.objective() - self.best.value <= SOLVED * self.objective() {
+            return Round::Solved;
+        }
+        if added == 0 {
+            if self.steps >= most_steps {
+                return Round::Solved;
+            }
+            self.steps = (self.steps * 4).min(most_steps);
+        }
+        Round::Improved
+    }
+
+    fn duals(&self) -> Vec<f64> {
+        let mut duals = vec![0.0; self.left.len()];
+        for (row, dual) in self.active.iter().zip(self.simplex.duals()) {
+            duals[*row] = dual.max(0.0);
+        }
+        duals
+    }
+
+    fn smoothed(&self, out: &[f64]) -> Option<Vec<f64>> {
+        if self.best.value <= 0.0 || self.smoothing < 0.01 {
+            return None;
+        }
+        let mix = |(best, out): (&f64, &f64)| self.smoothing * best + (1.0 - self.smoothing) * out;
+        Some(self.best.duals.iter().zip(out).map(mix).collect())
+    }
+
+    /// Fills every machine at these values, and takes the bound that comes of it.
+    fn price(&mut self, values: &[f64]) -> Vec<(usize, Pattern)> {
+        let mut found = Vec::new();
+        let mut ratio: f64 = 0.0;
+        for machine in 0..self.job.machines.len() {
+            let filling = self.fill(machine, values);
+            let price = float(self.job.machines[machine].price).max(1.0);
+            ratio = ratio.max(filling.bound / price);
+            if filling.value > price * (1.0 + 1e-7) {
+                found.push((machine, filling.pattern));
+                found.extend(filling.more.into_iter().map(|pattern| (machine, pattern)));
+            }
+        }
+        let worth: f64 = self.active.iter().map(|row| values[*row] * float(self.left[*row])).sum();
+        if ratio > 0.0 && worth / ratio > self.best.value {
+            let duals = values.iter().map(|value| value / ratio).collect();
+            self.best = Bound { value: worth / ratio, duals };
+        }
+        found
+    }
+
+    fn fill(&mut self, machine: usize, values: &[f64]) -> Filling {
+        let mut filler = Filler::new(self.job, self.numbers, machine, &self.left, values);
+        let price = float(self.job.machines[machine].price).max(1.0);
+        let known = &self.prices[machine];
+        if !known.is_empty() {
+            let bound = filler.bound_at(known);
+            if bound <= price {
+                return Filling { bound, ..Filling::default() };
+            }
+        }
+        let threshold = price * (1.0 + TOLERANCE);
+        let relaxed = filler.relaxed(threshold);
+        if relaxed.prices.len() == self.numbers.dims {
+            self.prices[machine].clone_from(&relaxed.prices);
+        }
+        if relaxed.bound <= threshold {
+            return Filling { bound: relaxed.bound, ..Filling::default() };
+        }
+        let rounded = filler.rounded(&relaxed);
+        if rounded.value > threshold {
+            return rounded;
+        }
+        filler.search(&relaxed, Effort { threshold, steps: self.steps })
+    }
+
+    /// How many of these fillings improve the programme at its own duals.
+    fn add(&mut self, out: &[f64], found: Vec<(usize, Pattern)>) -> usize {
+        let mut added = 0;
+        for (machine, pattern) in found {
+            let value: f64 = pattern.iter().map(|(row, n)| out[*row] * float(*n)).sum();
+            let price = float(self.job.machines[machine].price).max(1.0);
+            if value > price * (1.0 + 1e-9) && !self.seen.contains(&(machine, pattern.clone())) {
+                self.suggest(machine, pattern);
+                added += 1;
+            }
+        }
+        added
+    }
+}
+
+/// Rows of the job as rows of the programme.
+struct Local(Vec<usize>);
+
+impl Local {
+    fn of(active: &[usize], rows: usize) -> Self {
+        let mut local = vec![usize::MAX; rows];
+        active.iter().enumerate().for_each(|(at, row)| local[*row] = at);
+        Self(local)
+    }
+
+    fn column(&self, job: &Job, machine: usize, pattern: &Pattern) -> Column {
+        let rows = pattern.iter().map(|(row, n)| (self.0[*row], float(*n)));
+        Column { cost: float(job.machines[machine].price).max(1.0), rows: rows.collect() }
+    }
+}
+
+/// The machine that carries pods of one row alone at the least price each.
+fn single(job: &Job, numbers: &Numbers, row: usize, left: u64) -> (usize, Pattern) {
+    let mut best: Option<(f64, usize, u64)> = None;
+    for machine in (0..job.machines.len()).filter(|m| job.machines[*m].rows.has(row)) {
+        let n = super::job::Load::new(job, numbers, machine).count(row, left);
+        if n == 0 {
+            continue;
+        }
+        let each = float(job.machines[machine].price) / float(n);
+        if best.is_none_or(|(least, ..)| each < least) {
+            best = Some((each, machine, n));
+        }
+    }
+    best.map_or((0, vec![(row, 1)]), |(_, machine, n)| (machine, vec![(row, n)]))
+}

@@ -1,0 +1,146 @@
+//! All fillings of what is left of a machine, where they are few.
+
+use super::job::{Pattern, float, whole};
+use super::search::{Filler, State};
+
+/// Steps after which it is given up: about what solving a relaxation takes.
+const STEPS: u32 = 300;
+
+/// What going through all fillings came to.
+pub(super) enum Outcome {
+    /// Nothing is worth more than was sought.
+    Nothing,
+    /// The most valuable one, and its value beyond what was taken before.
+    Best(Pattern, f64),
+    /// There are too many.
+    Unknown,
+}
+
+/// A depth-first walk over the candidates that may be in a filling that is sought.
+pub(super) struct Enumeration<'s, 'f, 'j> {
+    filler: &'f Filler<'j>,
+    state: &'s mut State<'j>,
+    prices: &'s [f64],
+    /// The candidates, those that gain most for their value first.
+    order: Vec<usize>,
+    /// By place in the order: what a pod is worth beyond the resources that it takes.
+    gain: Vec<f64>,
+    /// By place in the order: what the candidates from there on may gain.
+    rest: Vec<f64>,
+    /// The value to exceed, beyond what was taken before.
+    sought: f64,
+    best: Option<(Pattern, f64)>,
+    steps: u32,
+    /// Whether devices refused what the amounts would have let in.
+    refused: bool,
+}
+
+impl<'s, 'f, 'j> Enumeration<'s, 'f, 'j> {
+    /// `prices` of resources prove that no filling is worth more than `bound`.
+    pub(super) fn new(
+        filler: &'f Filler<'j>,
+        state: &'s mut State<'j>,
+        prices: &'s [f64],
+        bound: f64,
+        sought: f64,
+    ) -> Self {
+        // A pod that costs more than what lies between the bound and what is sought is in no
+        // filling that is sought.
+        let spare = bound - sought;
+        let of = |i: usize| filler.gain(i, prices);
+        let mut order: Vec<(f64, usize)> = (0..filler.rows.len())
+            .filter(|i| state.most[*i] > 0.0)
+            .map(|i| (of(i), i))
+            .filter(|(gain, _)| *gain > -spare)
+            .map(|(gain, i)| (gain / filler.value[i], i))
+            .collect();
+        order.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let order: Vec<usize> = order.into_iter().map(|(_, i)| i).collect();
+        let gain: Vec<f64> = order.iter().map(|i| of(*i)).collect();
+        let mut rest = vec![0.0; order.len() + 1];
+        for at in (0..order.len()).rev() {
+            rest[at] = rest[at + 1] + state.most[order[at]] * gain[at].max(0.0);
+        }
+        let sought = sought - state.value;
+        let refused = !state.taken;
+        Self { filler, prices, order, gain, rest, sought, best: None, steps: STEPS, refused, state }
+    }
+
+    pub(super) fn run(mut self) -> Outcome {
+        self.visit(0, 0.0);
+        if self.steps == 0 || self.refused {
+            return Outcome::Unknown;
+        }
+        self.best.map_or(Outcome::Nothing, |(pattern, value)| Outcome::Best(pattern, value))
+    }
+
+    fn visit(&mut self, at: usize, value: f64) {
+        if self.steps == 0 {
+            return;
+        }
+        self.steps -= 1;
+        if value > self.sought {
+            self.best = Some((self.state.load.pattern(), value));
+            self.sought = value;
+        }
+        let room: f64 = self.state.free.iter().zip(self.prices).map(|(f, p)| f * p).sum();
+        for next in at..self.order.len() {
+            if value + room + self.rest[next] <= self.sought {
+                return;
+            }
+            let row = self.filler.rows[self.order[next]];
+            if value + room + self.rest[next] + self.gain[next].min(0.0) > self.sought
+                && self.state.load.reach(row, 1) > 0
+            {
+                self.branch(next, value, room);
+                return;
+            }
+        }
+    }
+
+    /// Tries every number of pods of a candidate, the most first.
+    fn branch(&mut self, at: usize, value: f64, room: f64) {
+        let candidate = self.order[at];
+        let row = self.filler.rows[candidate];
+        let reach = self.state.load.reach(row, whole(self.state.most[candidate]));
+        let most = self.state.load.count(row, reach);
+        self.refused |= most < reach;
+        let devices = self.state.load.devices();
+        self.put(candidate, most);
+        for n in (0..=most).rev() {
+            // Fewer pods of a candidate that gains reach less, more of one that loses too.
+            if value + room + self.gain[at] * float(n) + self.rest[at + 1] > self.sought {
+                self.visit(at + 1, value + self.filler.value[candidate] * float(n));
+            } else if self.gain[at] >= 0.0 {
+                self.take_off(candidate, n, &devices, 0);
+                return;
+            }
+            if n > 0 {
+                self.take_off(candidate, 1, &devices, n - 1);
+            }
+        }
+    }
+
+    fn put(&mut self, candidate: usize, n: u64) {
+        let row = self.filler.rows[candidate];
+        self.state.load.add(row, n);
+        self.change(candidate, -float(n));
+    }
+
+    /// Takes `n` pods off, so that `kept` of those that were put last are left.
+    fn take_off(&mut self, candidate: usize, n: u64, devices: &[u64], kept: u64) {
+        let row = self.filler.rows[candidate];
+        self.state.load.remove(row, n);
+        self.change(candidate, float(n));
+        if !devices.is_empty() {
+            self.state.load.restore_devices(devices.to_vec());
+            self.state.load.take_only_devices(row, kept);
+        }
+    }
+
+    fn change(&mut self, candidate: usize, n: f64) {
+        let dims = self.filler.dims;
+        let need = &self.filler.need[candidate * dims..(candidate + 1) * dims];
+        self.state.free.iter_mut().zip(need).for_each(|(free, need)| *free += need * n);
+    }
+}

@@ -1,0 +1,204 @@
+//! The quick way: the machine that carries the most value for its price, again and again.
+//!
+//! Each row has a value, what a pod of it is worth. It begins as the part of the cheapest machine
+//! that the pod uses, and moves towards what packings really paid for it, which is how duals
+//! behave in column generation at a fraction of the work.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::job::{Batch, Job, Load, Numbers, Pattern, float};
+
+/// Above so many waiting rows only the quick way of filling is tried, and one round made: the
+/// careful way takes time with their square, and so many rows fill any machine well.
+const CROWD: usize = 512;
+
+/// Batches, and the pods that stay without a place because a budget is used up.
+#[derive(Debug, Clone, Default)]
+pub(in crate::core) struct Packing {
+    pub(in crate::core) batches: Vec<Batch>,
+    pub(in crate::core) waiting: u64,
+    pub(in crate::core) cost: u64,
+}
+
+/// Packs `rounds` times, each with the values that the last one showed, and keeps the best.
+pub(super) fn pack(job: &Job, numbers: &Numbers, left: &[u64], rounds: u32) -> Packing {
+    let mut packer = Packer::new(job, numbers);
+    let mut best = Packing { waiting: u64::MAX, ..Packing::default() };
+    let crowded = left.iter().filter(|n| **n > 0).count() > CROWD;
+    for _ in 0..if crowded { 1 } else { rounds } {
+        let packing = packer.pack(left.to_vec());
+        packer.learn(&packing.batches);
+        if (packing.waiting, packing.cost) < (best.waiting, best.cost) {
+            best = packing;
+        }
+    }
+    best
+}
+
+/// The same with values that are known to be good.
+pub(super) fn pack_by(job: &Job, numbers: &Numbers, left: &[u64], values: &[f64]) -> Packing {
+    let mut packer = Packer::new(job, numbers);
+    packer.worth.copy_from_slice(values);
+    packer.sort();
+    packer.pack(left.to_vec())
+}
+
+struct Packer<'j> {
+    job: &'j Job,
+    numbers: &'j Numbers,
+    worth: Vec<f64>,
+    /// All rows, the dearest first.
+    order: Vec<usize>,
+}
+
+impl<'j> Packer<'j> {
+    fn new(job: &'j Job, numbers: &'j Numbers) -> Self {
+        let mut worth = vec![f64::INFINITY; job.rows.len()];
+        for (machine, of) in job.machines.iter().enumerate() {
+            let scales = scales(numbers.have(machine));
+            for (row, worth) in worth.iter_mut().enumerate().filter(|(row, _)| of.rows.has(*row)) {
+                let parts = numbers.need(row).iter().zip(&scales).map(|(need, s)| need * s);
+                *worth = worth.min(parts.fold(0.0, f64::max) * float(of.price.max(1)));
+            }
+        }
+        let mut packer = Self { job, numbers, order: (0..worth.len()).collect(), worth };
+        packer.sort();
+        packer
+    }
+
+    fn sort(&mut self) {
+        let worth = &self.worth;
+        self.order.sort_by(|a, b| worth[*b].total_cmp(&worth[*a]).then(a.cmp(b)));
+    }
+
+    /// Moves every row's value half-way to what was paid for it: a machine's price, shared among
+    /// its pods by their values so far.
+    fn learn(&mut self, batches: &[Batch]) {
+        let mut sums = vec![(0.0, 0.0); self.worth.len()];
+        for batch in batches {
+            let value: f64 =
+                batch.pattern.iter().map(|(row, n)| self.worth[*row] * float(*n)).sum();
+            let price = float(self.job.machines[batch.machine].price.max(1));
+            for (row, n) in &batch.pattern {
+                let pods = float(n * batch.copies);
+                sums[*row].0 += pods * self.worth[*row] * price / value;
+                sums[*row].1 += pods;
+            }
+        }
+        for (worth, (paid, pods)) in self.worth.iter_mut().zip(sums) {
+            if pods > 0.0 {
+                *worth = f64::midpoint(*worth, paid / pods);
+            }
+        }
+        self.sort();
+    }
+
+    fn pack(&self, mut left: Vec<u64>) -> Packing {
+        let mut budgets = self.job.budgets.clone();
+        let mut queue = BinaryHeap::new();
+        for machine in 0..self.job.machines.len() {
+            let fill = self.fill(machine, &left);
+            queue.push((self.yields(&fill, machine), Reverse(machine)));
+        }
+        let mut packing = Packing::default();
+        while let Some((_, Reverse(machine))) = queue.pop() {
+            let fill = self.fill(machine, &left);
+            let now = self.yields(&fill, machine);
+            if now == 0 {
+                continue;
+            }
+            if queue.peek().is_some_and(|next| *next > (now, Reverse(machine))) {
+                queue.push((now, Reverse(machine)));
+                continue;
+            }
+            let draws = &self.job.machines[machine].draws;
+            let affordable =
+                draws.iter().filter_map(|(budget, each)| budgets[*budget].checked_div(*each)).min();
+            let copies = fill.iter().map(|(row, n)| left[*row] / n).min().unwrap_or(0);
+            let copies = copies.min(affordable.unwrap_or(u64::MAX));
+            if copies == 0 {
+                continue;
+            }
+            fill.iter().for_each(|(row, n)| left[*row] -= n * copies);
+            draws.iter().for_each(|(budget, each)| budgets[*budget] -= each * copies);
+            packing.batches.push(self.cheapest(Batch { machine, pattern: fill, copies }));
+            queue.push((now, Reverse(machine)));
+        }
+        packing.waiting = left.iter().sum();
+        packing.cost = self.job.cost(&packing.batches);
+        packing
+    }
+
+    fn cheapest(&self, batch: Batch) -> Batch {
+        if !self.job.budgets.is_empty() {
+            return batch;
+        }
+        super::dive::cheapest(self.job, self.numbers, batch)
+    }
+
+    /// Value for money, as a number that sorts like it.
+    fn yields(&self, fill: &Pattern, machine: usize) -> u64 {
+        let price = float(self.job.machines[machine].price.max(1));
+        // Bits of floats that are not negative sort as the floats do.
+        (self.value(fill) / price).to_bits()
+    }
+
+    fn value(&self, fill: &Pattern) -> f64 {
+        fill.iter().map(|(row, n)| self.worth[*row] * float(*n)).sum()
+    }
+
+    /// The better of two ways to fill this machine.
+    fn fill(&self, machine: usize, left: &[u64]) -> Pattern {
+        let rows = &self.job.machines[machine].rows;
+        let waiting = self.order.iter().copied().filter(|row| left[*row] > 0 && rows.has(*row));
+        let waiting: Vec<usize> = waiting.collect();
+        let sized = self.by_worth(machine, &waiting, left);
+        if waiting.len() > CROWD {
+            return sized;
+        }
+        let dense = self.by_density(machine, &waiting, left);
+        if self.value(&sized) > self.value(&dense) { sized } else { dense }
+    }
+
+    /// The dearest row first, as many as fit.
+    fn by_worth(&self, machine: usize, waiting: &[usize], left: &[u64]) -> Pattern {
+        let mut load = Load::new(self.job, self.numbers, machine);
+        for row in waiting {
+            let n = load.count(*row, left[*row]);
+            if n > 0 {
+                load.add(*row, n);
+            }
+        }
+        load.pattern()
+    }
+
+    /// Always the row that is worth most for the part of the remaining room that it takes.
+    fn by_density(&self, machine: usize, waiting: &[usize], left: &[u64]) -> Pattern {
+        let mut load = Load::new(self.job, self.numbers, machine);
+        let mut waiting: Vec<(usize, u64)> = waiting.iter().map(|row| (*row, left[*row])).collect();
+        loop {
+            waiting.retain(|(row, n)| *n > 0 && load.count(*row, 1) > 0);
+            let scales = scales(&load.free);
+            let density = |row: usize| {
+                let parts = self.numbers.need(row).iter().zip(&scales).map(|(n, s)| n * s);
+                self.worth[row] / parts.sum::<f64>()
+            };
+            let keyed = waiting.iter().enumerate().map(|(at, (row, _))| (density(*row), at));
+            let Some((_, best)) = keyed.max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)))
+            else {
+                return load.pattern();
+            };
+            let (row, most) = waiting[best];
+            // An eighth at a time: the ratio of what is left changes as the machine fills.
+            let n = load.count(row, u64::MAX).div_ceil(8).min(most);
+            load.add(row, n);
+            waiting[best].1 -= n;
+        }
+    }
+}
+
+/// One over what is free, for quick ratios.
+fn scales(free: &[f64]) -> Vec<f64> {
+    free.iter().map(|free| 1.0 / free.max(1.0)).collect()
+}

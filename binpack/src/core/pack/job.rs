@@ -1,0 +1,330 @@
+//! A packing job: rows of equal pods, machines that may carry them, and what one machine holds.
+//!
+//! Amounts are floats that hold integers below 2^53, so sums and comparisons of them are exact.
+
+use crate::core::bits::Bits;
+use crate::core::room::{Demand, Gpu, Room};
+use crate::model::GPU_MILLI;
+
+/// Equal pods.
+#[derive(Debug, Clone)]
+pub(in crate::core) struct Row {
+    pub(in crate::core) demand: Demand,
+    pub(in crate::core) count: u64,
+    /// The most of them on one machine, whatever room it has.
+    pub(in crate::core) cap: u64,
+}
+
+/// A machine that may be launched any number of times.
+#[derive(Debug, Clone)]
+pub(in crate::core) struct Machine {
+    pub(in crate::core) room: Room,
+    pub(in crate::core) price: u64,
+    /// The rows that may enter and fit.
+    pub(in crate::core) rows: Bits,
+    /// What each takes of [`Job::budgets`]: index and amount.
+    pub(in crate::core) draws: Vec<(usize, u64)>,
+}
+
+/// Rows of which at most so many pods together go on one machine.
+#[derive(Debug, Clone)]
+pub(in crate::core) struct Group {
+    pub(in crate::core) cap: u64,
+    pub(in crate::core) rows: Vec<usize>,
+}
+
+/// What is to be packed.
+#[derive(Debug, Default)]
+pub(in crate::core) struct Job {
+    pub(in crate::core) rows: Vec<Row>,
+    pub(in crate::core) machines: Vec<Machine>,
+    pub(in crate::core) groups: Vec<Group>,
+    /// By row: rows that never share a machine with it; empty where there are none at all.
+    pub(in crate::core) foes: Vec<Bits>,
+    /// Amounts that all machines together may draw: what pools' limits leave, and how many of an
+    /// offering there are.
+    pub(in crate::core) budgets: Vec<u64>,
+}
+
+/// Pods of one machine: rows, ascending, with how many of each.
+pub(in crate::core) type Pattern = Vec<(usize, u64)>;
+
+/// Machines with the same pods.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::core) struct Batch {
+    pub(in crate::core) machine: usize,
+    pub(in crate::core) pattern: Pattern,
+    pub(in crate::core) copies: u64,
+}
+
+/// The functions of Fekete and Schepers ("New classes of fast lower bounds for bin packing
+/// problems", 2001) that turn shares of devices into amounts which no device exceeds: u(k) for
+/// these k.
+const DUAL_FEASIBLE: [u64; 3] = [1, 2, 3];
+
+/// A job in the form in which it is computed with.
+#[derive(Debug)]
+pub(in crate::core) struct Numbers {
+    /// Resources in use.
+    pub(super) dims: usize,
+    /// Those of them that are plain amounts, devices apart; they come first.
+    pub(super) plain: usize,
+    /// By row: what a pod takes of each resource.
+    need: Vec<f64>,
+    /// By machine: what it has of each.
+    have: Vec<f64>,
+    /// By row: the groups that it is in.
+    pub(super) groups_of: Vec<Vec<usize>>,
+    pub(super) shares: bool,
+}
+
+impl Numbers {
+    pub(in crate::core) fn of(job: &Job) -> Self {
+        let shares = job.rows.iter().any(|row| matches!(row.demand.gpu, Gpu::Share(_)));
+        let gpus = job.rows.iter().any(|row| row.demand.gpu != Gpu::None);
+        let amounts = job.rows.first().map_or(0, |row| row.demand.amounts.len());
+        let used: Vec<usize> = (0..amounts)
+            .filter(|dim| job.rows.iter().any(|row| row.demand.amounts[*dim] > 0))
+            .collect();
+        let gpu_dims = if shares { 1 + DUAL_FEASIBLE.len() } else { usize::from(gpus) };
+        let dims = used.len() + gpu_dims;
+        let mut need = Vec::with_capacity(dims * job.rows.len());
+        for row in &job.rows {
+            need.extend(used.iter().map(|dim| float(row.demand.amounts[*dim])));
+            need.extend(gpu_amounts(row.demand.gpu).take(gpu_dims));
+        }
+        let mut have = Vec::with_capacity(dims * job.machines.len());
+        for machine in &job.machines {
+            have.extend(used.iter().map(|dim| float(machine.room.free[*dim])));
+            let milli = machine.room.gpu_free();
+            have.extend(std::iter::repeat_n(float(milli * SCALE), gpu_dims));
+        }
+        let mut groups_of = vec![Vec::new(); job.rows.len()];
+        for (group, of) in job.groups.iter().enumerate() {
+            of.rows.iter().for_each(|row| groups_of[*row].push(group));
+        }
+        Self { dims, plain: used.len(), need, have, groups_of, shares }
+    }
+
+    pub(super) fn need(&self, row: usize) -> &[f64] {
+        &self.need[row * self.dims..(row + 1) * self.dims]
+    }
+
+    pub(super) fn have(&self, machine: usize) -> &[f64] {
+        &self.have[machine * self.dims..(machine + 1) * self.dims]
+    }
+}
+
+/// Divisible by 1, 2 and 3: with it, thousandths and their dual feasible images are integers.
+const SCALE: u64 = 6;
+
+/// What a pod takes of all devices: as it is, and as each dual feasible function sees it.
+fn gpu_amounts(gpu: Gpu) -> impl Iterator<Item = f64> {
+    let plain = match gpu {
+        Gpu::None => 0,
+        Gpu::Share(milli) => milli,
+        Gpu::Whole(devices) => devices * GPU_MILLI,
+    };
+    let image = move |k: u64| match gpu {
+        Gpu::Share(milli) if (k + 1) * milli % GPU_MILLI != 0 => {
+            (k + 1) * milli / GPU_MILLI * GPU_MILLI * SCALE / k
+        }
+        _ => plain * SCALE,
+    };
+    std::iter::once(float(plain * SCALE)).chain(DUAL_FEASIBLE.map(move |k| float(image(k))))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "amounts are below 2^53")]
+pub(super) fn float(amount: u64) -> f64 {
+    amount as f64
+}
+
+/// A machine that is being filled: what is left, with every rule that its pods must keep.
+#[derive(Debug, Clone)]
+pub(super) struct Load<'j> {
+    job: &'j Job,
+    numbers: &'j Numbers,
+    pub(super) free: Vec<f64>,
+    /// Thousandths free of each device, where shares are in play.
+    devices: Vec<u64>,
+    /// By row.
+    pub(super) taken: Vec<u64>,
+    /// By group.
+    in_group: Vec<u64>,
+}
+
+impl<'j> Load<'j> {
+    pub(super) fn new(job: &'j Job, numbers: &'j Numbers, machine: usize) -> Self {
+        let devices =
+            if numbers.shares { job.machines[machine].room.gpus.to_vec() } else { Vec::new() };
+        Self {
+            job,
+            numbers,
+            free: numbers.have(machine).to_vec(),
+            devices,
+            taken: vec![0; job.rows.len()],
+            in_group: vec![0; job.groups.len()],
+        }
+    }
+
+    /// How many more pods of a row the machine takes, at most `most`.
+    pub(super) fn count(&self, row: usize, most: u64) -> u64 {
+        self.reach(row, most).min(self.device_count(self.job.rows[row].demand.gpu))
+    }
+
+    /// The same without a look at single devices, whose pods might be put otherwise.
+    pub(super) fn reach(&self, row: usize, most: u64) -> u64 {
+        let of = &self.job.rows[row];
+        let mut n = most.min(of.cap.saturating_sub(self.taken[row]));
+        for group in &self.numbers.groups_of[row] {
+            n = n.min(self.job.groups[*group].cap.saturating_sub(self.in_group[*group]));
+        }
+        for (free, need) in self.free.iter().zip(self.numbers.need(row)) {
+            if *need > 0.0 {
+                n = n.min(whole(free / need));
+            }
+        }
+        if n == 0 || self.has_foe(row) { 0 } else { n }
+    }
+
+    fn has_foe(&self, row: usize) -> bool {
+        let foes = self.job.foes.get(row);
+        foes.is_some_and(|foes| {
+            self.taken.iter().enumerate().any(|(other, n)| *n > 0 && foes.has(other))
+        })
+    }
+
+    fn device_count(&self, gpu: Gpu) -> u64 {
+        match gpu {
+            Gpu::Share(milli) => self.devices.iter().map(|free| free / milli).sum(),
+            Gpu::Whole(devices) if self.numbers.shares => {
+                self.devices.iter().filter(|free| **free == GPU_MILLI).count() as u64 / devices
+            }
+            Gpu::None | Gpu::Whole(_) => u64::MAX,
+        }
+    }
+
+    /// Puts `n` more pods on the machine, which must take them.
+    pub(super) fn add(&mut self, row: usize, n: u64) {
+        self.change(row, n, -1.0);
+        self.taken[row] += n;
+        self.numbers.groups_of[row].iter().for_each(|group| self.in_group[*group] += n);
+        self.take_only_devices(row, n);
+    }
+
+    /// The devices of `n` pods, whose amounts are taken already.
+    pub(super) fn take_only_devices(&mut self, row: usize, n: u64) {
+        for _ in 0..n {
+            self.take_devices(self.job.rows[row].demand.gpu);
+        }
+    }
+
+    /// Takes `n` pods off again. With shares of devices the caller keeps a copy instead.
+    pub(super) fn remove(&mut self, row: usize, n: u64) {
+        self.change(row, n, 1.0);
+        self.taken[row] -= n;
+        self.numbers.groups_of[row].iter().for_each(|group| self.in_group[*group] -= n);
+    }
+
+    fn change(&mut self, row: usize, n: u64, sign: f64) {
+        for (free, need) in self.free.iter_mut().zip(self.numbers.need(row)) {
+            *free += sign * need * float(n);
+        }
+    }
+
+    /// A share goes to the fullest device that has room, so that whole ones stay whole.
+    fn take_devices(&mut self, gpu: Gpu) {
+        match gpu {
+            Gpu::Share(milli) => {
+                let with_room = self.devices.iter_mut().filter(|free| **free >= milli);
+                if let Some(free) = with_room.min() {
+                    *free -= milli;
+                }
+            }
+            Gpu::Whole(devices) if self.numbers.shares => {
+                let whole = self.devices.iter_mut().filter(|free| **free == GPU_MILLI);
+                let n = usize::try_from(devices).unwrap_or(usize::MAX);
+                whole.take(n).for_each(|free| *free = 0);
+            }
+            Gpu::None | Gpu::Whole(_) => {}
+        }
+    }
+
+    pub(super) fn devices(&self) -> Vec<u64> {
+        self.devices.clone()
+    }
+
+    pub(super) fn restore_devices(&mut self, devices: Vec<u64>) {
+        self.devices = devices;
+    }
+
+    pub(super) fn pattern(&self) -> Pattern {
+        let taken = self.taken.iter().enumerate().filter(|(_, n)| **n > 0);
+        taken.map(|(row, n)| (row, *n)).collect()
+    }
+}
+
+/// The integer part of a quotient that is not negative.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "saturates, and is what is meant"
+)]
+pub(super) fn whole(quotient: f64) -> u64 {
+    quotient as u64
+}
+
+impl Job {
+    pub(super) fn cost(&self, batches: &[Batch]) -> u64 {
+        let costs = batches.iter().map(|b| self.machines[b.machine].price.saturating_mul(b.copies));
+        costs.fold(0, u64::saturating_add)
+    }
+
+    /// Whether machines draw no more than there is.
+    pub(super) fn affords(&self, batches: &[Batch]) -> bool {
+        let mut left = self.budgets.clone();
+        batches.iter().all(|batch| {
+            self.machines[batch.machine].draws.iter().all(|(budget, each)| {
+                let after = left[*budget].checked_sub(each.saturating_mul(batch.copies));
+                left[*budget] = after.unwrap_or(0);
+                after.is_some()
+            })
+        })
+    }
+
+    /// Whether a machine carries a pattern.
+    pub(super) fn holds(
+        &self,
+        numbers: &Numbers,
+        machine: usize,
+        pattern: &[(usize, u64)],
+    ) -> bool {
+        let rows = &self.machines[machine].rows;
+        if !pattern.iter().all(|(row, _)| rows.has(*row)) {
+            return false;
+        }
+        let mut used = vec![0.0; numbers.dims];
+        for (row, n) in pattern {
+            let needs = numbers.need(*row);
+            used.iter_mut().zip(needs).for_each(|(used, need)| *used += need * float(*n));
+        }
+        if used.iter().zip(numbers.have(machine)).any(|(used, have)| used > have) {
+            return false;
+        }
+        !numbers.shares || self.devices_hold(numbers, machine, pattern)
+    }
+
+    /// Large shares first: the order in which fullest-first fits most.
+    fn devices_hold(&self, numbers: &Numbers, machine: usize, pattern: &[(usize, u64)]) -> bool {
+        let mut load = Load::new(self, numbers, machine);
+        let mut sorted = pattern.to_vec();
+        sorted.sort_by_key(|(row, _)| std::cmp::Reverse(self.rows[*row].demand.gpu_milli()));
+        sorted.into_iter().all(|(row, n)| {
+            let fits = load.device_count(self.rows[row].demand.gpu) >= n;
+            if fits {
+                load.add(row, n);
+            }
+            fits
+        })
+    }
+}
