@@ -3,6 +3,7 @@
 mod builtin;
 mod csv;
 mod memory;
+mod reserved;
 
 use std::sync::Arc;
 
