@@ -38,6 +38,8 @@ mod table;
 mod validate;
 pub mod workload;
 
+#[cfg(feature = "json")]
+pub use catalogue::JsonCatalogue;
 pub use catalogue::{BuiltinCatalogue, Catalogue, CsvCatalogue, MemoryCatalogue};
 pub use cluster::{Cluster, ClusterState, MemoryCluster};
 pub use config::{Config, Fit, Limit};

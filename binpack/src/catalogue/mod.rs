@@ -2,6 +2,8 @@
 
 mod builtin;
 mod csv;
+#[cfg(feature = "json")]
+mod json;
 mod memory;
 mod reserved;
 
@@ -14,6 +16,8 @@ use crate::model::InstanceType;
 
 pub use builtin::BuiltinCatalogue;
 pub use csv::CsvCatalogue;
+#[cfg(feature = "json")]
+pub use json::JsonCatalogue;
 pub use memory::MemoryCatalogue;
 
 /// What a cloud sells, and at what price.
