@@ -29,12 +29,17 @@ mod config;
 pub mod conformance;
 mod core;
 mod error;
+mod file;
 mod model;
+mod price;
 mod provisioner;
+mod quantity;
 mod table;
 mod validate;
 pub mod workload;
 
+#[cfg(feature = "json")]
+pub use catalogue::JsonCatalogue;
 pub use catalogue::{BuiltinCatalogue, Catalogue, CsvCatalogue, MemoryCatalogue};
 pub use cluster::{Cluster, ClusterState, MemoryCluster};
 pub use config::{Config, Fit, Limit};

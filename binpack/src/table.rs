@@ -1,5 +1,6 @@
 //! CSV with a header, read strictly: every error names the line and the column.
 
+use std::collections::HashSet;
 use std::fmt::Display;
 use std::io::{self, Read};
 use std::str::FromStr;
@@ -7,6 +8,8 @@ use std::str::FromStr;
 use csv::{ReaderBuilder, StringRecord};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::price::micros;
+use crate::quantity::{decimal, quantity};
 
 /// The most bytes that are read of one file: a thousand times the largest trace known, and a
 /// bound on what a wrong file can make the reader hold.
@@ -17,6 +20,12 @@ const MAX_ROW_BYTES: usize = 64 << 10;
 
 /// How much the reader takes in at once, and so may have read beyond a row's end.
 const BUFFER_BYTES: usize = 8 << 10;
+
+/// A file of which the header is read, and whose form is not known yet.
+pub(crate) struct Headed<R> {
+    reader: csv::Reader<Bounded<R>>,
+    header: StringRecord,
+}
 
 /// A table with named columns.
 pub(crate) struct Table<R> {
@@ -31,15 +40,43 @@ pub(crate) struct Row<'a> {
     line: u64,
 }
 
-impl<R: Read> Table<R> {
-    /// Reads the header, which must have all of `columns`, in any order and among others.
-    pub(crate) fn open(input: R, columns: &[&'static str]) -> Result<Self> {
+impl<R: Read> Headed<R> {
+    /// Reads the header.
+    pub(crate) fn read(input: R) -> Result<Self> {
         let bounded = Bounded { inner: input, row_bytes: 0, left: MAX_FILE_BYTES };
         let mut reader = ReaderBuilder::new().buffer_capacity(BUFFER_BYTES).from_reader(bounded);
         let header = reader.headers().map_err(unreadable)?.clone();
         reader.get_mut().row_bytes = 0;
-        let columns = columns.iter().map(|name| find(&header, name).map(|at| (*name, at)));
-        Ok(Self { columns: columns.collect::<Result<_>>()?, reader })
+        Ok(Self { reader, header })
+    }
+
+    /// The form that this file has: the first whose mark, a column that no other form has, is in
+    /// the header. Each form comes with its name, for people, and its mark.
+    pub(crate) fn form<F: Copy>(&self, forms: &[(&'static str, &'static str, F)]) -> Result<F> {
+        let marked = |mark: &str| self.header.iter().any(|column| column == mark);
+        if let Some((.., form)) = forms.iter().find(|(_, mark, _)| marked(mark)) {
+            return Ok(*form);
+        }
+        let known: Vec<_> =
+            forms.iter().map(|(name, mark, _)| format!("{mark} ({name})")).collect();
+        let known = known.join(", ");
+        Err(Error::new(
+            ErrorKind::Invalid,
+            format!("line 1: the header is of no known form: it must have one of {known}"),
+        ))
+    }
+
+    /// The table, which must have all of `columns`, in any order and among others.
+    pub(crate) fn table(self, columns: &[&'static str]) -> Result<Table<R>> {
+        let found = columns.iter().map(|name| find(&self.header, name).map(|at| (*name, at)));
+        Ok(Table { columns: found.collect::<Result<_>>()?, reader: self.reader })
+    }
+}
+
+impl<R: Read> Table<R> {
+    /// Reads the header, which must have all of `columns`, in any order and among others.
+    pub(crate) fn open(input: R, columns: &[&'static str]) -> Result<Self> {
+        Headed::read(input)?.table(columns)
     }
 
     /// Calls `each` with every row.
@@ -66,6 +103,43 @@ impl Row<'_> {
         match self.text(column)? {
             "" => Err(self.wrong(column, "is empty: give a name")),
             name => Ok(name),
+        }
+    }
+
+    /// A column's name, which no row before had: `names` keeps them.
+    pub(crate) fn unique(&self, column: &str, names: &mut HashSet<String>) -> Result<&str> {
+        let name = self.name(column)?;
+        if !names.insert(name.to_owned()) {
+            return Err(self.wrong(column, format!("{name} is given twice: rename one")));
+        }
+        Ok(name)
+    }
+
+    /// A column's number, at most `max`; `None` if it is empty.
+    pub(crate) fn optional(&self, column: &str, max: u64) -> Result<Option<u64>> {
+        match self.text(column)? {
+            "" => Ok(None),
+            _ => self.number(column, max).map(Some),
+        }
+    }
+
+    /// A column's number, which may have a fraction, in units of which one has `per_one`, at most
+    /// `max` of them. What is finer is rounded up.
+    pub(crate) fn decimal(&self, column: &str, per_one: u64, max: u64) -> Result<u64> {
+        self.at_most(column, max, decimal(self.text(column)?, per_one), "a number, such as 937.5")
+    }
+
+    /// A column's Kubernetes quantity, in units of which one has `per_one`, at most `max` of them.
+    pub(crate) fn quantity(&self, column: &str, per_one: u64, max: u64) -> Result<u64> {
+        self.at_most(column, max, quantity(self.text(column)?, per_one), "a quantity, such as 16Gi")
+    }
+
+    fn at_most(&self, column: &str, max: u64, amount: Option<u64>, wanted: &str) -> Result<u64> {
+        let text = self.text(column)?;
+        match amount {
+            Some(amount) if amount <= max => Ok(amount),
+            Some(_) => Err(self.wrong(column, format!("is {text}, too much: check its unit"))),
+            None => Err(self.wrong(column, format!("is {text:?}: write {wanted}"))),
         }
     }
 
@@ -102,22 +176,6 @@ impl Row<'_> {
     pub(crate) fn wrong(&self, column: &str, problem: impl Display) -> Error {
         Error::new(ErrorKind::Invalid, format!("line {}, column {column}: {problem}", self.line))
     }
-}
-
-fn micros(text: &str) -> Option<u64> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
-    if whole.is_empty() || !digits(whole) || !digits(fraction) || text.ends_with('.') {
-        return None;
-    }
-    let mut value = u64::from_str(whole).ok()?.checked_mul(1_000_000)?;
-    let mut unit = 100_000;
-    for digit in fraction.bytes().take(6) {
-        value = value.checked_add(u64::from(digit - b'0') * unit)?;
-        unit /= 10;
-    }
-    let rest = fraction.bytes().skip(6).any(|b| b != b'0');
-    value.checked_add(u64::from(rest))
 }
 
 fn find(header: &StringRecord, name: &str) -> Result<usize> {
@@ -213,6 +271,40 @@ mod tests {
     }
 
     #[test]
+    fn numbers_with_fractions_and_quantities_are_read_by_their_unit() {
+        let mut seen = Vec::new();
+        let text = "a,b,c\n937.5,2Gi,\n1x,2Gi,\n1,2gi,\n3000,2Gi,7\n";
+        let table = Headed::read(text.as_bytes()).unwrap().table(&["a", "b", "c"]).unwrap();
+        table
+            .for_each(|row| {
+                seen.push([
+                    row.decimal("a", 10, 20_000).map_err(|e| e.to_string()),
+                    row.quantity("b", 1, 1 << 40).map_err(|e| e.to_string()),
+                    row.optional("c", 5).map(Option::unwrap_or_default).map_err(|e| e.to_string()),
+                ]);
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(seen[0], [Ok(9_375), Ok(2 << 30), Ok(0)]);
+        let said = |row: usize, column: usize| seen[row][column].as_ref().unwrap_err().as_str();
+        assert_eq!(said(1, 0), "line 3, column a: is \"1x\": write a number, such as 937.5");
+        assert_eq!(said(2, 1), "line 4, column b: is \"2gi\": write a quantity, such as 16Gi");
+        assert_eq!(said(3, 0), "line 5, column a: is 3000, too much: check its unit");
+        assert_eq!(said(3, 2), "line 5, column c: is 7, above 5: check its unit");
+    }
+
+    #[test]
+    fn a_form_is_told_by_its_mark() {
+        let forms = [("one file", "x", 1), ("another", "y", 2)];
+        let form = |text: &str| Headed::read(text.as_bytes()).unwrap().form(&forms);
+        assert_eq!((form("a,x\n").unwrap(), form("y\n").unwrap()), (1, 2));
+        let unknown = form("a,z\n").unwrap_err().to_string();
+        let known =
+            "line 1: the header is of no known form: it must have one of x (one file), y (another)";
+        assert_eq!(unknown, known);
+    }
+
+    #[test]
     fn a_row_without_an_end_is_refused_before_it_is_held() {
         let endless = |start: &'static str, again: &'static [u8]| {
             let input = start.as_bytes().chain(io::Cursor::new(again.repeat(100_000)));
@@ -246,25 +338,6 @@ mod tests {
             let read = self.inner.read(buffer)?;
             self.read += read;
             Ok(read)
-        }
-    }
-
-    #[test]
-    fn dollars_are_exact_and_rounded_up() {
-        let cases = [
-            ("0.0416", 41_600),
-            ("55.04", 55_040_000),
-            ("7", 7_000_000),
-            ("0.0320001", 32_001),
-            ("0", 0),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(micros(text), Some(expected), "{text}");
-        }
-        for text in
-            ["", ".5", "5.", "-1", "1e3", "NaN", "1.2.3", "99999999999999999999", "+1", "1,5"]
-        {
-            assert_eq!(micros(text), None, "{text}");
         }
     }
 }

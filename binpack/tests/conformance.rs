@@ -33,6 +33,24 @@ binpack::catalogue_conformance!(memory_catalogue, async {
 });
 binpack::catalogue_conformance!(builtin_catalogue, async { BuiltinCatalogue::new() });
 binpack::catalogue_conformance!(csv_catalogue, async { csv() });
+binpack::catalogue_conformance!(kwok_catalogue, async {
+    let csv = "name,arch,os,cpu,memory,pods,ephemeral_storage,od_price,spot_price\n\
+               c-1x-amd64-linux,amd64,linux,1,2Gi,16,20Gi,0.0271474,0.0190032\n\
+               c-2x-amd64-linux,amd64,linux,2,4Gi,32,20Gi,0.0542949,\n";
+    CsvCatalogue::read(csv.as_bytes()).expect("well formed")
+});
+binpack::catalogue_conformance!(gce_catalogue, async {
+    let csv = "name,vcpu_from_name,od_usd_per_hour,preemptible_usd_per_hour\n\
+               n2-standard-4,4,0.1942,0.047\na2-highgpu-1g,,3.673385,1.102016\n";
+    CsvCatalogue::read(csv.as_bytes()).expect("well formed")
+});
+#[cfg(feature = "json")]
+binpack::catalogue_conformance!(json_catalogue, async {
+    let json = r#"[{"name": "a", "capacity": {"cpu": 2, "memory": "8Gi", "pods": 29},
+        "overhead": {"cpu": "70m"},
+        "offerings": [{"zone": "a", "capacity_type": "spot", "price": 0.03}]}]"#;
+    binpack::JsonCatalogue::read(json.as_bytes()).expect("well formed")
+});
 binpack::catalogue_conformance!(dyn_catalogue, async { Arc::new(csv()) as Arc<dyn Catalogue> });
 binpack::cluster_conformance!(memory_cluster, async { MemoryCluster::new(cluster_fixture()) });
 binpack::cluster_conformance!(dyn_cluster, async {

@@ -10,9 +10,11 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::path::PathBuf;
 
+use binpack::workload::{Claim, Devices, Replicas, TraceOptions, Workload, open_pods};
 use binpack::{
-    BuiltinCatalogue, CapacityType, Config, CsvCatalogue, Input, InstanceType, NodePool, Plan, Pod,
-    ReasonKind, Resources, Target, key, plan, validate, workload,
+    BuiltinCatalogue, CapacityType, Config, CsvCatalogue, Input, InstanceType, LabelSelector,
+    NodePool, Offering, Plan, Pod, ReasonKind, Requirement, Resources, Target, TopologySpread, key,
+    plan, validate, workload,
 };
 
 /// A file of the data folder, or `None` with a loud line.
@@ -174,12 +176,182 @@ fn the_built_in_table_agrees_with_the_catalogue() {
             "{}",
             it.name
         );
-        let on_demand = |o: &&binpack::Offering| o.capacity_type == CapacityType::OnDemand;
+        let on_demand = |o: &&Offering| o.capacity_type == CapacityType::OnDemand;
         let prices =
             [it, other].map(|it| it.offerings.iter().find(on_demand).expect("sold").price_micros);
         assert!(close(prices[0], prices[1], 100), "{}: {prices:?}", it.name);
         for (key, value) in &it.labels {
             assert_eq!(other.labels.get(key), Some(value), "{} {key}", it.name);
+        }
+    }
+}
+
+fn of<'a>(types: &'a [InstanceType], name: &str) -> &'a InstanceType {
+    types.iter().find(|it| &*it.name == name).unwrap_or_else(|| panic!("{name} is missing"))
+}
+
+fn price(it: &InstanceType, capacity_type: CapacityType) -> Option<u64> {
+    it.offerings.iter().find(|o| o.capacity_type == capacity_type).map(|o| o.price_micros)
+}
+
+fn kwok(test: &str) -> Option<CsvCatalogue> {
+    let catalogue =
+        CsvCatalogue::open(data(test, "kwok_instance_types.csv")?).expect("well formed");
+    assert_eq!((catalogue.types().len(), catalogue.skipped()), (144, 0));
+    Some(catalogue)
+}
+
+#[test]
+fn the_kwok_catalogue_is_read_by_its_header() {
+    let test = "the_kwok_catalogue_is_read_by_its_header";
+    let Some(catalogue) = kwok(test) else { return };
+    let types = catalogue.types();
+    let largest = of(&types, "m-256x-arm64-windows");
+    let capacity = Resources::new(256_000, 2 << 40).with_pods(1_024);
+    assert_eq!(largest.capacity, capacity.with_ephemeral_bytes(20 << 30));
+    assert_eq!(
+        (largest.allocatable.cpu_milli, largest.allocatable.memory_bytes),
+        (255_900, (2 << 40) - (10 << 20))
+    );
+    let has = |key: &str, value: &str| &*largest.labels[key] == value;
+    assert!(has(key::OS, "windows") && has(key::ARCH, "arm64"));
+    assert!(has("karpenter.kwok.sh/instance-family", "m"));
+    assert!(has("karpenter.kwok.sh/instance-memory", "2Ti"));
+    assert_eq!(largest.offerings.len(), 8, "in four zones, on demand and as spot");
+    assert!(largest.offerings.contains(&Offering::new(
+        "test-zone-d",
+        CapacityType::Spot,
+        6_019_317
+    )));
+}
+
+#[test]
+fn the_gce_catalogue_is_read_by_its_header() {
+    let test = "the_gce_catalogue_is_read_by_its_header";
+    let Some(path) = data(test, "gce_machine_prices.csv") else { return };
+    let catalogue = CsvCatalogue::open(path).expect("it is well formed");
+    // Eleven of z4d, whose memory is no fixed multiple, and two shared cores.
+    assert_eq!((catalogue.types().len(), catalogue.skipped()), (220, 13));
+    let types = catalogue.types();
+    let n2 = of(&types, "n2-standard-4");
+    assert_eq!((n2.capacity.cpu_milli, n2.capacity.memory_bytes), (4_000, 16 << 30));
+    assert_eq!((n2.allocatable.cpu_milli, n2.allocatable.pods), (3_920, 110));
+    // 16 GiB less 1 GiB, 0.8 GiB, 0.8 GiB and 100 MiB: in MiB, rounded down.
+    assert_eq!(n2.allocatable.memory_bytes >> 20, 13_621);
+    assert_eq!(price(n2, CapacityType::OnDemand), Some(194_200));
+    assert_eq!(price(n2, CapacityType::Spot), Some(47_000));
+    let a2 = of(&types, "a2-ultragpu-8g");
+    assert_eq!((a2.allocatable.gpu_milli, a2.capacity.memory_bytes >> 30), (8_000, 1_360));
+    assert_eq!(a2.offerings.len(), 6, "in three zones, on demand and as spot");
+    assert_eq!(price(of(&types, "c3d-standard-4"), CapacityType::Spot), None);
+    assert!(types.iter().all(|it| &*it.labels[key::ARCH] == "amd64"));
+    let gpus = types.iter().filter(|it| it.capacity.gpu_milli > 0).count();
+    assert_eq!(gpus, 17, "nine with A100 and eight with L4");
+}
+
+fn pods(test: &str, name: &str, options: &TraceOptions) -> Option<Workload> {
+    Some(open_pods(data(test, name)?, options).expect("it is well formed"))
+}
+
+#[test]
+fn the_trace_is_read_by_its_header() {
+    let test = "the_trace_is_read_by_its_header";
+    let Some(all) = trace(test) else { return };
+    let mut options = TraceOptions::default();
+    let name = "openb_pod_list_default.csv";
+    let read = pods(test, name, &options).expect("the folder is there");
+    assert_eq!((read.pods, read.skipped), (all, 0));
+    options.devices = Devices::Gpu;
+    let read = pods(test, name, &options).expect("the folder is there");
+    assert_eq!((read.pods.len(), read.skipped), (7_064, 1_088));
+}
+
+#[test]
+fn the_dlrm_trace_is_read_by_its_header() {
+    let test = "the_dlrm_trace_is_read_by_its_header";
+    let mut options = TraceOptions::default();
+    let name = "alibaba_dlrm_2025.csv";
+    let Some(all) = pods(test, name, &options) else { return };
+    assert_eq!((all.pods.len(), all.skipped), (23_871, 0));
+    let first = &all.pods[0];
+    let requests = Resources::new(12_000, 120 << 30)
+        .with_pods(1)
+        .with_ephemeral_bytes(640 << 30)
+        .with_gpu_milli(1_000)
+        .with_extended("koordinator.sh/rdma", 25);
+    assert_eq!((&*first.name, &first.requests), ("dlrm-0", &requests));
+    let alike = LabelSelector::labels([("app", "0"), ("role", "HN")]);
+    assert_eq!(first.topology_spread, [TopologySpread::new(key::HOSTNAME, alike, 8)]);
+    let spread = all.pods.iter().filter(|pod| !pod.topology_spread.is_empty()).count();
+    assert_eq!(spread, 23_871 - 12_248, "all but those of max_instance_per_node -1");
+
+    (options.disk, options.rdma) = (Claim::Ignore, Claim::Ignore);
+    options.devices = Devices::NoGpu;
+    let cpu = pods(test, name, &options).expect("the folder is there");
+    assert_eq!((cpu.pods.len(), cpu.skipped), (16_485, 7_386));
+    for pod in &cpu.pods {
+        assert_eq!(&*pod.labels["role"], "CN");
+        assert!(pod.requests.extended.is_empty() && pod.requests.ephemeral_bytes == 0);
+    }
+    options.devices = Devices::Gpu;
+    let gpu = pods(test, name, &options).expect("the folder is there");
+    assert_eq!((gpu.pods.len(), gpu.skipped), (7_386, 16_485));
+    assert!(gpu.pods.iter().all(|pod| &*pod.labels["role"] == "HN"));
+}
+
+fn wide(test: &str, replicas: Replicas) -> Option<Vec<Pod>> {
+    let mut options = TraceOptions::default();
+    options.replicas = replicas;
+    let read = pods(test, "karpenter_wide_deployments.csv", &options)?;
+    assert_eq!(read.skipped, 0);
+    Some(read.pods)
+}
+
+#[test]
+fn the_wide_deployments_are_read_by_their_header() {
+    let test = "the_wide_deployments_are_read_by_their_header";
+    let Some(initial) = wide(test, Replicas::Initial) else { return };
+    let scaled_in = wide(test, Replicas::ScaledIn).expect("the folder is there");
+    assert_eq!((initial.len(), scaled_in.len()), (1_000, 700));
+    assert!(scaled_in.iter().all(|pod| initial.contains(pod)), "the rest stays as it is");
+    assert!(initial.iter().all(|pod| pod.topology_spread[0].topology_key.as_ref() == key::ZONE));
+    let alone = initial.iter().filter(|pod| !pod.pod_anti_affinity.is_empty()).count();
+    let by_node = initial.iter().filter(|pod| pod.topology_spread.len() == 2).count();
+    assert_eq!((alone, by_node), (3 * 35, 3 * 35));
+    let last = &initial[999];
+    assert_eq!(
+        (&*last.name, &*last.labels["app"]),
+        ("wide-deployment-30-29", "wide-deployment-30")
+    );
+    assert_eq!(last.requests, Resources::new(2_800, 24_576 << 20).with_pods(1));
+}
+
+/// Spread is not judged here, only what a plan has always kept.
+#[test]
+fn the_wide_deployments_are_planned_on_two_catalogues() {
+    let test = "the_wide_deployments_are_planned_on_two_catalogues";
+    let (Some(kwok), Some(aws)) = (kwok(test), catalogue(test)) else { return };
+    let Some(mut pods) = wide(test, Replicas::Initial) else { return };
+    for pod in &mut pods {
+        pod.topology_spread.clear();
+        pod.pod_anti_affinity.clear();
+    }
+    for (types, zone) in [(kwok.types(), "test-zone-"), (aws.types(), "us-east-1")] {
+        let mut spot = NodePool::new("spot");
+        for (key, value) in [(key::OS, "linux"), (key::ARCH, "amd64"), (key::CAPACITY_TYPE, "spot")]
+        {
+            spot.requirements.push(Requirement::is_in(key, [value]));
+        }
+        for pool in [NodePool::linux_amd64_on_demand("on-demand"), spot] {
+            let (pods, pools) = (pods.clone(), vec![pool]);
+            let input = Input { pods, pools, instance_types: types.clone(), ..Input::default() };
+            let plan = planned(&input);
+            assert!(plan.unplaced.is_empty() && !plan.launches.is_empty());
+            for launch in &plan.launches {
+                assert_eq!(launch.capacity_type.as_str(), &*input.pools[0].name);
+                assert!(launch.zone.starts_with(zone), "{}", launch.zone);
+                assert_eq!(&*of(&types, &launch.instance_type).labels[key::OS], "linux");
+            }
         }
     }
 }

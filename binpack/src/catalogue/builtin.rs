@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::Catalogue;
+use super::{Catalogue, reserved};
 use crate::error::Result;
 use crate::model::{CapacityType, GPU_MILLI, InstanceType, Offering, Resources, key, labels};
 
@@ -246,15 +246,12 @@ impl Machine {
     }
 
     fn allocatable(&self) -> Resources {
-        let cores = |from: u64, to: u64| self.vcpu.clamp(from, to) - from;
-        let kept_tenths =
-            600 * cores(0, 1) + 100 * cores(1, 2) + 50 * cores(2, 4) + 25 * cores(4, u64::MAX);
         // Linux on arm64 sets 64 MiB aside for contiguous allocations.
         let contiguous = if self.arch == "arm64" { 64 * MIB } else { 0 };
         let after_hypervisor = (self.gib * GIB - contiguous) / 1_000 * 925;
         let kept_memory = (255 + 11 * self.max_pods + 100) * MIB;
         Resources::new(
-            self.vcpu * 1_000 - kept_tenths / 10,
+            self.vcpu * 1_000 - reserved::cpu_milli(self.vcpu),
             after_hypervisor.saturating_sub(kept_memory),
         )
         .with_pods(self.max_pods)

@@ -2,7 +2,10 @@
 
 mod builtin;
 mod csv;
+#[cfg(feature = "json")]
+mod json;
 mod memory;
+mod reserved;
 
 use std::sync::Arc;
 
@@ -13,6 +16,8 @@ use crate::model::InstanceType;
 
 pub use builtin::BuiltinCatalogue;
 pub use csv::CsvCatalogue;
+#[cfg(feature = "json")]
+pub use json::JsonCatalogue;
 pub use memory::MemoryCatalogue;
 
 /// What a cloud sells, and at what price.

@@ -19,7 +19,7 @@ mod topology;
 
 pub use attachment::{HostPort, Protocol, Volume};
 pub use gang::Gang;
-#[cfg(any(test, feature = "conformance"))]
+#[cfg(any(test, feature = "conformance", feature = "json"))]
 pub(crate) use input::check_types;
 pub(crate) use input::malformed;
 pub use input::{Input, MAX_PRICE_MICROS, MAX_QUANTITY};

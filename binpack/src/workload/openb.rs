@@ -1,19 +1,28 @@
 //! The CSV form of Alibaba's GPU cluster trace of 2023 ("openb").
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::Read;
 
+use super::pods::{Form, GpuSpec, TraceOptions, each_row};
 use crate::error::Result;
-use crate::model::{GPU_MILLI, MAX_GPUS, MAX_QUANTITY, Node, Pod, Resources, key};
-use crate::table::{Row, Table};
+use crate::model::{GPU_MILLI, MAX_GPUS, MAX_QUANTITY, Node, Pod, Requirement, Resources, key};
+use crate::table::{Headed, Row, Table};
 
 const MIB: u64 = 1 << 20;
 
 /// What Kubernetes allows on a node unless told otherwise; the trace doesn't say.
 const PODS_PER_NODE: u64 = 110;
 
+/// The columns of pods that are always read.
+const COLUMNS: [&str; 5] = ["name", "cpu_milli", "memory_mib", "num_gpu", "gpu_milli"];
+
+pub(super) fn form<R: Read>() -> Form<R> {
+    Form { name: "Alibaba openb 2023", mark: "gpu_milli", pods: read }
+}
+
 /// Reads pods from a CSV file with the columns `name`, `cpu_milli`, `memory_mib`, `num_gpu` and
-/// `gpu_milli` (others are ignored, `gpu_spec` among them).
+/// `gpu_milli` (others are ignored, `gpu_spec` among them; [`read_pods`](super::read_pods)
+/// can read it).
 ///
 /// `num_gpu` 1 with `gpu_milli` below 1000 shares one GPU; `gpu_milli` 1000 asks for `num_gpu`
 /// whole ones.
@@ -31,17 +40,46 @@ const PODS_PER_NODE: u64 = 110;
 ///
 /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) that names the line and the column.
 pub fn openb(input: impl Read) -> Result<Vec<Pod>> {
-    let mut pods = Vec::new();
+    read(Headed::read(input)?, &TraceOptions::default())
+}
+
+fn read<R: Read>(file: Headed<R>, options: &TraceOptions) -> Result<Vec<Pod>> {
+    let mut columns = COLUMNS.to_vec();
+    if options.gpu_spec != GpuSpec::Ignore {
+        columns.push("gpu_spec");
+    }
     let mut names = HashSet::new();
-    Table::open(input, &["name", "cpu_milli", "memory_mib", "num_gpu", "gpu_milli"])?.for_each(
-        |row| {
-            let name = unique(row, "name", &mut names)?;
-            let requests = cpu_and_memory(row)?.with_pods(1).with_gpu_milli(gpu_milli(row)?);
-            pods.push(Pod::new(name, requests));
-            Ok(())
-        },
-    )?;
-    Ok(pods)
+    each_row(file.table(&columns)?, |row| {
+        let name = row.unique("name", &mut names)?;
+        let requests = cpu_and_memory(row)?.with_pods(1).with_gpu_milli(gpu_milli(row)?);
+        let pod = Pod::new(name, requests);
+        Ok(match &options.gpu_spec {
+            GpuSpec::Ignore => pod,
+            GpuSpec::Map(models) => match accepted(row, models)? {
+                Some(requirement) => pod.require(requirement),
+                None => pod,
+            },
+        })
+    })
+}
+
+/// The GPUs that a pod accepts; `None` is any.
+fn accepted(row: &Row<'_>, models: &BTreeMap<String, Vec<String>>) -> Result<Option<Requirement>> {
+    let spec = row.text("gpu_spec")?;
+    if spec.is_empty() {
+        return Ok(None);
+    }
+    let mut values = BTreeSet::new();
+    for model in spec.split('|') {
+        match models.get(model) {
+            Some(names) if !names.is_empty() => values.extend(names.iter().map(String::as_str)),
+            _ => {
+                let problem = format!("has {model:?}, which the map gives no value: add one");
+                return Err(row.wrong("gpu_spec", problem));
+            }
+        }
+    }
+    Ok(Some(Requirement::is_in(key::INSTANCE_GPU_NAME, values)))
 }
 
 /// Reads nodes from a CSV file with the columns `sn`, `cpu_milli`, `memory_mib`, `gpu` and
@@ -56,7 +94,7 @@ pub fn openb_nodes(input: impl Read) -> Result<Vec<Node>> {
     let mut nodes = Vec::new();
     let mut names = HashSet::new();
     Table::open(input, &["sn", "cpu_milli", "memory_mib", "gpu", "model"])?.for_each(|row| {
-        let name = unique(row, "sn", &mut names)?;
+        let name = row.unique("sn", &mut names)?;
         let gpus = row.number("gpu", MAX_GPUS)?;
         let allocatable =
             cpu_and_memory(row)?.with_pods(PODS_PER_NODE).with_gpu_milli(gpus * GPU_MILLI);
@@ -71,14 +109,6 @@ pub fn openb_nodes(input: impl Read) -> Result<Vec<Node>> {
         Ok(())
     })?;
     Ok(nodes)
-}
-
-fn unique(row: &Row<'_>, column: &str, names: &mut HashSet<String>) -> Result<String> {
-    let name = row.name(column)?;
-    if !names.insert(name.to_owned()) {
-        return Err(row.wrong(column, format!("{name} is given twice: rename one")));
-    }
-    Ok(name.to_owned())
 }
 
 fn cpu_and_memory(row: &Row<'_>) -> Result<Resources> {
@@ -103,6 +133,7 @@ mod tests {
 
     use super::*;
     use crate::model::Input;
+    use crate::workload::read_pods;
 
     const HEADER: &str = "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec\n";
 
@@ -135,6 +166,32 @@ mod tests {
             said("a,1,1,0,0,\na,1,1,0,0,\n").starts_with("line 3, column name: a is given twice")
         );
         assert!(said(",1,1,0,0,\n").starts_with("line 2, column name: is empty"));
+    }
+
+    #[test]
+    fn the_models_that_a_pod_accepts_become_a_condition_on_demand() {
+        let csv = format!("{HEADER}a,1,1,1,1000,V100M16|V100M32\nb,1,1,1,1000,\nc,1,1,1,1000,T4\n");
+        let to = |model: &str, names: &[&str]| {
+            (model.to_owned(), names.iter().map(|name| (*name).to_owned()).collect())
+        };
+        let models = [to("V100M16", &["v100"]), to("V100M32", &["v100", "v100-32"])];
+        let read = |models: BTreeMap<String, Vec<String>>| {
+            let gpu_spec = GpuSpec::Map(models);
+            read_pods(csv.as_bytes(), &TraceOptions { gpu_spec, ..TraceOptions::default() })
+        };
+        let t4 = [to("T4", &["t4"])];
+        let pods = read(models.clone().into_iter().chain(t4).collect()).unwrap().pods;
+        let v100 = Requirement::is_in(key::INSTANCE_GPU_NAME, ["v100", "v100-32"]);
+        assert_eq!(pods[0].requirements, [v100]);
+        assert_eq!(pods[1].requirements, []);
+        assert_eq!(pods[2].requirements, [Requirement::is_in(key::INSTANCE_GPU_NAME, ["t4"])]);
+        let missing = [models.to_vec(), [models.to_vec(), vec![to("T4", &[])]].concat()];
+        for models in missing {
+            let said = read(models.into_iter().collect()).unwrap_err().to_string();
+            assert!(said.starts_with("line 4, column gpu_spec: has \"T4\""), "{said}");
+        }
+        let ignored = read_pods(csv.as_bytes(), &TraceOptions::default()).unwrap().pods;
+        assert!(ignored.iter().all(|pod| pod.requirements.is_empty()));
     }
 
     #[test]
