@@ -5,10 +5,22 @@
 pub(super) struct Bits(Box<[u64]>);
 
 impl Bits {
+    pub(super) fn new(size: usize) -> Self {
+        Self(vec![0; size.div_ceil(64)].into())
+    }
+
+    pub(super) fn all(size: usize) -> Self {
+        Self::collect(size, 0..size)
+    }
+
     pub(super) fn collect(size: usize, members: impl Iterator<Item = usize>) -> Self {
-        let mut words = vec![0; size.div_ceil(64)];
-        members.for_each(|member| words[member / 64] |= 1 << (member % 64));
-        Self(words.into())
+        let mut bits = Self::new(size);
+        members.for_each(|member| bits.insert(member));
+        bits
+    }
+
+    pub(super) fn insert(&mut self, member: usize) {
+        self.0[member / 64] |= 1 << (member % 64);
     }
 
     pub(super) fn has(&self, member: usize) -> bool {
@@ -22,5 +34,13 @@ impl Bits {
     /// Whether all of `other`'s members are here too.
     pub(super) fn covers(&self, other: &Self) -> bool {
         self.0.iter().zip(&other.0).all(|(mine, theirs)| theirs & !mine == 0)
+    }
+
+    pub(super) fn unite(&mut self, other: &Self) {
+        self.0.iter_mut().zip(&other.0).for_each(|(mine, theirs)| *mine |= theirs);
+    }
+
+    pub(super) fn keep(&mut self, other: &Self) {
+        self.0.iter_mut().zip(&other.0).for_each(|(mine, theirs)| *mine &= theirs);
     }
 }

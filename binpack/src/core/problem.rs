@@ -1,77 +1,26 @@
-//! An input compiled for packing: pods grouped into shapes, constraints into classes.
+//! An input compiled for packing: pods grouped into shapes, constraints into classes and groups.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::hash::{Hash, Hasher};
 
-use super::domain::Domain;
+use super::class::{Class, ClassKey, class_key};
+use super::groups::{Groups, Ties};
+use super::hash::QuickMap;
+use super::relax::{Asked, Level, levels};
 use super::room::{Demand, Dims, Gpu, Room};
 use crate::error::Result;
-use crate::model::{
-    Effect, Input, Pod, Requirement, Resources, Taint, Toleration, TolerationOperator,
-};
-
-/// Domains by key: all must allow the node's label.
-pub(super) type Domains = BTreeMap<Arc<str>, Domain>;
-
-pub(super) fn domains(requirements: &[Requirement]) -> Result<Domains> {
-    let mut all = Domains::new();
-    for requirement in requirements {
-        let domain = Domain::of(requirement)?;
-        let both = all.get(&requirement.key).map(|earlier| earlier.intersect(&domain));
-        all.insert(requirement.key.clone(), both.unwrap_or(domain));
-    }
-    Ok(all)
-}
-
-/// What pods ask of a node besides room.
-#[derive(Debug)]
-pub(super) struct Class<'a> {
-    pub(super) domains: Domains,
-    pub(super) tolerations: &'a [Toleration],
-}
-
-impl Class<'_> {
-    pub(super) fn allows<'l>(&self, label: impl Fn(&str) -> Option<&'l str>) -> bool {
-        self.domains.iter().all(|(key, domain)| domain.allows(label(key)))
-    }
-
-    /// Whether every taint that keeps pods out is tolerated.
-    pub(super) fn may_enter(&self, taints: &[Taint]) -> bool {
-        taints
-            .iter()
-            .filter(|taint| taint.effect != Effect::PreferNoSchedule)
-            .all(|taint| self.tolerates(taint))
-    }
-
-    /// Whether every taint is tolerated that only asks pods to stay away.
-    pub(super) fn likes(&self, taints: &[Taint]) -> bool {
-        taints
-            .iter()
-            .filter(|taint| taint.effect == Effect::PreferNoSchedule)
-            .all(|taint| self.tolerates(taint))
-    }
-
-    pub(super) fn tolerates(&self, taint: &Taint) -> bool {
-        self.tolerations.iter().any(|toleration| {
-            let same_value = match &toleration.operator {
-                TolerationOperator::Exists => true,
-                TolerationOperator::Equal(value) => *value == taint.value,
-            };
-            same_value
-                && toleration.key.as_ref().is_none_or(|key| *key == taint.key)
-                && toleration.effect.is_none_or(|effect| effect == taint.effect)
-        })
-    }
-}
+use crate::model::{Effect, HostPort, Input, Pod, Resources, Taint};
 
 /// Pods that nothing tells apart.
-#[derive(Debug)]
-pub(super) struct Shape {
+#[derive(Debug, Clone)]
+pub(super) struct Shape<'a> {
     pub(super) demand: Demand,
     pub(super) class: usize,
+    pub(super) ties: Ties,
+    pub(super) ports: &'a [HostPort],
     pub(super) priority: i32,
-    /// Indices of the pods, in the order of the input.
+    pub(super) level: Level,
+    /// Indices of the pods that wait, in the order of the input.
     pub(super) pods: Vec<usize>,
 }
 
@@ -81,90 +30,179 @@ pub(super) struct Problem<'a> {
     pub(super) input: &'a Input,
     pub(super) dims: Dims,
     pub(super) classes: Vec<Class<'a>>,
-    /// In the order in which they are placed: higher priority first, then the harder to place.
-    pub(super) shapes: Vec<Shape>,
+    class_of: QuickMap<ClassKey<'a>, usize>,
+    /// Whether some taint only asks pods to stay away.
+    pub(super) shuns: bool,
+    /// The most that any node or type has of each resource.
+    most: Vec<u64>,
 }
 
-type ClassKey<'a> = (&'a [Requirement], &'a [Toleration]);
+/// A pod at a level, as the key of its shape: everything but its name, and its labels only where
+/// some constraint looks at them.
+struct Alike<'a> {
+    pod: &'a Pod,
+    level: Level,
+    labels: bool,
+}
+
+impl PartialEq for Alike<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        let (a, b) = (self.pod, other.pod);
+        let labels = || !self.labels || (a.labels == b.labels && a.namespace == b.namespace);
+        self.level == other.level
+            && a.requests == b.requests
+            && a.priority == b.priority
+            && a.requirements == b.requirements
+            && a.node_affinity == b.node_affinity
+            && a.tolerations == b.tolerations
+            && a.topology_spread == b.topology_spread
+            && a.pod_affinity == b.pod_affinity
+            && a.pod_anti_affinity == b.pod_anti_affinity
+            && a.preferences == b.preferences
+            && a.host_ports == b.host_ports
+            && a.volumes == b.volumes
+            && labels()
+    }
+}
+
+impl Eq for Alike<'_> {}
+
+impl Hash for Alike<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let pod = self.pod;
+        self.level.hash(state);
+        pod.requests.cpu_milli.hash(state);
+        pod.requests.memory_bytes.hash(state);
+        pod.requests.gpu_milli.hash(state);
+        pod.priority.hash(state);
+        pod.requirements.hash(state);
+        if self.labels {
+            pod.labels.hash(state);
+            pod.topology_spread.hash(state);
+            pod.pod_affinity.hash(state);
+            pod.pod_anti_affinity.hash(state);
+        }
+    }
+}
 
 impl<'a> Problem<'a> {
-    pub(super) fn new(input: &'a Input) -> Result<Self> {
-        let dims = Dims::of(input.pods.iter().map(|pod| &pod.requests));
-        let mut classes = Vec::new();
-        let mut class_of: HashMap<ClassKey<'a>, usize> = HashMap::new();
-        let mut shape_of: HashMap<(&Resources, usize, i32), usize> = HashMap::new();
-        let mut shapes: Vec<Shape> = Vec::new();
-        for (index, pod) in input.pods.iter().enumerate() {
-            let class = if let Some(class) = class_of.get(&class_key(pod)) {
-                *class
-            } else {
-                classes.push(Class {
-                    domains: domains(&pod.requirements)?,
-                    tolerations: &pod.tolerations,
-                });
-                class_of.insert(class_key(pod), classes.len() - 1);
-                classes.len() - 1
-            };
-            let shape =
-                *shape_of.entry((&pod.requests, class, pod.priority)).or_insert_with(|| {
-                    let demand = Demand::new(&dims, &pod.requests);
-                    shapes.push(Shape { demand, class, priority: pod.priority, pods: Vec::new() });
-                    shapes.len() - 1
-                });
-            shapes[shape].pods.push(index);
-        }
-        let mut problem = Self { input, dims, classes, shapes };
-        problem.order();
-        Ok(problem)
+    pub(super) fn new(input: &'a Input) -> Self {
+        let dims = Dims::of(input);
+        let taints = input.nodes.iter().flat_map(|node| &node.taints);
+        let mut taints = taints.chain(input.pools.iter().flat_map(|pool| &pool.taints));
+        let shuns = taints.any(|taint: &Taint| taint.effect == Effect::PreferNoSchedule);
+        let most = most(input, &dims);
+        Self { input, dims, classes: Vec::new(), class_of: QuickMap::default(), shuns, most }
     }
 
-    /// Hardest first: GPUs are scarce and whole ones scarcer; then by the greatest part of the
-    /// largest machine in sight. The first pod's place in the input breaks ties.
-    fn order(&mut self) {
-        let most = self.most();
+    /// How many levels of relaxation a pod has.
+    pub(super) fn levels(&self, pod: usize) -> Level {
+        levels(&self.input.pods[pod], self.shuns)
+    }
+
+    /// Groups pods, each at its level, into shapes, in the order in which they are placed.
+    pub(super) fn shapes(&mut self, pods: &[(usize, Level)], groups: &mut Groups<'a>) -> Result<Vec<Shape<'a>>> {
+        let input = self.input;
+        let labels = !groups.is_empty() || pods.iter().any(|(pod, _)| is_tied(&input.pods[*pod]));
+        let mut shape_of: QuickMap<Alike<'a>, usize> = QuickMap::default();
+        let mut shapes: Vec<Shape<'a>> = Vec::new();
+        let mut carried = Vec::new();
+        for (index, level) in pods {
+            let pod = &input.pods[*index];
+            let alike = Alike { pod, level: *level, labels };
+            if let Some(shape) = shape_of.get(&alike) {
+                shapes[*shape].pods.push(*index);
+                continue;
+            }
+            let asked = Asked::at(pod, *level, self.shuns);
+            carried.push(groups.carried(pod, &asked));
+            shape_of.insert(alike, shapes.len());
+            shapes.push(Shape {
+                demand: Demand::new(&self.dims, pod),
+                class: self.class(class_key(pod, asked.preferred, asked.shy))?,
+                ties: Ties::default(),
+                ports: &pod.host_ports,
+                priority: pod.priority,
+                level: *level,
+                pods: vec![*index],
+            });
+        }
+        if !groups.is_empty() {
+            for (shape, carried) in shapes.iter_mut().zip(&carried) {
+                let pod = &input.pods[shape.pods[0]];
+                shape.ties = groups.ties(carried, &groups.meaning(&pod.namespace, &pod.labels));
+            }
+        }
+        self.order(&mut shapes);
+        Ok(shapes)
+    }
+
+    fn class(&mut self, key: ClassKey<'a>) -> Result<usize> {
+        if let Some(class) = self.class_of.get(&key) {
+            return Ok(*class);
+        }
+        self.classes.push(Class::new(&key)?);
+        self.class_of.insert(key, self.classes.len() - 1);
+        Ok(self.classes.len() - 1)
+    }
+
+    /// Hardest first: higher priority, then GPUs, which are scarce and whole ones scarcer; then by
+    /// the greatest part of the largest machine in sight. The first pod's place in the input
+    /// breaks ties.
+    fn order(&self, shapes: &mut [Shape<'a>]) {
         let size = |demand: &Demand| {
-            let parts = demand.amounts.iter().zip(&most).map(|(need, most)| part(*need, *most));
-            parts.max().unwrap_or(0)
+            let parts = demand.amounts.iter().zip(&self.most);
+            parts.map(|(need, most)| part(*need, *most)).max().unwrap_or(0)
         };
-        self.shapes.sort_by_cached_key(|shape| {
+        shapes.sort_by_cached_key(|shape| {
             let gpu = match shape.demand.gpu {
                 Gpu::None => (0, 0),
                 Gpu::Share(milli) => (1, milli),
                 Gpu::Whole(devices) => (2, devices),
             };
-            (
-                Reverse(shape.priority),
-                Reverse(gpu),
-                Reverse(size(&shape.demand)),
-                shape.pods.first().copied(),
-            )
+            let first = shape.pods.first().copied();
+            (Reverse(shape.priority), Reverse(gpu), Reverse(size(&shape.demand)), first)
         });
-    }
-
-    /// The most that any node or type has of each resource.
-    fn most(&self) -> Vec<u64> {
-        let nodes = self.input.nodes.iter().map(|node| &node.allocatable);
-        let types = self.input.instance_types.iter().map(|it| &it.allocatable);
-        let mut most = vec![1; self.dims.len()];
-        for resources in nodes.chain(types) {
-            for (most, amount) in most.iter_mut().zip(&self.dims.amounts(resources)) {
-                *most = (*most).max(*amount);
-            }
-        }
-        most
     }
 
     pub(super) fn node_room(&self, node: usize) -> Room {
         let node = &self.input.nodes[node];
-        Room::new(&self.dims, &node.allocatable, &node.used, &node.gpu_used_milli)
+        let mut room = Room::new(&self.dims, &node.allocatable, &node.used, &node.gpu_used_milli);
+        self.dims.limit_volumes(&mut room, &node.volume_limits, node.pods.iter().map(|r| &r.pod));
+        room
     }
 }
 
-fn class_key(pod: &Pod) -> ClassKey<'_> {
-    (&pod.requirements, &pod.tolerations)
+fn is_tied(pod: &Pod) -> bool {
+    !(pod.topology_spread.is_empty()
+        && pod.pod_affinity.is_empty()
+        && pod.pod_anti_affinity.is_empty()
+        && pod.preferences.pod_affinity.is_empty()
+        && pod.preferences.pod_anti_affinity.is_empty())
+}
+
+fn most(input: &Input, dims: &Dims) -> Vec<u64> {
+    let nodes = input.nodes.iter().map(|node| &node.allocatable);
+    let types = input.instance_types.iter().map(|it| &it.allocatable);
+    let mut most = vec![1; dims.len()];
+    for resources in nodes.chain(types) {
+        for (most, amount) in most.iter_mut().zip(&dims.amounts(resources)) {
+            *most = (*most).max(*amount);
+        }
+    }
+    most
 }
 
 /// `need` in millionths of `most`.
 fn part(need: u64, most: u64) -> u64 {
     u64::try_from(u128::from(need) * 1_000_000 / u128::from(most.max(1))).unwrap_or(u64::MAX)
+}
+
+/// What a launched machine has for pods: the type's allocatable, with what best-effort pods may
+/// use beside, less the daemons.
+pub(super) fn launched(allocatable: &Resources, best_effort_percent: u32) -> Resources {
+    if best_effort_percent == 0 {
+        return allocatable.clone();
+    }
+    allocatable.clone().with_best_effort_percent(best_effort_percent)
 }

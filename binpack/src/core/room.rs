@@ -1,37 +1,49 @@
 //! What a shape of pod needs and what a node has left, as vectors that are quick to compare.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::model::{GPU_MILLI, Resources};
+use crate::model::{GPU_MILLI, Input, Pod, Resources};
 
-/// CPU, memory, pods and ephemeral storage; extended resources follow.
+/// CPU, memory, pods and ephemeral storage; extended resources follow, and then volumes by driver.
 const FIXED: usize = 4;
+
+/// Where a driver has no limit: far above what fits on any machine, and still summed up exactly.
+const NO_LIMIT: u64 = 1 << 40;
 
 /// The resources that a problem knows, GPUs apart: they are devices, not an amount.
 #[derive(Debug)]
 pub(super) struct Dims {
     extended: Vec<Arc<str>>,
+    /// Storage drivers of which the number of volumes is limited somewhere.
+    drivers: Vec<Arc<str>>,
 }
 
 impl Dims {
     /// The dimensions that some request uses: what nobody asks for needn't be compared.
-    pub(super) fn of<'a>(requests: impl Iterator<Item = &'a Resources>) -> Self {
-        let names: BTreeSet<&Arc<str>> = requests.flat_map(|r| r.extended.keys()).collect();
-        Self { extended: names.into_iter().cloned().collect() }
+    pub(super) fn of(input: &Input) -> Self {
+        let pods = || input.pods.iter();
+        let extended: BTreeSet<&Arc<str>> = pods().flat_map(|pod| pod.requests.extended.keys()).collect();
+        let nodes = input.nodes.iter().flat_map(|node| node.volume_limits.keys());
+        let types = input.instance_types.iter().flat_map(|it| it.volume_limits.keys());
+        let limited: BTreeSet<&Arc<str>> = nodes.chain(types).collect();
+        let used = pods().flat_map(|pod| &pod.volumes).map(|volume| &volume.driver);
+        let drivers: BTreeSet<&Arc<str>> = used.filter(|driver| limited.contains(driver)).collect();
+        let owned = |names: BTreeSet<&Arc<str>>| names.into_iter().cloned().collect();
+        Self { extended: owned(extended), drivers: owned(drivers) }
     }
 
     pub(super) fn len(&self) -> usize {
-        FIXED + self.extended.len()
+        FIXED + self.extended.len() + self.drivers.len()
     }
 
     /// The name of a dimension, for people.
-    pub(super) fn name(&self, dim: usize) -> &str {
+    pub(super) fn name(&self, dim: usize) -> String {
         let fixed = ["cpu_milli", "memory_bytes", "pods", "ephemeral_bytes"];
-        fixed
-            .get(dim)
-            .copied()
-            .unwrap_or_else(|| self.extended.get(dim - FIXED).map_or("", |name| name))
+        let drivers = self.drivers.iter().map(|driver| format!("volumes of {driver}"));
+        let named = fixed.into_iter().map(str::to_owned);
+        let extended = self.extended.iter().map(|name| name.to_string());
+        named.chain(extended).chain(drivers).nth(dim).unwrap_or_default()
     }
 
     pub(super) fn amounts(&self, r: &Resources) -> Box<[u64]> {
@@ -39,7 +51,29 @@ impl Dims {
         [r.cpu_milli, r.memory_bytes, r.pods, r.ephemeral_bytes]
             .into_iter()
             .chain(extended)
+            .chain(self.drivers.iter().map(|_| 0))
             .collect()
+    }
+
+    /// How many more volumes of each driver a machine takes: those of the pods that run there
+    /// count once each.
+    pub(super) fn limit_volumes<'p>(
+        &self,
+        room: &mut Room,
+        limits: &BTreeMap<Arc<str>, u32>,
+        running: impl Iterator<Item = &'p Pod>,
+    ) {
+        if self.drivers.is_empty() {
+            return;
+        }
+        let attached: BTreeSet<(&Arc<str>, &Arc<str>)> =
+            running.flat_map(|pod| &pod.volumes).map(|v| (&v.driver, &v.handle)).collect();
+        let free = &mut room.free[FIXED + self.extended.len()..];
+        for (free, driver) in free.iter_mut().zip(&self.drivers) {
+            let used = attached.iter().filter(|(of, _)| *of == driver).count() as u64;
+            let limit = limits.get(driver).map(|limit| u64::from(*limit));
+            *free = limit.map_or(NO_LIMIT, |limit| limit.saturating_sub(used));
+        }
     }
 }
 
@@ -61,9 +95,15 @@ pub(super) struct Demand {
 }
 
 impl Demand {
-    pub(super) fn new(dims: &Dims, requests: &Resources) -> Self {
+    pub(super) fn new(dims: &Dims, pod: &Pod) -> Self {
+        let requests = &pod.requests;
         let mut amounts = dims.amounts(requests);
         amounts[2] = 1;
+        let volumes = &mut amounts[FIXED + dims.extended.len()..];
+        for (amount, driver) in volumes.iter_mut().zip(&dims.drivers) {
+            // Pods that share a volume count it twice here, which is safe: a plan stays valid.
+            *amount = pod.volumes.iter().filter(|volume| volume.driver == *driver).count() as u64;
+        }
         let gpu = match requests.gpu_milli {
             0 => Gpu::None,
             milli if milli < GPU_MILLI => Gpu::Share(milli),
@@ -181,10 +221,11 @@ mod tests {
 
     #[test]
     fn counts_agree_with_taking_one_by_one() {
-        let dims = Dims::of(std::iter::empty());
+        let dims = Dims::of(&Input::default());
         let node = Resources::new(10_000, 100).with_pods(20).with_gpu_milli(3_000);
         for milli in [0, 1, 333, 460, 500, 501, 999, 1_000, 2_000, 3_000, 4_000] {
-            let demand = Demand::new(&dims, &Resources::new(300, 7).with_gpu_milli(milli));
+            let pod = Pod::new("p", Resources::new(300, 7).with_gpu_milli(milli));
+            let demand = Demand::new(&dims, &pod);
             let mut room = Room::new(&dims, &node, &Resources::default(), &[0, 460]);
             let count = room.count(&demand);
             let mut taken = 0;

@@ -1,0 +1,91 @@
+//! What pods ask of a node besides room.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::domain::Domain;
+use crate::error::Result;
+use crate::model::{Effect, Pod, Requirement, Taint, Toleration, TolerationOperator};
+
+/// Domains by key: all must allow the node's label.
+pub(super) type Domains = BTreeMap<Arc<str>, Domain>;
+
+pub(super) fn domains<'a>(
+    requirements: impl IntoIterator<Item = &'a Requirement>,
+) -> Result<Domains> {
+    let mut all = Domains::new();
+    for requirement in requirements {
+        let domain = Domain::of(requirement)?;
+        let both = all.get(&requirement.key).map(|earlier| earlier.intersect(&domain));
+        all.insert(requirement.key.clone(), both.unwrap_or(domain));
+    }
+    Ok(all)
+}
+
+/// Conditions on a node that pods have in common.
+#[derive(Debug)]
+pub(super) struct Class<'a> {
+    pub(super) domains: Domains,
+    /// Of each of these, one must hold: the alternatives of the node affinity, and the places from
+    /// which each volume can be reached.
+    pub(super) any_of: Vec<Vec<Domains>>,
+    pub(super) tolerations: &'a [Toleration],
+    /// Whether taints that only ask pods to stay away keep them out.
+    pub(super) shy: bool,
+}
+
+/// What tells classes apart.
+pub(super) type ClassKey<'a> =
+    (&'a [Requirement], &'a [Vec<Requirement>], Vec<&'a [Vec<Requirement>]>, &'a [Requirement], &'a [Toleration], bool);
+
+/// `preferred` is the node affinity that is asked for as if it were required.
+pub(super) fn class_key<'a>(pod: &'a Pod, preferred: &'a [Requirement], shy: bool) -> ClassKey<'a> {
+    let volumes = pod.volumes.iter().filter(|volume| !volume.topologies.is_empty());
+    let volumes = volumes.map(|volume| volume.topologies.as_slice()).collect();
+    (&pod.requirements, &pod.node_affinity, volumes, preferred, &pod.tolerations, shy)
+}
+
+impl<'a> Class<'a> {
+    pub(super) fn new(key: &ClassKey<'a>) -> Result<Self> {
+        let (requirements, affinity, volumes, preferred, tolerations, shy) = key;
+        let alternatives = |terms: &[Vec<Requirement>]| {
+            terms.iter().map(domains).collect::<Result<Vec<_>>>()
+        };
+        let sets = std::iter::once(*affinity).filter(|terms| !terms.is_empty());
+        let any_of = sets.chain(volumes.iter().copied()).map(alternatives);
+        Ok(Self {
+            domains: domains(requirements.iter().chain(*preferred))?,
+            any_of: any_of.collect::<Result<_>>()?,
+            tolerations,
+            shy: *shy,
+        })
+    }
+
+    pub(super) fn allows<'l>(&self, label: impl Fn(&str) -> Option<&'l str>) -> bool {
+        let all = |of: &Domains| of.iter().all(|(key, domain)| domain.allows(label(key)));
+        all(&self.domains) && self.any_of.iter().all(|terms| terms.iter().any(all))
+    }
+
+    /// Whether no label is asked for.
+    pub(super) fn asks_nothing(&self) -> bool {
+        self.domains.is_empty() && self.any_of.is_empty()
+    }
+
+    /// Whether every taint that keeps pods out is tolerated.
+    pub(super) fn may_enter(&self, taints: &[Taint]) -> bool {
+        let keeps_out = |taint: &&Taint| self.shy || taint.effect != Effect::PreferNoSchedule;
+        taints.iter().filter(keeps_out).all(|taint| self.tolerates(taint))
+    }
+
+    pub(super) fn tolerates(&self, taint: &Taint) -> bool {
+        self.tolerations.iter().any(|toleration| {
+            let same_value = match &toleration.operator {
+                TolerationOperator::Exists => true,
+                TolerationOperator::Equal(value) => *value == taint.value,
+            };
+            same_value
+                && toleration.key.as_ref().is_none_or(|key| *key == taint.key)
+                && toleration.effect.is_none_or(|effect| effect == taint.effect)
+        })
+    }
+}
