@@ -6,6 +6,7 @@
     reason = "helpers of tests fail by panic"
 )]
 
+#[path = "../fixture/mod.rs"]
 mod fixture;
 
 use binpack::{
