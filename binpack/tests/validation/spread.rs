@@ -67,7 +67,7 @@ fn with_too_few_domains_the_fewest_is_none() {
     let even = |least| {
         let spread = TopologySpread { min_domains: Some(least), ..by_zone() };
         let web = |name: &str| of("web", name).spread(spread.clone());
-        two_and_one(&web).bind(web("4"), "c")
+        two_and_one(web).bind(web("4"), "c")
     };
     even(3).keeps_all();
     even(4).breaks(Rule::Spread);
