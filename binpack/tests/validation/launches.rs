@@ -104,11 +104,14 @@ fn choice() -> Case {
         sold("gone", 4_000, 300, &[]).with_offering(gone),
         sold("unwanted", 4_000, 300, &["a"]).with_label("unwanted", "yes"),
         sold("arm", 4_000, 300, &["a"]).with_label(key::ARCH, "arm64"),
+        sold("old", 4_000, 300, &["a"]).with_label("generation", "1"),
         disks,
     ];
     let pod = Pod::new("1", Resources::new(1_000, GIB))
         .require(Requirement::not_in(key::ARCH, ["arm64"]))
-        .with_volume(Volume::new("ebs", "v"));
+        .with_volume(
+            Volume::new("ebs", "v").reached_where(vec![Requirement::not_in("generation", ["1"])]),
+        );
     Case::launching(types)
         .but(|input, _| {
             input.pools[0].requirements.push(Requirement::does_not_exist("unwanted"));
@@ -129,7 +132,7 @@ fn alternatives_could_take_the_launchs_place() {
     or(&["large", "medium"]).breaks(Rule::Alternatives);
     or(&["medium", "medium"]).breaks(Rule::Alternatives);
     let no_match =
-        ["small", "tiny", "elsewhere", "gone", "unwanted", "arm", "no-disks", "stranger"];
+        ["small", "tiny", "elsewhere", "gone", "unwanted", "arm", "old", "no-disks", "stranger"];
     for name in no_match {
         or(&["medium", "large", name]).breaks(Rule::Alternatives);
     }

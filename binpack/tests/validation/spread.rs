@@ -39,6 +39,11 @@ fn those_that_run_count_and_those_without_the_constraint_don_t() {
     full.clone().bind(web("1"), "b").keeps_all();
     full.clone().bind(web("1").in_namespace("other"), "a").keeps_all();
     full.bind(of("db", "1").spread(by_zone()), "a").keeps_all();
+    let [a, b, c] = three_zones();
+    let others = a.with_pod(runs(of("db", "old-1"))).with_pod(runs(of("db", "old-2")));
+    let one = Case::on([others, b.with_pod(runs(of("web", "old-3"))), c]);
+    one.clone().bind(web("1"), "a").keeps_all();
+    one.bind(web("1"), "b").breaks(Rule::Spread);
 
     let three = Case::on(three_zones());
     three.clone().bind(of("web", "0"), "a").bind(web("1"), "a").keeps_all();
@@ -85,6 +90,16 @@ fn domains_that_a_pod_can_t_use_count_as_its_policies_say() {
     in_a_or_b(NodeInclusion::Honor).keeps_all();
     in_a_or_b(NodeInclusion::Ignore).breaks(Rule::Spread);
     two_and_one(|name| web(name).require(Requirement::not_in(key::ZONE, ["c"]))).keeps_all();
+    let without_ssd = |zones: &'static [usize]| {
+        let case = two_and_one(|name| web(name).require(Requirement::does_not_exist("ssd")));
+        case.but(|input, _| {
+            for zone in zones {
+                input.nodes[*zone].labels.insert("ssd".into(), "yes".into());
+            }
+        })
+    };
+    without_ssd(&[2]).keeps_all();
+    without_ssd(&[]).breaks(Rule::Spread);
 
     let c_tainted = |policy, accepts: bool| {
         let spread = TopologySpread { node_taints_policy: policy, ..by_zone() };
