@@ -6,11 +6,20 @@
     reason = "helpers of tests fail by panic"
 )]
 
+mod against_all_pairs;
+mod attachments;
+mod case;
+#[path = "../fixture/mod.rs"]
 mod fixture;
+mod gangs;
+mod launches;
+mod neighbours;
+mod relaxed;
+mod spread;
 
 use binpack::{
-    CapacityType, Effect, Input, Node, Plan, Pod, Requirement, Resources, Rule, Taint, Target,
-    Toleration, breaches, key, validate,
+    CapacityType, Effect, Gang, Input, Node, Plan, Pod, Requirement, Resources, Rule, RunningPod,
+    Taint, Target, Toleration, breaches, key, validate,
 };
 use fixture::{GIB, answer, question};
 
@@ -115,6 +124,10 @@ fn the_validator_refuses_every_corrupt_launch() {
 #[test]
 fn names_that_two_objects_share_are_refused() {
     refused(Rule::EveryPodOnce, |input, _| input.pods.push(input.pods[0].clone()));
+    refused(Rule::EveryPodOnce, |input, _| {
+        input.nodes[0].pods.push(RunningPod::new(input.pods[0].clone()));
+    });
+    refused(Rule::Gang, |input, _| input.gangs = vec![Gang::new("g", 1); 2]);
     refused(Rule::TargetExists, |input, _| input.nodes.push(input.nodes[0].clone()));
     refused(Rule::Launch, |input, _| input.pools.push(input.pools[0].clone()));
     refused(Rule::Launch, |input, _| {
