@@ -42,8 +42,8 @@ pub mod workload;
 pub use catalogue::JsonCatalogue;
 pub use catalogue::{BuiltinCatalogue, Catalogue, CsvCatalogue, MemoryCatalogue};
 pub use cluster::{Cluster, ClusterState, MemoryCluster};
-pub use config::{Config, Fit, Limit};
-pub use core::{Domain, plan};
+pub use config::{Config, Fit, Limit, Preference};
+pub use core::{Domain, Progress, plan, plan_until};
 pub use error::{Error, ErrorKind, Result};
 pub use model::{
     Binding, CapacityType, Certificate, Effect, GPU_MILLI, Gang, HostPort, Input, InstanceType,

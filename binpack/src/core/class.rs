@@ -35,8 +35,14 @@ pub(super) struct Class<'a> {
 }
 
 /// What tells classes apart.
-pub(super) type ClassKey<'a> =
-    (&'a [Requirement], &'a [Vec<Requirement>], Vec<&'a [Vec<Requirement>]>, &'a [Requirement], &'a [Toleration], bool);
+pub(super) type ClassKey<'a> = (
+    &'a [Requirement],
+    &'a [Vec<Requirement>],
+    Vec<&'a [Vec<Requirement>]>,
+    &'a [Requirement],
+    &'a [Toleration],
+    bool,
+);
 
 /// `preferred` is the node affinity that is asked for as if it were required.
 pub(super) fn class_key<'a>(pod: &'a Pod, preferred: &'a [Requirement], shy: bool) -> ClassKey<'a> {
@@ -48,9 +54,8 @@ pub(super) fn class_key<'a>(pod: &'a Pod, preferred: &'a [Requirement], shy: boo
 impl<'a> Class<'a> {
     pub(super) fn new(key: &ClassKey<'a>) -> Result<Self> {
         let (requirements, affinity, volumes, preferred, tolerations, shy) = key;
-        let alternatives = |terms: &[Vec<Requirement>]| {
-            terms.iter().map(domains).collect::<Result<Vec<_>>>()
-        };
+        let alternatives =
+            |terms: &[Vec<Requirement>]| terms.iter().map(domains).collect::<Result<Vec<_>>>();
         let sets = std::iter::once(*affinity).filter(|terms| !terms.is_empty());
         let any_of = sets.chain(volumes.iter().copied()).map(alternatives);
         Ok(Self {

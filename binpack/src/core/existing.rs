@@ -1,80 +1,207 @@
-//! Placement on nodes that exist.
+//! Placement on sites that are there: nodes that exist, and launches that have room left.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::ops::Range;
 
-use super::bits::Bits;
-use super::outcome::{Outcome, Spot};
-use super::problem::{Class, Problem};
+use super::board::{Board, Counted};
+use super::class::Class;
+use super::groups::{DomainId, Kind, Spread};
+use super::hash::QuickMap;
+use super::offers::Offers;
+use super::problem::{Problem, Shape};
 use super::room::{Demand, Gpu, Room};
 use crate::config::Fit;
 
-/// Places what has room on nodes that exist. Pods of one shape are placed together: under either
-/// rule a node that was right for one of them stays right until it is full.
-pub(super) fn place(problem: &Problem<'_>, fit: Fit, outcome: &mut Outcome) {
-    if problem.input.nodes.is_empty() {
-        return;
+/// Places pods of one shape after the other on a range of sites.
+pub(super) struct Placer<'p, 'a> {
+    problem: &'p Problem<'a>,
+    offers: &'p Offers,
+    fit: Fit,
+}
+
+/// The lowest goes first: GPUs that the pod doesn't use, then how much would stay free.
+type Key = (u64, u64);
+
+type Queue = BinaryHeap<Reverse<(Key, usize)>>;
+
+impl<'p, 'a> Placer<'p, 'a> {
+    pub(super) fn new(problem: &'p Problem<'a>, offers: &'p Offers, fit: Fit) -> Self {
+        Self { problem, offers, fit }
     }
-    let mut rooms: Vec<Room> =
-        (0..problem.input.nodes.len()).map(|node| problem.node_room(node)).collect();
-    let masks: Vec<Masks> = problem.classes.iter().map(|class| Masks::of(problem, class)).collect();
-    for (shape, of) in problem.shapes.iter().enumerate() {
-        let masks = &masks[of.class];
-        let mut queue = candidates(&rooms, masks, &of.demand, fit);
-        while outcome.left(problem, shape) > 0 {
-            let Some(Reverse((_, node))) = queue.pop() else {
-                break;
-            };
-            let n = rooms[node].count(&of.demand).min(outcome.left(problem, shape));
-            outcome.place(problem, shape, n, Spot::Node(node), &mut rooms[node]);
+
+    /// Places what has room. Pods of one shape are placed together: under either rule a site that
+    /// was right for one of them stays right until it is full. Pods that depend on others are
+    /// tried again as long as that helps, for those others may come later in the order.
+    pub(super) fn place(
+        &self,
+        board: &mut Board<'a>,
+        shapes: &mut [Shape<'a>],
+        sites: &Range<usize>,
+    ) {
+        if sites.is_empty() {
+            return;
+        }
+        let mut again = true;
+        while again {
+            again = false;
+            for shape in shapes.iter_mut().filter(|shape| !shape.pods.is_empty()) {
+                let before = shape.pods.len();
+                if shape.ties.is_empty() && shape.ports.is_empty() {
+                    self.place_alike(board, shape, sites);
+                } else {
+                    self.place_tied(board, shape, sites);
+                }
+                let tied = !shape.ties.carries.is_empty();
+                again |= tied && shape.pods.len() < before;
+            }
+            again &= shapes.iter().any(|s| !s.pods.is_empty() && !s.ties.carries.is_empty());
         }
     }
-}
 
-/// The nodes that a class may use, and those of them that don't ask it to stay away.
-struct Masks {
-    may: Bits,
-    likes: Bits,
-}
+    fn place_alike(&self, board: &mut Board<'a>, shape: &mut Shape<'a>, sites: &Range<usize>) {
+        let candidates = self.candidates(board, shape, sites);
+        let mut queue = Queue::from(candidates.map(Reverse).collect::<Vec<_>>());
+        while !shape.pods.is_empty() {
+            let Some(Reverse((_, site))) = queue.pop() else { break };
+            let n = board.rooms[site].count(&shape.demand).min(shape.pods.len() as u64);
+            board.put(shape, n, site, Counted::All);
+        }
+    }
 
-impl Masks {
-    fn of(problem: &Problem<'_>, class: &Class<'_>) -> Self {
-        let nodes = &problem.input.nodes;
-        let all = || nodes.iter().enumerate();
-        let may = all().filter(|(_, node)| {
-            class.may_enter(&node.taints)
-                && class.allows(|key| node.labels.get(key).map(|value| &**value))
-        });
-        let may = Bits::collect(nodes.len(), may.map(|(i, _)| i));
-        let likes =
-            all().filter(|(i, node)| may.has(*i) && class.likes(&node.taints)).map(|(i, _)| i);
-        let likes = Bits::collect(nodes.len(), likes);
-        Self { may, likes }
+    /// One pod after the other: where it may go depends on where the last one went.
+    fn place_tied(&self, board: &mut Board<'a>, shape: &mut Shape<'a>, sites: &Range<usize>) {
+        let domains = self.domains(board, shape);
+        let mut queues: BTreeMap<Vec<Option<DomainId>>, Queue> = BTreeMap::new();
+        for (key, site) in self.candidates(board, shape, sites).collect::<Vec<_>>() {
+            let tuple = relevant(board, shape, site);
+            queues.entry(tuple).or_default().push(Reverse((key, site)));
+        }
+        let mut queues: Vec<_> = queues.into_iter().collect();
+        while !shape.pods.is_empty() && self.place_one(board, shape, &mut queues, &domains) {}
+    }
+
+    fn place_one(
+        &self,
+        board: &mut Board<'a>,
+        shape: &mut Shape<'a>,
+        queues: &mut [(Vec<Option<DomainId>>, Queue)],
+        domains: &Domains,
+    ) -> bool {
+        let least = |group: usize, spread: Spread| domains.fewest(board, group, spread);
+        let mut order: Vec<(u64, Key, usize)> = Vec::new();
+        for (at, (tuple, queue)) in queues.iter().enumerate() {
+            let Some(Reverse((key, _))) = queue.peek() else { continue };
+            if board.permits(&shape.ties, tuple, &least) {
+                order.push((crowd(board, shape, tuple), *key, at));
+            }
+        }
+        order.sort_unstable();
+        for (_, _, at) in order {
+            let queue = &mut queues[at].1;
+            while let Some(Reverse((key, site))) = queue.pop() {
+                // A site that refuses once refuses for good: its room only shrinks, and pods that
+                // keep this one away stay. Only pods that it must be near may still come.
+                if !board.rooms[site].fits(&shape.demand) {
+                    continue;
+                }
+                if !board.admits(&shape.ties, shape.ports, site) {
+                    continue;
+                }
+                board.put(shape, 1, site, Counted::All);
+                queue.push(Reverse((key, site)));
+                return true;
+            }
+        }
+        false
+    }
+
+    /// For each spread that the shape carries, the domains that count.
+    pub(super) fn domains(&self, board: &mut Board<'a>, shape: &Shape<'a>) -> Domains {
+        let mut domains = Domains::default();
+        for (group, _) in &shape.ties.carries {
+            if let Kind::Spread(spread) = board.groups.get(*group).kind() {
+                let class = shape.class;
+                let eligible = board.eligible(self.problem, self.offers, class, *group, spread);
+                domains.0.insert(*group, eligible);
+            }
+        }
+        domains
+    }
+
+    /// Sites that may take a pod of the shape now, as far as it depends on the pod alone.
+    fn candidates<'b>(
+        &self,
+        board: &'b Board<'a>,
+        shape: &'b Shape<'a>,
+        sites: &Range<usize>,
+    ) -> impl Iterator<Item = (Key, usize)> + use<'b, 'p, 'a> {
+        let class = &self.problem.classes[shape.class];
+        let (fit, offers) = (self.fit, self.offers);
+        let sites = sites.clone().filter(move |site| board.rooms[*site].fits(&shape.demand));
+        let sites = sites.filter(move |site| may_enter(board, offers, class, shape.class, *site));
+        sites.map(move |site| (key(fit, &board.rooms[site], &shape.demand), site))
     }
 }
 
-/// The lowest goes first: taints that ask to stay away, then GPUs that the pod doesn't use, then
-/// how much would stay free.
-type Key = (bool, u64, u64);
+/// By spread group: the domains that count.
+#[derive(Debug, Default)]
+pub(super) struct Domains(QuickMap<usize, Vec<DomainId>>);
 
-fn candidates(
-    rooms: &[Room],
-    masks: &Masks,
-    demand: &Demand,
-    fit: Fit,
-) -> BinaryHeap<Reverse<(Key, usize)>> {
-    let fitting =
-        rooms.iter().enumerate().filter(|(node, room)| masks.may.has(*node) && room.fits(demand));
-    let keyed = fitting.map(|(node, room)| {
-        let unwelcome = !masks.likes.has(node);
-        let key = match fit {
-            Fit::First => (unwelcome, 0, 0),
-            Fit::Best => (unwelcome, gpu_waste(room, demand), slack(room, demand)),
-        };
-        Reverse((key, node))
+impl Domains {
+    pub(super) fn fewest(&self, board: &Board<'_>, group: usize, spread: Spread) -> u32 {
+        let eligible = self.0.get(&group).map_or(&[][..], |eligible| eligible);
+        board.fewest(group, spread, eligible)
+    }
+}
+
+/// How many pods of its spreads there are already where a pod would go.
+pub(super) fn crowd(board: &Board<'_>, shape: &Shape<'_>, tuple: &[Option<DomainId>]) -> u64 {
+    let counts = shape.ties.carries.iter().map(|(group, _)| {
+        let of = board.groups.get(*group);
+        let spread = matches!(of.kind(), Kind::Spread(_)) && of.topology() > 0;
+        let domain = if spread { tuple[of.topology() - 1] } else { None };
+        domain.map_or(0, |domain| u64::from(of.count(domain).meant))
     });
-    // Made of a vector, a heap is ordered in linear time: few of its nodes are ever popped.
-    BinaryHeap::from(keyed.collect::<Vec<_>>())
+    counts.sum()
+}
+
+/// A site's domains, as far as the shape has to do with their keys.
+fn relevant(board: &Board<'_>, shape: &Shape<'_>, site: usize) -> Vec<Option<DomainId>> {
+    let mut tuple = board.site_tuple(site).to_vec();
+    let carried = shape.ties.carries.iter().map(|(group, _)| group);
+    let groups: Vec<usize> = carried.chain(&shape.ties.meant_by).copied().collect();
+    for (at, domain) in tuple.iter_mut().enumerate() {
+        if !groups.iter().any(|group| board.groups.get(*group).topology() == at + 1) {
+            *domain = None;
+        }
+    }
+    tuple
+}
+
+fn may_enter(
+    board: &Board<'_>,
+    offers: &Offers,
+    class: &Class<'_>,
+    index: usize,
+    site: usize,
+) -> bool {
+    let nodes = &board.input.nodes;
+    match nodes.get(site) {
+        Some(node) => {
+            class.may_enter(&node.taints)
+                && (class.asks_nothing()
+                    || class.allows(|key| node.labels.get(key).map(|value| &**value)))
+        }
+        None => offers.takes(index).has(board.opened[site - nodes.len()]),
+    }
+}
+
+fn key(fit: Fit, room: &Room, demand: &Demand) -> Key {
+    match fit {
+        Fit::First => (0, 0),
+        Fit::Best => (gpu_waste(room, demand), slack(room, demand)),
+    }
 }
 
 /// Thousandths of GPUs that the pod would keep from GPU pods: all that is free for a pod without,

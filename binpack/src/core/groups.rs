@@ -9,7 +9,8 @@ use std::sync::Arc;
 use super::hash::QuickMap;
 use super::relax::Asked;
 use crate::model::{
-    LabelSelector, Labels, Namespaces, NodeInclusion, Pod, PodAffinityTerm, TopologySpread, key,
+    LabelSelector, Labels, Namespaces, NodeInclusion, Pod, PodAffinityTerm, TopologySpread,
+    WhenUnsatisfiable, key,
 };
 
 /// A value of a topology key, or a site where the key is the hostname.
@@ -41,6 +42,8 @@ pub(super) struct Spread {
     /// Whether domains count that the pod's requirements, and its tolerations, exclude.
     pub(super) any_labels: bool,
     pub(super) any_taints: bool,
+    /// Whether it is a preference, which counts only those that share it.
+    optional: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -190,6 +193,7 @@ impl<'a> Groups<'a> {
             min_domains: spread.min_domains,
             any_labels: spread.node_affinity_policy == NodeInclusion::Ignore,
             any_taints: spread.node_taints_policy == NodeInclusion::Ignore,
+            optional: spread.when_unsatisfiable == WhenUnsatisfiable::ScheduleAnyway,
         });
         let topology = self.topology_of(&spread.topology_key);
         let space = Space::One(&pod.namespace);
@@ -234,10 +238,21 @@ impl<'a> Groups<'a> {
 
     /// Counts `n` pods of a shape in, or with `out` out of, the domains that they are in: by
     /// topology key, `None` where the node has no such label.
-    pub(super) fn place(&mut self, ties: &Ties, domain: impl Fn(usize) -> Option<DomainId>, n: u32, out: bool) {
+    pub(super) fn place(
+        &mut self,
+        ties: &Ties,
+        domain: impl Fn(usize) -> Option<DomainId>,
+        n: u32,
+        out: bool,
+    ) {
         for (group, means) in &ties.carries {
             let spread = matches!(self.list[*group].kind(), Kind::Spread(_));
-            self.change(*group, &domain, Count { meant: if spread && *means { n } else { 0 }, holders: n }, out);
+            self.change(
+                *group,
+                &domain,
+                Count { meant: if spread && *means { n } else { 0 }, holders: n },
+                out,
+            );
         }
         for group in &ties.meant_by {
             self.change(*group, &domain, Count { meant: n, holders: 0 }, out);
@@ -245,7 +260,12 @@ impl<'a> Groups<'a> {
     }
 
     /// Counts a pod that runs.
-    pub(super) fn place_running(&mut self, carries: &[usize], meant_by: &[usize], domain: impl Fn(usize) -> Option<DomainId>) {
+    pub(super) fn place_running(
+        &mut self,
+        carries: &[usize],
+        meant_by: &[usize],
+        domain: impl Fn(usize) -> Option<DomainId>,
+    ) {
         for group in carries {
             self.change(*group, &domain, Count { meant: 0, holders: 1 }, false);
         }
@@ -254,7 +274,13 @@ impl<'a> Groups<'a> {
         }
     }
 
-    fn change(&mut self, group: usize, domain: &impl Fn(usize) -> Option<DomainId>, by: Count, out: bool) {
+    fn change(
+        &mut self,
+        group: usize,
+        domain: &impl Fn(usize) -> Option<DomainId>,
+        by: Count,
+        out: bool,
+    ) {
         let group = &mut self.list[group];
         let Some(domain) = domain(group.topology()) else { return };
         for count in [group.counts.entry(domain).or_default(), &mut group.total] {

@@ -1,201 +1,337 @@
-//! Which nodes to launch: the one that carries the most value for its price, again and again.
+//! Which nodes to launch for the pods that wait.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use super::bits::Bits;
-use super::offers::{Offer, Offers};
-use super::outcome::{Open, Outcome};
-use super::pack::{Job, Machine, Numbers, Packer, Row};
-use super::problem::Problem;
-use crate::error::Result;
-use crate::model::{Effect, Input, NodePool, PoolLimits, Resources, key};
+use super::board::{Board, Counted};
+use super::budget::Budgets;
+use super::control::Control;
+use super::existing::Placer;
+use super::groups::{HOSTNAME, Kind};
+use super::lots::{Lot, Market, lots, shares_a_node, unassign};
+use super::offers::Offers;
+use super::pack::{Group, Job, Machine, Numbers, Packer, Row};
+use super::problem::{Problem, Shape};
+use crate::model::HostPort;
 
-/// Launches nodes for what is left, pools of higher weight first. What waits then is tried
-/// once more on nodes that only ask it to stay away.
-pub(super) fn launch(problem: &Problem<'_>, rounds: u32, outcome: &mut Outcome) -> Result<Offers> {
-    let waiting = (0..problem.shapes.len()).any(|shape| outcome.left(problem, shape) > 0);
-    if !waiting {
-        return Ok(Offers::default());
-    }
-    let offers = Offers::new(problem)?;
-    let mut budget = Budget::new(problem.input);
-    let reluctant =
-        |pool: &NodePool| pool.taints.iter().any(|taint| taint.effect == Effect::PreferNoSchedule);
-    let soft_too = problem.input.pools.iter().any(reluctant);
-    for soft in [false, true].into_iter().take(1 + usize::from(soft_too)) {
-        for weight in Offers::weights(problem.input) {
-            let kept = offers.undominated(problem.input, weight, soft);
-            for tier in tiers(problem) {
-                fill_open(problem, &tier, soft, outcome);
-                let (job, shapes) = job(problem, &kept, &tier, soft, outcome);
-                let numbers = Numbers::of(&job);
-                let began = std::time::Instant::now();
-                let mut packer = Packer::new(&job, &numbers, rounds);
-                let report = |what: &str, packer: &Packer<'_>| {
-                    let bound = packer.bound().map_or(0.0, |b| b.value) / 1e6;
-                    let cost = packer.best().cost as f64 / 1e6;
-                    eprintln!(
-                        "{what} obj {:.3} {:?}: rows {} machines {} cost {cost:.3} bound {bound:.3} gap {:.2}%",
-                        packer.objective() / 1e6,
-                        began.elapsed(),
-                        job.rows.len(),
-                        job.machines.len(),
-                        (cost / bound - 1.0) * 100.0
-                    );
-                };
-                report("greedy", &packer);
-                let mut steps = 0;
-                let mut next = 0.1;
-                let mut was = false;
-                while packer.step()
-                    && began.elapsed().as_secs_f64()
-                        < std::env::var("SECS").map_or(1.0, |s| s.parse().unwrap())
-                {
-                    steps += 1;
-                    if packer.improving() != was || began.elapsed().as_secs_f64() > next {
-                        was = packer.improving();
-                        next = next.max(began.elapsed().as_secs_f64()) * 2.0;
-                        report(&format!("step {steps} {was}"), &packer);
-                    }
-                }
-                report(&format!("end {steps}"), &packer);
-                for batch in &packer.best().batches {
-                    let offer = kept[batch.machine];
-                    let capacity = &problem.input.instance_types[offer.instance_type].capacity;
-                    budget.take(offer.pool, capacity, batch.copies);
-                    for _ in 0..batch.copies {
-                        outcome
-                            .opened
-                            .push(Open { offer: offer.clone(), room: offer.room.clone() });
-                        let launch = outcome.opened.len() - 1;
-                        for (row, n) in &batch.pattern {
-                            outcome.place_on_launch(problem, shapes[*row], *n, launch);
-                        }
-                    }
-                }
+/// Launches for what waits, and keeps what it has come to.
+pub(super) struct Launcher<'p, 'a> {
+    pub(super) problem: &'p Problem<'a>,
+    pub(super) offers: &'p Offers,
+    pub(super) placer: Placer<'p, 'a>,
+    /// How often the quick packer packs.
+    pub(super) rounds: u32,
+}
+
+impl<'a> Launcher<'_, 'a> {
+    /// Launches nodes for what waits, pools of higher weight first.
+    pub(super) fn launch(
+        &self,
+        board: &mut Board<'a>,
+        shapes: &mut [Shape<'a>],
+        budgets: &mut Budgets,
+        control: &mut Control<'_>,
+    ) {
+        if self.offers.all.is_empty() || shapes.iter().all(|shape| shape.left() == 0) {
+            return;
+        }
+        let market = Market::new(board, self.offers);
+        self.bundle(&market, board, shapes, budgets);
+        let mut lots = lots(&market, &self.placer, board, shapes);
+        for weight in Offers::weights(board.input) {
+            for tier in self.tiers(&lots, shapes, budgets) {
+                self.pack(&tier, weight, &mut lots, board, shapes, budgets, control);
+            }
+        }
+        for lot in lots.iter().filter(|lot| lot.count > 0) {
+            if let Some(tuple) = &lot.tuple {
+                unassign(board, &shapes[lot.shape], tuple, lot.count);
             }
         }
     }
-    Ok(offers)
-}
 
-/// Shapes that are packed together. Only where a limit may run out do pods of higher priority go
-/// first; else packing all together is cheaper.
-fn tiers(problem: &Problem<'_>) -> Vec<Vec<usize>> {
-    let all = 0..problem.shapes.len();
-    if problem.input.pools.iter().all(|pool| pool.limits == PoolLimits::default()) {
-        return vec![all.collect()];
-    }
-    let priorities: BTreeSet<_> =
-        problem.shapes.iter().map(|shape| Reverse(shape.priority)).collect();
-    let of = |priority: i32| {
-        all.clone().filter(|shape| problem.shapes[*shape].priority == priority).collect()
-    };
-    priorities.into_iter().map(|Reverse(priority)| of(priority)).collect()
-}
-
-/// Uses what an earlier tier or pool left free on its launches.
-fn fill_open(problem: &Problem<'_>, tier: &[usize], soft: bool, outcome: &mut Outcome) {
-    for shape in tier.iter().copied() {
-        let of = &problem.shapes[shape];
-        for launch in 0..outcome.opened.len() {
-            let left = outcome.left(problem, shape);
-            if left == 0 {
-                break;
-            }
-            let open = &outcome.opened[launch];
-            if open.offer.mask(soft).has(of.class) && open.room.fits(&of.demand) {
-                let n = open.room.count(&of.demand).min(left);
-                outcome.place_on_launch(problem, shape, n, launch);
-            }
+    /// Lots that are packed together. Only where a limit may run out do pods of higher priority go
+    /// first; else packing all together is cheaper.
+    fn tiers(&self, lots: &[Lot], shapes: &[Shape<'a>], budgets: &Budgets) -> Vec<Vec<usize>> {
+        if budgets.are_endless() {
+            return vec![(0..lots.len()).collect()];
         }
-    }
-}
-
-/// What the pools' limits still allow.
-#[derive(Debug, Clone)]
-struct Budget {
-    /// CPU, memory, GPUs and nodes of each pool; `None` is no limit.
-    pools: Vec<[Option<u64>; 4]>,
-}
-
-impl Budget {
-    fn new(input: &Input) -> Self {
-        let of = |pool: &NodePool| {
-            let limits = &pool.limits;
-            let mut left = [limits.cpu_milli, limits.memory_bytes, limits.gpu_milli, limits.nodes];
-            for node in input
-                .nodes
-                .iter()
-                .filter(|n| n.labels.get(key::NODE_POOL).is_some_and(|p| *p == pool.name))
-            {
-                take(&mut left, &node.capacity, 1);
-            }
-            left
+        let priority = |lot: usize| shapes[lots[lot].shape].priority;
+        let all: BTreeSet<_> = (0..lots.len()).map(|lot| Reverse(priority(lot))).collect();
+        let of = |Reverse(wanted): Reverse<i32>| {
+            (0..lots.len()).filter(|lot| priority(*lot) == wanted).collect()
         };
-        Self { pools: input.pools.iter().map(of).collect() }
+        all.into_iter().map(of).collect()
     }
 
-    /// How many more machines of this capacity the pool may have.
-    fn copies(&self, pool: usize, capacity: &Resources) -> u64 {
-        let each = counted(capacity);
-        let limits =
-            self.pools[pool].iter().zip(each).filter_map(|(left, each)| (*left)?.checked_div(each));
-        limits.min().unwrap_or(u64::MAX)
+    #[expect(clippy::too_many_arguments, reason = "what is read and what is changed, side by side")]
+    fn pack(
+        &self,
+        tier: &[usize],
+        weight: u32,
+        lots: &mut [Lot],
+        board: &mut Board<'a>,
+        shapes: &mut [Shape<'a>],
+        budgets: &mut Budgets,
+        control: &mut Control<'_>,
+    ) {
+        let rows: Vec<usize> = tier.iter().copied().filter(|lot| lots[*lot].count > 0).collect();
+        let offers = self.undominated(board, weight, &rows, lots, budgets);
+        let takes = |lot: &usize| offers.iter().any(|(_, taken)| taken.has_lot(&rows, *lot));
+        let rows: Vec<usize> = rows.iter().copied().filter(takes).collect();
+        if rows.is_empty() {
+            return;
+        }
+        let job = self.job(board, &offers, &rows, lots, shapes, budgets);
+        let numbers = Numbers::of(&job);
+        let mut packer = Packer::new(&job, &numbers, self.rounds);
+        control.run(&mut packer);
+        for batch in &packer.best().batches {
+            let offer = offers[batch.machine].0;
+            budgets.take(&budgets.draws(&self.offers.all[offer], board.input), batch.copies);
+            // Large shares of devices first: the order in which they fit.
+            let mut pattern = batch.pattern.clone();
+            pattern.sort_by_key(|(row, _)| Reverse(job.rows[*row].demand.gpu_milli()));
+            for _ in 0..batch.copies {
+                let site = board.open(self.offers, offer);
+                for (row, n) in &pattern {
+                    let lot = &mut lots[rows[*row]];
+                    let counted =
+                        if lot.tuple.is_some() { Counted::Hostname } else { Counted::All };
+                    lot.count -= n;
+                    board.put(&mut shapes[lot.shape], *n, site, counted);
+                }
+            }
+        }
     }
 
-    fn take(&mut self, pool: usize, capacity: &Resources, copies: u64) {
-        take(&mut self.pools[pool], capacity, copies);
+    /// The offers of a weight that are worth a look, by price, and the rows that each takes:
+    /// without those that cost no less than another one that has as much room and takes the same
+    /// rows. Where something may run out, only the same machine in another place makes one
+    /// needless.
+    fn undominated(
+        &self,
+        board: &Board<'a>,
+        weight: u32,
+        rows: &[usize],
+        lots: &[Lot],
+        budgets: &Budgets,
+    ) -> Vec<(usize, Taken)> {
+        let all = &self.offers.all;
+        let pools = &board.input.pools;
+        let mine = (0..all.len()).filter(|at| pools[all[*at].pool].weight == weight);
+        let mut sorted: Vec<usize> = mine.collect();
+        sorted.sort_by_key(|at| all[*at].price);
+        let mut kept: Vec<(usize, Taken)> = Vec::new();
+        for at in sorted {
+            let members = rows.iter().enumerate().filter(|(_, lot)| lots[**lot].offers.has(at));
+            let taken = Taken(Bits::collect(rows.len(), members.map(|(row, _)| row)));
+            if taken.0.is_empty() {
+                continue;
+            }
+            let needless = kept.iter().rev().any(|(other, theirs)| {
+                let (a, b) = (&all[*other], &all[at]);
+                let same = a.pool == b.pool && a.instance_type == b.instance_type;
+                let endless = budgets.draws(a, board.input).is_empty();
+                (same && endless || budgets.are_endless())
+                    && a.room.covers(&b.room)
+                    && theirs.0.covers(&taken.0)
+            });
+            if !needless {
+                kept.push((at, taken));
+            }
+        }
+        kept
     }
-}
 
-fn counted(capacity: &Resources) -> [u64; 4] {
-    [capacity.cpu_milli, capacity.memory_bytes, capacity.gpu_milli, 1]
-}
-
-fn take(left: &mut [Option<u64>; 4], capacity: &Resources, copies: u64) {
-    for (left, each) in left.iter_mut().zip(counted(capacity)) {
-        *left = left.map(|left| left.saturating_sub(each.saturating_mul(copies)));
-    }
-}
-
-/// Rows of the tier's shapes that wait and some offer takes, and the offers as machines.
-fn job(
-    problem: &Problem<'_>,
-    offers: &[&Offer],
-    tier: &[usize],
-    soft: bool,
-    outcome: &Outcome,
-) -> (Job, Vec<usize>) {
-    let fits = |offer: &Offer, shape: usize| {
-        let of = &problem.shapes[shape];
-        offer.mask(soft).has(of.class) && offer.room.fits(&of.demand)
-    };
-    let shapes: Vec<usize> = tier
-        .iter()
-        .copied()
-        .filter(|shape| outcome.left(problem, *shape) > 0 && offers.iter().any(|o| fits(o, *shape)))
-        .collect();
-    let rows = shapes
-        .iter()
-        .map(|shape| Row {
-            demand: problem.shapes[*shape].demand.clone(),
-            count: outcome.left(problem, *shape),
+    fn job(
+        &self,
+        board: &Board<'a>,
+        offers: &[(usize, Taken)],
+        rows: &[usize],
+        lots: &[Lot],
+        shapes: &[Shape<'a>],
+        budgets: &Budgets,
+    ) -> Job {
+        let of = |lot: &usize| Row {
+            demand: shapes[lots[*lot].shape].demand.clone(),
+            count: lots[*lot].count,
             cap: u64::MAX,
-        })
-        .collect();
-    let machines = offers
-        .iter()
-        .map(|offer| Machine {
-            room: offer.room.clone(),
-            price: offer.price,
-            rows: Bits::collect(
-                shapes.len(),
-                shapes.iter().enumerate().filter(|(_, s)| fits(offer, **s)).map(|(i, _)| i),
-            ),
-            draws: Vec::new(),
-        })
-        .collect();
-    (Job { rows, machines, ..Job::default() }, shapes)
+        };
+        let machine = |(offer, _): &(usize, Taken)| {
+            let of = &self.offers.all[*offer];
+            let taken = rows.iter().enumerate().filter(|(_, lot)| lots[**lot].offers.has(*offer));
+            Machine {
+                room: of.room.clone(),
+                price: of.price,
+                rows: Bits::collect(rows.len(), taken.map(|(row, _)| row)),
+                draws: budgets.draws(of, board.input),
+            }
+        };
+        let mut job = Job {
+            rows: rows.iter().map(of).collect(),
+            machines: offers.iter().map(machine).collect(),
+            groups: Vec::new(),
+            foes: Vec::new(),
+            budgets: budgets.left.clone(),
+        };
+        let shapes: Vec<&Shape<'_>> = rows.iter().map(|lot| &shapes[lots[*lot].shape]).collect();
+        Neighbours { board, shapes: &shapes }.write(&mut job);
+        job
+    }
+
+    /// Launches for pods that must be on one node with certain others: with as many of them as
+    /// there are, and one of those others if none is there yet.
+    fn bundle(
+        &self,
+        market: &Market<'_>,
+        board: &mut Board<'a>,
+        shapes: &mut [Shape<'a>],
+        budgets: &mut Budgets,
+    ) {
+        for at in 0..shapes.len() {
+            if !shares_a_node(board, &shapes[at]) {
+                continue;
+            }
+            while shapes[at].left() > 0 && self.bundle_one(at, market, board, shapes, budgets) {}
+        }
+    }
+
+    fn bundle_one(
+        &self,
+        at: usize,
+        market: &Market<'_>,
+        board: &mut Board<'a>,
+        shapes: &mut [Shape<'a>],
+        budgets: &mut Budgets,
+    ) -> bool {
+        let Some(partner) = self.partner(at, board, shapes) else { return false };
+        let (own, other) = (&shapes[at], partner.map(|partner| &shapes[partner]));
+        let mut candidates = market.of(own);
+        if let Some(other) = other {
+            candidates.keep(&market.of(other));
+        }
+        let mut best: Option<(u64, u64, usize)> = None;
+        for offer in (0..self.offers.all.len()).filter(|offer| candidates.has(*offer)) {
+            let of = &self.offers.all[offer];
+            let mut room = of.room.clone();
+            if let Some(other) = other {
+                room.take(&other.demand, 1, drop);
+            }
+            let n = room.count(&own.demand).min(own.left());
+            let better =
+                best.is_none_or(|(most, price, _)| n > most || n == most && of.price < price);
+            if n > 0 && better && budgets.allow(&budgets.draws(of, board.input)) {
+                best = Some((n, of.price, offer));
+            }
+        }
+        let Some((.., offer)) = best else { return false };
+        budgets.take(&budgets.draws(&self.offers.all[offer], board.input), 1);
+        let site = board.open(self.offers, offer);
+        let before = shapes[at].left();
+        if let Some(partner) = partner {
+            // One of them is enough: the others are packed with the rest.
+            let mut others = shapes[partner].pods.split_off(1);
+            self.placer.place(board, &mut shapes[partner..=partner], &(site..site + 1));
+            shapes[partner].pods.append(&mut others);
+        }
+        self.placer.place(board, &mut shapes[at..=at], &(site..site + 1));
+        if board.is_unused(site) {
+            board.close_last();
+        }
+        shapes[at].left() < before
+    }
+
+    /// The shape one of whose pods has to come along, `None` for none at all; nothing where no
+    /// bundle helps.
+    fn partner(&self, at: usize, board: &Board<'a>, shapes: &[Shape<'a>]) -> Option<Option<usize>> {
+        let needed = shapes[at].ties.carries.iter().find(|(group, means)| {
+            let of = board.groups.get(*group);
+            let first = *means && of.total().meant == 0;
+            of.kind() == Kind::Near && of.topology() == HOSTNAME && !first
+        });
+        let Some((group, _)) = needed else { return Some(None) };
+        let means = |shape: &Shape<'_>| shape.left() > 0 && shape.ties.meant_by.contains(group);
+        let other = (0..shapes.len()).filter(|other| *other != at && means(&shapes[*other]));
+        let mut free = other.filter(|other| !shares_a_node(board, &shapes[*other]));
+        free.next().map(Some)
+    }
+}
+
+/// Rows that an offer takes.
+struct Taken(Bits);
+
+impl Taken {
+    fn has_lot(&self, rows: &[usize], lot: usize) -> bool {
+        rows.binary_search(&lot).is_ok_and(|row| self.0.has(row))
+    }
+}
+
+/// What rows may not do together on one machine.
+struct Neighbours<'n, 'a> {
+    board: &'n Board<'a>,
+    /// By row.
+    shapes: &'n [&'n Shape<'a>],
+}
+
+impl Neighbours<'_, '_> {
+    fn write(&self, job: &mut Job) {
+        let mut foes: Vec<(usize, usize)> = Vec::new();
+        for group in self.groups() {
+            let carriers = self.rows(|shape| shape.ties.carries.iter().any(|(g, _)| *g == group));
+            let both = self.rows(|shape| shape.ties.carries.contains(&(group, true)));
+            match self.board.groups.get(group).kind() {
+                Kind::Spread(spread) => cap(job, &both, u64::from(spread.max_skew)),
+                Kind::Apart => {
+                    let meant = self.rows(|shape| shape.ties.meant_by.contains(&group));
+                    cap(job, &both, 1);
+                    let pairs = carriers.iter().flat_map(|a| meant.iter().map(move |b| (*a, *b)));
+                    foes.extend(pairs.filter(|(a, b)| a != b));
+                }
+                Kind::Near => {}
+            }
+        }
+        let ported = self.rows(|shape| !shape.ports.is_empty());
+        for a in &ported {
+            for b in ported.iter().filter(|b| clash(self.shapes[*a].ports, self.shapes[**b].ports))
+            {
+                if a == b {
+                    job.rows[*a].cap = 1;
+                } else {
+                    foes.push((*a, *b));
+                }
+            }
+        }
+        if !foes.is_empty() {
+            job.foes = vec![Bits::new(job.rows.len()); job.rows.len()];
+            for (a, b) in foes {
+                job.foes[a].insert(b);
+                job.foes[b].insert(a);
+            }
+        }
+    }
+
+    /// The groups by hostname that some row carries.
+    fn groups(&self) -> BTreeSet<usize> {
+        let carried = self.shapes.iter().flat_map(|shape| &shape.ties.carries);
+        let groups = carried.map(|(group, _)| *group);
+        groups.filter(|group| self.board.groups.get(*group).topology() == HOSTNAME).collect()
+    }
+
+    fn rows(&self, which: impl Fn(&Shape<'_>) -> bool) -> Vec<usize> {
+        (0..self.shapes.len()).filter(|row| which(self.shapes[*row])).collect()
+    }
+}
+
+fn cap(job: &mut Job, rows: &[usize], most: u64) {
+    match rows {
+        [] => {}
+        [row] => job.rows[*row].cap = job.rows[*row].cap.min(most),
+        rows => job.groups.push(Group { cap: most, rows: rows.to_vec() }),
+    }
+}
+
+fn clash(a: &[HostPort], b: &[HostPort]) -> bool {
+    a.iter().any(|port| b.iter().any(|other| port.conflicts(other)))
 }

@@ -5,47 +5,84 @@
 )]
 
 mod bits;
+mod board;
+mod budget;
+mod class;
+mod control;
 mod domain;
 mod existing;
+mod groups;
+mod hash;
 mod launching;
+mod lots;
 mod offers;
 mod outcome;
 mod pack;
 mod problem;
 mod reason;
+mod relax;
 mod room;
+mod run;
 
 use crate::config::Config;
 use crate::error::Result;
 use crate::model::{Input, Plan};
 
+pub use control::Progress;
 pub use domain::Domain;
 
-/// Decides where every pod goes and what to launch.
+/// Decides where every pod goes and what to launch, in [`Config::iterations`] steps.
 ///
-/// Nodes that exist are used first. Then nodes are launched, pools of higher weight first, and
-/// within a weight those whose price is lowest for what is really packed on them: pods are
-/// grouped into shapes, each shape gets a price, and the launch that carries the most value for
-/// its cost is taken until nothing waits. This is done [`Config::packing_rounds`] times with the
-/// prices that the last time showed, and the cheapest result counts.
+/// Nodes that exist are used first. Then nodes are launched, pools of higher weight first. Pods
+/// that nothing tells apart are one shape; which machines carry which numbers of each shape is a
+/// linear programme with a column for every way of filling a machine (Gilmore and Gomory 1961).
+/// Columns are made as they are asked for, its solution is rounded to whole machines by diving, and
+/// then machines are repacked a few at a time. A quick plan is there from the start and is kept
+/// until a cheaper one is found.
 ///
 /// The same input and config give the same plan, and its order is fixed: bindings and unplaced
-/// pods in the order of the input's pods, launches in the order in which they were chosen. A pod
-/// is left unplaced only if no node has room for it and nothing may be launched that has.
-///
-/// Zone and hostname spread, pod affinity and preferences other than `PreferNoSchedule` are not
-/// part of the model yet.
+/// pods in the order of the input's pods, launches in the order in which they were chosen.
 ///
 /// # Errors
 ///
 /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if [`Input::check`] or [`Config::check`]
 /// refuses.
 pub fn plan(input: &Input, config: &Config) -> Result<Plan> {
+    plan_until(input, config, |_| false)
+}
+
+/// The same, until `stop` says so: it is asked before each step.
+///
+/// What has been found so far is then the plan, with [`Plan::cut_short`] set. A deadline is a
+/// closure that looks at the clock, a cancellation one that looks at a flag. A step takes
+/// milliseconds to tens of milliseconds.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// use binpack::{BuiltinCatalogue, Config, Input, NodePool, Pod, Resources, plan_until};
+///
+/// let input = Input {
+///     pods: (0..20).map(|i| Pod::new(format!("web-{i}"), Resources::new(900, 1 << 30))).collect(),
+///     pools: vec![NodePool::linux_amd64_on_demand("default")],
+///     instance_types: BuiltinCatalogue::new().types(),
+///     ..Input::default()
+/// };
+/// let deadline = Instant::now() + Duration::from_millis(100);
+/// let plan = plan_until(&input, &Config::default(), |_| Instant::now() >= deadline)?;
+/// assert!(plan.unplaced.is_empty());
+/// # Ok::<(), binpack::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// As [`plan`].
+pub fn plan_until(
+    input: &Input,
+    config: &Config,
+    mut stop: impl FnMut(&Progress) -> bool,
+) -> Result<Plan> {
     config.check()?;
     input.check()?;
-    let problem = problem::Problem::new(input)?;
-    let mut outcome = outcome::Outcome::new(&problem);
-    existing::place(&problem, config.fit, &mut outcome);
-    let offers = launching::launch(&problem, config.packing_rounds, &mut outcome)?;
-    Ok(outcome.into_plan(&problem, &offers))
+    run::Run::new(input, config)?.finish(&mut stop)
 }

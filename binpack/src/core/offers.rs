@@ -1,14 +1,15 @@
 //! What may be launched: every pool × instance type × offering that the pool allows.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::bits::Bits;
-use super::problem::{Problem, domains};
+use super::class::{Class, Domains, class_key, domains};
+use super::problem::{Problem, launched};
 use super::room::Room;
 use crate::error::Result;
-use crate::model::{Effect, Input, InstanceType, Labels, NodePool, Resources, key};
+use crate::model::{CapacityType, HostPort, Input, InstanceType, Labels, NodePool, Resources, key};
 
 /// One thing that may be launched.
 #[derive(Debug, Clone)]
@@ -19,21 +20,19 @@ pub(super) struct Offer {
     pub(super) price: u64,
     /// What its pods may use, daemons apart.
     pub(super) room: Room,
-    /// The classes that it takes.
-    pub(super) may: Bits,
-    /// Those of them that it doesn't ask to stay away.
-    pub(super) likes: Bits,
+    /// What daemons take of it.
+    pub(super) overhead: Resources,
+    /// The daemons that run on it, by index.
+    daemons: Vec<usize>,
+    /// The offers of its pool in the same place that are paid for in the same way.
+    market: usize,
 }
 
 impl Offer {
     /// The value of a label of the node that it makes.
     pub(super) fn label<'i>(&self, input: &'i Input, wanted: &str) -> Option<&'i str> {
-        label(
-            &input.pools[self.pool],
-            &input.instance_types[self.instance_type],
-            self.offering,
-            wanted,
-        )
+        let (pool, it) = (&input.pools[self.pool], &input.instance_types[self.instance_type]);
+        label(pool, it, self.offering, wanted)
     }
 
     /// All labels of the node that it makes.
@@ -49,9 +48,9 @@ impl Offer {
         all
     }
 
-    /// The classes that count: all that may enter, or only those that are welcome.
-    pub(super) fn mask(&self, soft: bool) -> &Bits {
-        if soft { &self.may } else { &self.likes }
+    /// Ports that its daemons take.
+    pub(super) fn ports<'i>(&self, input: &'i Input) -> impl Iterator<Item = &'i HostPort> {
+        self.daemons.iter().flat_map(|daemon| &input.daemons[*daemon].host_ports)
     }
 }
 
@@ -88,21 +87,87 @@ fn agrees(pool: &NodePool, it: &InstanceType, offering: usize) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct Offers {
     pub(super) all: Vec<Offer>,
+    /// Offers that differ by their type alone, by price.
+    markets: Vec<Vec<usize>>,
+    /// By class: the offers that take its pods, as far as labels and taints say.
+    takes: Vec<Bits>,
 }
 
 impl Offers {
     pub(super) fn new(problem: &Problem<'_>) -> Result<Self> {
+        let input = problem.input;
+        let daemons = input.daemons.iter().map(|pod| Class::new(&class_key(pod, &[], false)));
+        let daemons: Vec<Class<'_>> = daemons.collect::<Result<_>>()?;
         let mut all = Vec::new();
-        for (pool, of) in problem.input.pools.iter().enumerate() {
-            let builder = PoolOffers { problem, pool, of, domains: domains(&of.requirements)? };
-            problem
-                .input
-                .instance_types
-                .iter()
-                .enumerate()
-                .for_each(|(i, it)| builder.add(i, it, &mut all));
+        for (pool, of) in input.pools.iter().enumerate() {
+            let domains = domains(&of.requirements)?;
+            let builder = PoolOffers { problem, pool, of, domains, daemons: &daemons };
+            let types = input.instance_types.iter().enumerate();
+            types.for_each(|(i, it)| builder.add(i, it, &mut all));
         }
-        Ok(Self { all })
+        let mut offers = Self { all, ..Self::default() };
+        offers.group(input);
+        if input.pools.iter().any(|pool| !pool.min_values.is_empty()) {
+            offers.keep_flexible(input);
+            offers.group(input);
+        }
+        Ok(offers)
+    }
+
+    fn group(&mut self, input: &Input) {
+        let mut index: BTreeMap<(usize, &str, CapacityType), usize> = BTreeMap::new();
+        self.markets.clear();
+        for (at, offer) in self.all.iter_mut().enumerate() {
+            let sold = &input.instance_types[offer.instance_type].offerings[offer.offering];
+            let next = index.len();
+            let key = (offer.pool, &*sold.zone, sold.capacity_type);
+            offer.market = *index.entry(key).or_insert(next);
+            if offer.market == self.markets.len() {
+                self.markets.push(Vec::new());
+            }
+            self.markets[offer.market].push(at);
+        }
+        for market in &mut self.markets {
+            market.sort_by_key(|at| (self.all[*at].price, self.all[*at].instance_type));
+        }
+    }
+
+    /// The offers that differ from this one by their type alone, itself included, by price.
+    pub(super) fn beside(&self, offer: &Offer) -> &[usize] {
+        &self.markets[offer.market]
+    }
+
+    /// Where a pool wants to choose among types, takes out those that too few others could stand
+    /// in for.
+    fn keep_flexible(&mut self, input: &Input) {
+        let flexible = |offer: &Offer| {
+            input.pools[offer.pool].min_values.iter().all(|least| {
+                let beside = self.beside(offer).iter().map(|at| &self.all[*at]);
+                let covering = beside.filter(|other| other.room.covers(&offer.room));
+                let values: BTreeSet<&str> =
+                    covering.filter_map(|other| other.label(input, &least.key)).collect();
+                values.len() as u64 >= u64::from(least.count)
+            })
+        };
+        let kept: Vec<bool> = self.all.iter().map(flexible).collect();
+        let mut kept = kept.into_iter();
+        self.all.retain(|_| kept.next().unwrap_or(false));
+    }
+
+    /// Looks at classes that are new.
+    pub(super) fn learn(&mut self, problem: &Problem<'_>) {
+        let input = problem.input;
+        for class in &problem.classes[self.takes.len()..] {
+            let taken = self.all.iter().enumerate().filter(|(_, offer)| {
+                class.may_enter(&input.pools[offer.pool].taints)
+                    && (class.asks_nothing() || class.allows(|key| offer.label(input, key)))
+            });
+            self.takes.push(Bits::collect(self.all.len(), taken.map(|(at, _)| at)));
+        }
+    }
+
+    pub(super) fn takes(&self, class: usize) -> &Bits {
+        &self.takes[class]
     }
 
     /// The pools' weights, the highest first.
@@ -110,84 +175,65 @@ impl Offers {
         let weights: BTreeSet<_> = input.pools.iter().map(|pool| Reverse(pool.weight)).collect();
         weights.into_iter().map(|Reverse(weight)| weight).collect()
     }
-
-    /// The offers of a weight that are worth a look, by price: without those that cost no less
-    /// than another one that has as much room and takes the same classes.
-    pub(super) fn undominated(&self, input: &Input, weight: u32, soft: bool) -> Vec<&Offer> {
-        let mine = self
-            .all
-            .iter()
-            .filter(|o| input.pools[o.pool].weight == weight && !o.mask(soft).is_empty());
-        let mut sorted: Vec<&Offer> = mine.collect();
-        sorted.sort_by_key(|o| o.price);
-        let mut kept: Vec<&Offer> = Vec::new();
-        for offer in sorted {
-            if !kept.iter().rev().any(|k| dominates(input, k, offer, soft)) {
-                kept.push(offer);
-            }
-        }
-        kept
-    }
-}
-
-/// Whether `a`, which costs no more, makes `b` needless. A pool with limits may run out, or have
-/// room only for the smaller machine: there, only the same machine in another zone does.
-fn dominates(input: &Input, a: &Offer, b: &Offer, soft: bool) -> bool {
-    let same = a.pool == b.pool && a.instance_type == b.instance_type;
-    let unlimited = input.pools[a.pool].limits == crate::model::PoolLimits::default();
-    (same || unlimited) && a.room.covers(&b.room) && a.mask(soft).covers(b.mask(soft))
 }
 
 struct PoolOffers<'p, 'i> {
     problem: &'p Problem<'i>,
     pool: usize,
     of: &'i NodePool,
-    domains: super::problem::Domains,
+    domains: Domains,
+    daemons: &'p [Class<'i>],
 }
 
 impl PoolOffers<'_, '_> {
     fn add(&self, instance_type: usize, it: &InstanceType, all: &mut Vec<Offer>) {
-        let Some(free) = it.allocatable.checked_sub(&self.of.daemon_overhead) else {
-            return;
-        };
-        let mut room = None;
+        let allocatable = launched(&it.allocatable, self.of.best_effort_percent);
+        // Most offerings of a type have the same daemons.
+        let mut rooms: BTreeMap<Vec<usize>, Option<(Room, Resources)>> = BTreeMap::new();
         for (offering, sold) in it.offerings.iter().enumerate() {
-            if !agrees(self.of, it, offering) {
-                continue;
-            }
             let of = |wanted: &str| label(self.of, it, offering, wanted);
-            if !self.domains.iter().all(|(key, domain)| domain.allows(of(key))) {
+            let wanted = self.domains.iter().all(|(key, domain)| domain.allows(of(key)));
+            if sold.available == Some(0) || !wanted || !agrees(self.of, it, offering) {
                 continue;
             }
-            let empty = || Room::new(&self.problem.dims, &free, &Resources::default(), &[]);
-            let room = room.get_or_insert_with(empty).clone();
-            let may = self.classes(|class| class.may_enter(&self.of.taints) && class.allows(of));
-            let likes = if self.of.taints.iter().any(|t| t.effect == Effect::PreferNoSchedule) {
-                self.classes(|class| {
-                    class.may_enter(&self.of.taints)
-                        && class.likes(&self.of.taints)
-                        && class.allows(of)
-                })
-            } else {
-                may.clone()
-            };
+            let runs = |class: &Class<'_>| class.may_enter(&self.of.taints) && class.allows(of);
+            let daemons: Vec<usize> =
+                (0..self.daemons.len()).filter(|at| runs(&self.daemons[*at])).collect();
+            let room = rooms
+                .entry(daemons.clone())
+                .or_insert_with_key(|daemons| self.room(it, &allocatable, daemons));
+            let Some((room, overhead)) = room.clone() else { continue };
+            let price = sold.price_micros;
+            let pool = self.pool;
+            let market = 0;
             all.push(Offer {
-                pool: self.pool,
+                pool,
                 instance_type,
                 offering,
-                price: sold.price_micros,
+                price,
                 room,
-                may,
-                likes,
+                overhead,
+                daemons,
+                market,
             });
         }
     }
 
-    fn classes(&self, takes: impl Fn(&super::problem::Class<'_>) -> bool) -> Bits {
-        let classes = &self.problem.classes;
-        Bits::collect(
-            classes.len(),
-            classes.iter().enumerate().filter(|(_, class)| takes(class)).map(|(i, _)| i),
-        )
+    /// What daemons leave, and what they take.
+    fn room(
+        &self,
+        it: &InstanceType,
+        allocatable: &Resources,
+        daemons: &[usize],
+    ) -> Option<(Room, Resources)> {
+        let daemons = daemons.iter().map(|at| &self.problem.input.daemons[*at].requests);
+        let overhead = daemons.map(|r| r.clone().with_pods(1));
+        let overhead = overhead
+            .fold(Some(self.of.daemon_overhead.clone()), |all, one| all?.checked_add(&one))?;
+        let free = allocatable.checked_sub(&overhead)?;
+        let dims = &self.problem.dims;
+        let mut room = Room::new(dims, &free, &Resources::default(), &[]);
+        dims.limit_volumes(&mut room, &it.volume_limits, std::iter::empty());
+        Some((room, overhead))
     }
 }

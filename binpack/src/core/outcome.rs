@@ -1,126 +1,136 @@
-//! What has been decided so far, and how it becomes a plan.
+//! How what has been decided becomes a plan.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use super::board::Board;
 use super::offers::{Offer, Offers};
-use super::problem::Problem;
+use super::problem::{Problem, launched};
 use super::reason::Explainer;
-use super::room::Room;
-use crate::model::{Binding, Input, Launch, Plan, Resources, Target, Unplaced};
+use super::relax::relaxations;
+use super::room::{Demand, Room};
+use crate::error::Result;
+use crate::model::{Binding, Input, Launch, Plan, Relaxed, Resources, Target, Unplaced};
 
-/// Where a pod goes.
-#[derive(Debug)]
-pub(super) struct Place {
-    pub(super) target: Spot,
-    pub(super) gpus: Vec<u32>,
+pub(super) struct Outcome<'p, 'a> {
+    pub(super) problem: &'p Problem<'a>,
+    pub(super) offers: &'p Offers,
+    pub(super) board: &'p Board<'a>,
 }
 
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Spot {
-    Node(usize),
-    Launch(usize),
-}
-
-/// A node to launch, and what is left on it.
-#[derive(Debug)]
-pub(super) struct Open {
-    pub(super) offer: Offer,
-    pub(super) room: Room,
-}
-
-#[derive(Debug)]
-pub(super) struct Outcome {
-    /// By pod.
-    places: Vec<Option<Place>>,
-    /// How many pods of each shape have been placed: the first ones of its list.
-    placed: Vec<usize>,
-    pub(super) opened: Vec<Open>,
-}
-
-impl Outcome {
-    pub(super) fn new(problem: &Problem<'_>) -> Self {
-        let places = problem.input.pods.iter().map(|_| None).collect();
-        Self { places, placed: vec![0; problem.shapes.len()], opened: Vec::new() }
-    }
-
-    /// How many pods of a shape still wait.
-    pub(super) fn left(&self, problem: &Problem<'_>, shape: usize) -> u64 {
-        (problem.shapes[shape].pods.len() - self.placed[shape]) as u64
-    }
-
-    /// Places the next `n` pods of a shape into a room, which must hold them.
-    pub(super) fn place(
-        &mut self,
-        problem: &Problem<'_>,
-        shape: usize,
-        n: u64,
-        target: Spot,
-        room: &mut Room,
-    ) {
-        let Shapes { demand, pods } = Shapes::of(problem, shape);
-        room.take(demand, n, |gpus| {
-            let pod = pods[self.placed[shape]];
-            self.places[pod] = Some(Place { target, gpus });
-            self.placed[shape] += 1;
-        });
-    }
-
-    /// Places pods on a node that is launched.
-    pub(super) fn place_on_launch(
-        &mut self,
-        problem: &Problem<'_>,
-        shape: usize,
-        n: u64,
-        launch: usize,
-    ) {
-        let mut room = self.opened[launch].room.clone();
-        self.place(problem, shape, n, Spot::Launch(launch), &mut room);
-        self.opened[launch].room = room;
-    }
-
-    pub(super) fn into_plan(self, problem: &Problem<'_>, offers: &Offers) -> Plan {
-        let input = problem.input;
-        let launches = self.opened.iter().map(|open| launch(input, &open.offer)).collect();
-        let mut plan = Plan { launches, ..Plan::default() };
-        let shape_of = shape_of(problem);
-        let mut explainer = Explainer::new(problem, offers);
-        for (index, (pod, place)) in input.pods.iter().zip(self.places).enumerate() {
-            let Some(place) = place else {
-                let reason = explainer.explain(shape_of[&index]);
-                plan.unplaced.push(Unplaced::new(pod.name.clone(), reason));
+impl Outcome<'_, '_> {
+    /// The plan, without what is only known of the run as a whole.
+    pub(super) fn plan(&self) -> Result<Plan> {
+        let input = self.problem.input;
+        let sites = self.sites();
+        let mut plan = Plan { launches: self.launches(&sites), ..Plan::default() };
+        let mut explainer = Explainer::new(self.problem, self.offers, self.board);
+        for (index, pod) in input.pods.iter().enumerate() {
+            let Some(place) = &self.board.places[index] else {
+                plan.unplaced.push(Unplaced::new(pod.name.clone(), explainer.explain(index)?));
                 continue;
             };
-            let target = match place.target {
-                Spot::Node(node) => Target::Existing(input.nodes[node].name.clone()),
-                Spot::Launch(launch) => {
-                    let requested = &mut plan.launches[launch].requested;
-                    *requested = sum(requested, &pod.requests);
-                    Target::Launch(launch)
-                }
+            let target = match input.nodes.get(place.site) {
+                Some(node) => Target::Existing(node.name.clone()),
+                None => Target::Launch(sites.get(&place.site).copied().unwrap_or(usize::MAX)),
             };
-            plan.bindings.push(Binding::new(pod.name.clone(), target, place.gpus));
+            if let Target::Launch(launch) = target {
+                let requested = &mut plan.launches[launch].requested;
+                *requested = sum(requested, &pod.requests);
+            }
+            plan.bindings.push(Binding::new(pod.name.clone(), target, place.gpus.clone()));
+            let given_up = relaxations(pod, place.level);
+            if !given_up.is_empty() {
+                plan.relaxed.push(Relaxed::new(pod.name.clone(), given_up));
+            }
         }
         let prices = plan.launches.iter().map(|launch| launch.price_micros);
         plan.cost_per_hour_micros = prices.fold(0, u64::saturating_add);
-        plan
+        Ok(plan)
+    }
+
+    /// By site of a launch that has pods: its place among the plan's launches.
+    fn sites(&self) -> BTreeMap<usize, usize> {
+        let nodes = self.problem.input.nodes.len();
+        let places = self.board.places.iter().flatten();
+        let used: BTreeSet<usize> =
+            places.map(|place| place.site).filter(|s| *s >= nodes).collect();
+        used.into_iter().enumerate().map(|(at, site)| (site, at)).collect()
+    }
+
+    fn launches(&self, sites: &BTreeMap<usize, usize>) -> Vec<Launch> {
+        let mut pods: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (pod, place) in self.board.places.iter().enumerate() {
+            if let Some(place) = place.as_ref().filter(|place| sites.contains_key(&place.site)) {
+                pods.entry(place.site).or_default().push(pod);
+            }
+        }
+        let input = self.problem.input;
+        let of = |(site, pods): (usize, Vec<usize>)| {
+            let offer = &self.offers.all[self.board.opened[site - input.nodes.len()]];
+            Launch { alternatives: self.alternatives(offer, &pods), ..launch(input, offer) }
+        };
+        pods.into_iter().map(of).collect()
+    }
+
+    /// Other types that would hold the same pods, the cheapest first.
+    fn alternatives(&self, own: &Offer, pods: &[usize]) -> Vec<Arc<str>> {
+        let input = self.problem.input;
+        let crew = Crew::of(self, pods);
+        let beside = self.offers.beside(own).iter().copied();
+        let others = beside.filter(|at| {
+            let other = &self.offers.all[*at];
+            other.instance_type != own.instance_type
+                && crew.fits(&other.room)
+                && crew.classes.iter().all(|class| self.offers.takes(*class).has(*at))
+        });
+        let types = others.map(|at| self.offers.all[at].instance_type);
+        let names = types.map(|it| input.instance_types[it].name.clone());
+        names.take(Launch::MAX_ALTERNATIVES).collect()
     }
 }
 
-struct Shapes<'a> {
-    demand: &'a super::room::Demand,
-    pods: &'a [usize],
+/// The pods of one launch, as far as another machine has to suit them.
+struct Crew {
+    demands: Vec<Demand>,
+    amounts: Vec<u64>,
+    classes: BTreeSet<usize>,
+    /// One more than the highest index of a GPU that a binding names.
+    gpus: usize,
 }
 
-impl<'a> Shapes<'a> {
-    fn of(problem: &'a Problem<'_>, shape: usize) -> Self {
-        let shape = &problem.shapes[shape];
-        Self { demand: &shape.demand, pods: &shape.pods }
+impl Crew {
+    fn of(outcome: &Outcome<'_, '_>, pods: &[usize]) -> Self {
+        let problem = outcome.problem;
+        let places = || pods.iter().filter_map(|pod| outcome.board.places[*pod].as_ref());
+        let pods = pods.iter().map(|pod| &problem.input.pods[*pod]);
+        let demands: Vec<Demand> = pods.map(|pod| Demand::new(&problem.dims, pod)).collect();
+        let mut amounts = vec![0; problem.dims.len()];
+        for demand in &demands {
+            amounts.iter_mut().zip(&demand.amounts).for_each(|(sum, need)| *sum += need);
+        }
+        let gpus = places().flat_map(|place| &place.gpus).map(|gpu| *gpu as usize + 1).max();
+        let classes = places().map(|place| place.class).collect();
+        Self { demands, amounts, classes, gpus: gpus.unwrap_or(0) }
     }
-}
 
-fn shape_of(problem: &Problem<'_>) -> HashMap<usize, usize> {
-    let shapes = problem.shapes.iter().enumerate();
-    shapes.flat_map(|(shape, of)| of.pods.iter().map(move |pod| (*pod, shape))).collect()
+    fn fits(&self, room: &Room) -> bool {
+        let amounts = room.free.iter().zip(&self.amounts).all(|(free, need)| need <= free);
+        // Where devices are named, each must be there.
+        amounts
+            && room.gpus.len() >= self.gpus
+            && (self.gpus == 0 || self.fits_devices(room.clone()))
+    }
+
+    fn fits_devices(&self, mut room: Room) -> bool {
+        self.demands.iter().all(|demand| {
+            let fits = room.fits(demand);
+            if fits {
+                room.take(demand, 1, drop);
+            }
+            fits
+        })
+    }
 }
 
 /// Amounts are bounded by what fits on one machine, so nothing overflows.
@@ -137,10 +147,10 @@ fn launch(input: &Input, offer: &Offer) -> Launch {
         zone: offering.zone.clone(),
         capacity_type: offering.capacity_type,
         price_micros: offering.price_micros,
-        requested: pool.daemon_overhead.clone(),
-        daemon_overhead: pool.daemon_overhead.clone(),
+        requested: offer.overhead.clone(),
+        daemon_overhead: offer.overhead.clone(),
         capacity: it.capacity.clone(),
-        allocatable: it.allocatable.clone(),
+        allocatable: launched(&it.allocatable, pool.best_effort_percent),
         labels: offer.labels(input),
         taints: pool.taints.clone(),
         alternatives: Vec::new(),

@@ -1,7 +1,9 @@
 //! An input compiled for packing: pods grouped into shapes, constraints into classes and groups.
 
 use std::cmp::Reverse;
+use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
+use std::rc::Rc;
 
 use super::class::{Class, ClassKey, class_key};
 use super::groups::{Groups, Ties};
@@ -16,12 +18,18 @@ use crate::model::{Effect, HostPort, Input, Pod, Resources, Taint};
 pub(super) struct Shape<'a> {
     pub(super) demand: Demand,
     pub(super) class: usize,
-    pub(super) ties: Ties,
+    pub(super) ties: Rc<Ties>,
     pub(super) ports: &'a [HostPort],
     pub(super) priority: i32,
     pub(super) level: Level,
     /// Indices of the pods that wait, in the order of the input.
-    pub(super) pods: Vec<usize>,
+    pub(super) pods: VecDeque<usize>,
+}
+
+impl Shape<'_> {
+    pub(super) fn left(&self) -> u64 {
+        self.pods.len() as u64
+    }
 }
 
 /// An input, compiled.
@@ -101,17 +109,22 @@ impl<'a> Problem<'a> {
     }
 
     /// Groups pods, each at its level, into shapes, in the order in which they are placed.
-    pub(super) fn shapes(&mut self, pods: &[(usize, Level)], groups: &mut Groups<'a>) -> Result<Vec<Shape<'a>>> {
+    pub(super) fn shapes(
+        &mut self,
+        pods: &[(usize, Level)],
+        groups: &mut Groups<'a>,
+    ) -> Result<Vec<Shape<'a>>> {
         let input = self.input;
         let labels = !groups.is_empty() || pods.iter().any(|(pod, _)| is_tied(&input.pods[*pod]));
         let mut shape_of: QuickMap<Alike<'a>, usize> = QuickMap::default();
         let mut shapes: Vec<Shape<'a>> = Vec::new();
         let mut carried = Vec::new();
+        let untied = Rc::new(Ties::default());
         for (index, level) in pods {
             let pod = &input.pods[*index];
             let alike = Alike { pod, level: *level, labels };
             if let Some(shape) = shape_of.get(&alike) {
-                shapes[*shape].pods.push(*index);
+                shapes[*shape].pods.push_back(*index);
                 continue;
             }
             let asked = Asked::at(pod, *level, self.shuns);
@@ -120,17 +133,18 @@ impl<'a> Problem<'a> {
             shapes.push(Shape {
                 demand: Demand::new(&self.dims, pod),
                 class: self.class(class_key(pod, asked.preferred, asked.shy))?,
-                ties: Ties::default(),
+                ties: Rc::clone(&untied),
                 ports: &pod.host_ports,
                 priority: pod.priority,
                 level: *level,
-                pods: vec![*index],
+                pods: VecDeque::from([*index]),
             });
         }
         if !groups.is_empty() {
             for (shape, carried) in shapes.iter_mut().zip(&carried) {
                 let pod = &input.pods[shape.pods[0]];
-                shape.ties = groups.ties(carried, &groups.meaning(&pod.namespace, &pod.labels));
+                let ties = groups.ties(carried, &groups.meaning(&pod.namespace, &pod.labels));
+                shape.ties = Rc::new(ties);
             }
         }
         self.order(&mut shapes);
@@ -160,7 +174,7 @@ impl<'a> Problem<'a> {
                 Gpu::Share(milli) => (1, milli),
                 Gpu::Whole(devices) => (2, devices),
             };
-            let first = shape.pods.first().copied();
+            let first = shape.pods.front().copied();
             (Reverse(shape.priority), Reverse(gpu), Reverse(size(&shape.demand)), first)
         });
     }

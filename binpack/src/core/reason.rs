@@ -1,17 +1,20 @@
 //! Why a pod has no place, in words.
 
-use std::collections::HashMap;
-
+use super::board::Board;
+use super::class::{Class, ClassKey, class_key};
+use super::hash::QuickMap;
 use super::offers::Offers;
-use super::problem::{Class, Problem};
+use super::problem::Problem;
 use super::room::{Demand, Gpu, Room};
-use crate::model::{Input, Reason, ReasonKind, Taint};
+use crate::error::Result;
+use crate::model::{Input, Pod, Reason, ReasonKind, Resources, Taint, WhenUnsatisfiable};
 
-/// Explains shapes, each once.
+/// Explains pods, those that are alike once.
 pub(super) struct Explainer<'p, 'i> {
     problem: &'p Problem<'i>,
     offers: &'p Offers,
-    said: HashMap<usize, Reason>,
+    board: &'p Board<'i>,
+    said: QuickMap<(ClassKey<'i>, &'i Resources, bool), Reason>,
 }
 
 /// Something that could take a pod if it fitted: a node or an offer.
@@ -22,22 +25,22 @@ struct Site<'s> {
 }
 
 impl<'p, 'i> Explainer<'p, 'i> {
-    pub(super) fn new(problem: &'p Problem<'i>, offers: &'p Offers) -> Self {
-        Self { problem, offers, said: HashMap::new() }
+    pub(super) fn new(problem: &'p Problem<'i>, offers: &'p Offers, board: &'p Board<'i>) -> Self {
+        Self { problem, offers, board, said: QuickMap::default() }
     }
 
-    pub(super) fn explain(&mut self, shape: usize) -> Reason {
-        if let Some(reason) = self.said.get(&shape) {
-            return reason.clone();
+    pub(super) fn explain(&mut self, pod: usize) -> Result<Reason> {
+        let pod = &self.problem.input.pods[pod];
+        let key = (class_key(pod, &[], false), &pod.requests, ties(pod).is_empty());
+        if let Some(reason) = self.said.get(&key) {
+            return Ok(reason.clone());
         }
-        let reason = self.reason(shape);
-        self.said.insert(shape, reason.clone());
-        reason
+        let reason = self.reason(pod, &Class::new(&key.0)?);
+        self.said.insert(key, reason.clone());
+        Ok(reason)
     }
 
-    fn reason(&self, shape: usize) -> Reason {
-        let shape = &self.problem.shapes[shape];
-        let class = &self.problem.classes[shape.class];
+    fn reason(&self, pod: &Pod, class: &Class<'_>) -> Reason {
         if let Some((key, _)) = class.domains.iter().find(|(_, domain)| domain.is_empty()) {
             let message = format!("its requirements on {key} contradict each other: remove one");
             return Reason::new(ReasonKind::Contradiction, message);
@@ -51,11 +54,21 @@ impl<'p, 'i> Explainer<'p, 'i> {
         if open.is_empty() {
             return Reason::new(ReasonKind::Taints, untolerated(class, &sites));
         }
-        if open.iter().any(|site| site.new && site.room.fits(&shape.demand)) {
+        let demand = Demand::new(&self.problem.dims, pod);
+        let fitting = |site: &&&Site<'_>| site.room.fits(&demand);
+        let ties = ties(pod);
+        if !ties.is_empty() && open.iter().any(|site| fitting(&site)) {
+            let message = format!(
+                "it fits where its labels and taints let it, but other pods keep it away: relax its {}",
+                ties.join(", its ")
+            );
+            return Reason::new(ReasonKind::Pods, message);
+        }
+        if open.iter().filter(fitting).any(|site| site.new) {
             let message = "it fits on an instance type that may be launched, but the node pools' limits are used up";
             return Reason::new(ReasonKind::Limits, message);
         }
-        Reason::new(ReasonKind::Resources, self.too_small(&shape.demand, &open))
+        Reason::new(ReasonKind::Resources, self.too_small(&demand, &open))
     }
 
     /// Everything whose labels satisfy the class.
@@ -66,7 +79,7 @@ impl<'p, 'i> Explainer<'p, 'i> {
             .filter(|(_, node)| class.allows(|key| node.labels.get(key).map(|value| &**value)));
         let nodes = nodes.map(|(i, node)| Site {
             taints: &node.taints,
-            room: self.problem.node_room(i),
+            room: self.board.rooms[i].clone(),
             new: false,
         });
         let offers =
@@ -143,6 +156,18 @@ impl<'p, 'i> Explainer<'p, 'i> {
         }
         "no node that it may use has enough of all that it needs free, and nothing that may be launched has".into()
     }
+}
+
+/// What a pod asks of other pods, in words.
+fn ties(pod: &Pod) -> Vec<String> {
+    let spreads = pod.topology_spread.iter();
+    let spreads = spreads.filter(|s| s.when_unsatisfiable == WhenUnsatisfiable::DoNotSchedule);
+    let spreads = spreads.map(|spread| format!("spread over {}", spread.topology_key));
+    let near = pod.pod_affinity.iter().map(|term| format!("affinity on {}", term.topology_key));
+    let apart = pod.pod_anti_affinity.iter();
+    let apart = apart.map(|term| format!("anti-affinity on {}", term.topology_key));
+    let ports = (!pod.host_ports.is_empty()).then(|| "host ports".to_owned());
+    spreads.chain(near).chain(apart).chain(ports).collect()
 }
 
 /// The same pod without its other needs.

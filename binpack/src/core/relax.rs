@@ -44,13 +44,18 @@ impl<'a> Asked<'a> {
         let optional: Vec<&TopologySpread> = optional(pod).collect();
         let optional = dropped.rest(optional);
         let required = pod.topology_spread.iter();
-        let required = required.filter(|s| s.when_unsatisfiable == WhenUnsatisfiable::DoNotSchedule);
+        let required =
+            required.filter(|s| s.when_unsatisfiable == WhenUnsatisfiable::DoNotSchedule);
         Self {
             // Only the heaviest is asked for: they may contradict each other.
             preferred: labels.first().map_or(&[], |term| term.preference.as_slice()),
             spreads: required.chain(optional).collect(),
             near: pod.pod_affinity.iter().chain(near.iter().map(|t| &t.preference)).collect(),
-            apart: pod.pod_anti_affinity.iter().chain(apart.iter().map(|t| &t.preference)).collect(),
+            apart: pod
+                .pod_anti_affinity
+                .iter()
+                .chain(apart.iter().map(|t| &t.preference))
+                .collect(),
             shy: shuns && dropped.0 == 0,
         }
     }

@@ -23,7 +23,8 @@ impl Dims {
     /// The dimensions that some request uses: what nobody asks for needn't be compared.
     pub(super) fn of(input: &Input) -> Self {
         let pods = || input.pods.iter();
-        let extended: BTreeSet<&Arc<str>> = pods().flat_map(|pod| pod.requests.extended.keys()).collect();
+        let extended: BTreeSet<&Arc<str>> =
+            pods().flat_map(|pod| pod.requests.extended.keys()).collect();
         let nodes = input.nodes.iter().flat_map(|node| node.volume_limits.keys());
         let types = input.instance_types.iter().flat_map(|it| it.volume_limits.keys());
         let limited: BTreeSet<&Arc<str>> = nodes.chain(types).collect();
@@ -200,6 +201,19 @@ impl Room {
                     self.gpus.iter_mut().enumerate().filter(|(_, free)| **free == GPU_MILLI);
                 let taken = whole.take(usize::try_from(devices).unwrap_or(usize::MAX));
                 taken.map(|(device, free)| (*free = 0, index(device)).1).collect()
+            }
+        }
+    }
+
+    /// Gives back what one pod took.
+    pub(super) fn release(&mut self, demand: &Demand, gpus: &[u32]) {
+        for (free, need) in self.free.iter_mut().zip(&demand.amounts) {
+            *free += need;
+        }
+        let each = demand.gpu_milli().min(GPU_MILLI);
+        for gpu in gpus {
+            if let Some(free) = self.gpus.get_mut(*gpu as usize) {
+                *free += each;
             }
         }
     }

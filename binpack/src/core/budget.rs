@@ -1,0 +1,96 @@
+//! What pools' limits and offerings with an end still allow.
+
+use std::collections::BTreeMap;
+
+use super::offers::Offer;
+use crate::model::{Input, NodePool, Resources, key};
+
+/// Amounts that launches draw from.
+#[derive(Debug, Clone)]
+pub(super) struct Budgets {
+    pub(super) left: Vec<u64>,
+    /// By pool: which budget limits which resource.
+    pools: Vec<Vec<(String, usize)>>,
+    /// Offerings of which there are only so many, by type and offering.
+    offerings: BTreeMap<(usize, usize), usize>,
+}
+
+impl Budgets {
+    pub(super) fn new(input: &Input) -> Self {
+        let (left, pools, offerings) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let mut budgets = Self { left, pools, offerings };
+        for pool in &input.pools {
+            budgets.add_pool(pool, input);
+        }
+        for (at, it) in input.instance_types.iter().enumerate() {
+            for (offering, of) in it.offerings.iter().enumerate() {
+                if let Some(available) = of.available {
+                    budgets.offerings.insert((at, offering), budgets.left.len());
+                    budgets.left.push(u64::from(available));
+                }
+            }
+        }
+        budgets
+    }
+
+    fn add_pool(&mut self, pool: &NodePool, input: &Input) {
+        let limits = &pool.limits;
+        let fixed = [
+            ("cpu_milli", limits.cpu_milli),
+            ("memory_bytes", limits.memory_bytes),
+            ("gpu_milli", limits.gpu_milli),
+            ("ephemeral_bytes", limits.ephemeral_bytes),
+            (NODES, limits.nodes),
+        ];
+        let fixed = fixed.into_iter().filter_map(|(name, limit)| Some((name, limit?)));
+        let extended = limits.extended.iter().map(|(name, limit)| (&**name, *limit));
+        let mine = |node: &&crate::model::Node| {
+            node.labels.get(key::NODE_POOL).is_some_and(|name| *name == pool.name)
+        };
+        let nodes: Vec<_> = input.nodes.iter().filter(mine).collect();
+        let mut of = Vec::new();
+        for (name, limit) in fixed.chain(extended) {
+            let used = nodes.iter().map(|node| amount(&node.capacity, name));
+            let used = used.fold(0, u64::saturating_add);
+            of.push((name.to_owned(), self.left.len()));
+            self.left.push(limit.saturating_sub(used));
+        }
+        self.pools.push(of);
+    }
+
+    /// Whether nothing limits what is launched.
+    pub(super) fn are_endless(&self) -> bool {
+        self.left.is_empty()
+    }
+
+    /// What a launch draws: budget and amount.
+    pub(super) fn draws(&self, offer: &Offer, input: &Input) -> Vec<(usize, u64)> {
+        let capacity = &input.instance_types[offer.instance_type].capacity;
+        let pool = self.pools[offer.pool].iter();
+        let pool = pool.map(|(name, budget)| (*budget, amount(capacity, name)));
+        let offering = self.offerings.get(&(offer.instance_type, offer.offering));
+        pool.chain(offering.map(|budget| (*budget, 1))).filter(|(_, each)| *each > 0).collect()
+    }
+
+    /// Whether one more launch is within all budgets.
+    pub(super) fn allow(&self, draws: &[(usize, u64)]) -> bool {
+        draws.iter().all(|(budget, each)| self.left[*budget] >= *each)
+    }
+
+    pub(super) fn take(&mut self, draws: &[(usize, u64)], copies: u64) {
+        for (budget, each) in draws {
+            let left = &mut self.left[*budget];
+            *left = left.saturating_sub(each.saturating_mul(copies));
+        }
+    }
+}
+
+/// The name under which nodes themselves are counted: no resource is called so.
+const NODES: &str = "nodes";
+
+fn amount(capacity: &Resources, name: &str) -> u64 {
+    if name == NODES {
+        return 1;
+    }
+    capacity.amounts().find(|(of, _)| *of == name).map_or(0, |(_, amount)| amount)
+}

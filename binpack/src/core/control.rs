@@ -1,0 +1,60 @@
+//! How long a run goes on.
+
+use super::pack::Packer;
+
+/// How far a run has come, as its caller sees it between two steps.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// Steps so far.
+    pub iterations: u32,
+    /// What the launches would cost together that are being optimised, in millionths of a dollar
+    /// per hour.
+    pub cost_per_hour_micros: u64,
+    /// What they are proved to cost at least.
+    pub lower_bound_micros: u64,
+}
+
+/// Runs packers within a budget of steps, and asks between any two of them whether to go on.
+pub(super) struct Control<'s> {
+    most: u32,
+    done: u32,
+    stop: &'s mut dyn FnMut(&Progress) -> bool,
+    pub(super) cut_short: bool,
+}
+
+impl<'s> Control<'s> {
+    pub(super) fn new(most: u32, stop: &'s mut dyn FnMut(&Progress) -> bool) -> Self {
+        Self { most, done: 0, stop, cut_short: false }
+    }
+
+    pub(super) fn iterations(&self) -> u32 {
+        self.done
+    }
+
+    /// Improves a packing until nothing is left to do, the steps are over or the caller stops it.
+    pub(super) fn run(&mut self, packer: &mut Packer<'_>) {
+        for _ in 0..self.most {
+            let bound = packer.bound().map_or(0.0, |bound| bound.value);
+            let progress = Progress {
+                iterations: self.done,
+                cost_per_hour_micros: packer.best().cost,
+                lower_bound_micros: floor(bound),
+            };
+            self.cut_short = self.cut_short || (self.stop)(&progress);
+            if self.cut_short || !packer.step() {
+                return;
+            }
+            self.done = self.done.saturating_add(1);
+        }
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "saturates, and is what is meant"
+)]
+fn floor(value: f64) -> u64 {
+    value as u64
+}
