@@ -29,6 +29,8 @@ mod config;
 pub mod conformance;
 mod core;
 mod error;
+#[cfg(feature = "manifests")]
+mod manifest;
 mod model;
 mod provisioner;
 mod table;
@@ -40,6 +42,8 @@ pub use cluster::{Cluster, ClusterState, MemoryCluster};
 pub use config::{Config, Fit, Limit};
 pub use core::{Domain, plan};
 pub use error::{Error, ErrorKind, Result};
+#[cfg(feature = "manifests")]
+pub use manifest::Manifests;
 pub use model::{
     Binding, CapacityType, Certificate, Effect, GPU_MILLI, Gang, HostPort, Input, InstanceType,
     LabelSelector, Labels, Launch, MAX_GPUS, MAX_PRICE_MICROS, MAX_QUANTITY, MinValues, Namespaces,
