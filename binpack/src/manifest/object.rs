@@ -53,9 +53,14 @@ impl Origin {
                 path => format!("{path} "),
             };
             let hint = if said.ends_with("expected a string") { ": quote it" } else { "" };
-            let said = match said.strip_prefix("invalid ") {
-                Some(problem) => format!("has an invalid {problem}{hint}"),
-                None => said,
+            let said = if let Some(problem) = said.strip_prefix("invalid ") {
+                format!("has an invalid {problem}{hint}")
+            } else if let Some(field) = said.strip_prefix("missing field ") {
+                format!("has no {field}: write it")
+            } else if let Some(value) = said.strip_prefix("unknown variant ") {
+                format!("is {value}")
+            } else {
+                said
             };
             Error::new(ErrorKind::Invalid, format!("{self}: {path}{said}"))
         })

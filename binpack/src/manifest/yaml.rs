@@ -2,7 +2,8 @@
 //!
 //! The parser gives events; here they become the values that JSON has, because a Kubernetes object
 //! is JSON and YAML only a way to write it. Scalars without quotes are resolved by the rules of
-//! YAML 1.1 as sigs.k8s.io/yaml keeps them: `yes`, `on` and `y` are booleans, `010` is octal.
+//! YAML 1.1 as sigs.k8s.io/yaml keeps them: `yes` and `on` are booleans, `010` is octal. Only `y`
+//! and `n` are text here: Kubernetes takes them for booleans and then refuses them as a name.
 
 use std::collections::HashMap;
 
@@ -277,10 +278,8 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, St
 fn resolve(text: &str) -> Result<Value, String> {
     Ok(match text {
         "" | "~" | "null" | "Null" | "NULL" => Value::Null,
-        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "true" | "True" | "TRUE" => {
-            Value::Bool(true)
-        }
-        "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "false" | "False" | "FALSE" => {
+        "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "true" | "True" | "TRUE" => Value::Bool(true),
+        "no" | "No" | "NO" | "off" | "Off" | "OFF" | "false" | "False" | "FALSE" => {
             Value::Bool(false)
         }
         _ => match text.trim_start_matches(['+', '-']) {
@@ -380,12 +379,13 @@ mod tests {
 
     #[test]
     fn plain_scalars_mean_what_they_mean_to_kubernetes() {
-        let text = "[yes, off, y, ~, 010, 08, 0x1F, 1_000, -5, +5, 1e3, 0.5, 1.10, 10.0.0.1, 1h, '5', !!str 5,\
+        let text = "[yes, off, y, N, ~, 010, 08, 0x1F, 1_000, -5, +5, 1e3, 0.5, 1.10, 10.0.0.1, 1h, '5', !!str 5,\
                     -0x10, 18446744073709551615, 1e-2, 0b11, --5, 12e]";
         let expected = json!([
             true,
             false,
-            true,
+            "y",
+            "N",
             null,
             8,
             8,
