@@ -151,7 +151,7 @@ mod tests {
         for text in
             ["{\"kind\": \"Pod\"}", "{kind: Pod}", "\u{feff}[{kind: Pod}]", " [{\"kind\":\"Pod\"}]"]
         {
-            assert_eq!(of(text), [pod.clone()], "{text}");
+            assert_eq!(of(text), std::slice::from_ref(&pod), "{text}");
         }
         let twice = [pod.clone(), ("document 2".to_owned(), pod.1.clone())];
         assert_eq!(of("{\"kind\": \"Pod\"}\n{\"kind\": \"Pod\"}"), twice);

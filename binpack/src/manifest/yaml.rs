@@ -440,18 +440,15 @@ mod tests {
 
     #[test]
     fn bombs_are_refused() {
-        let mut bomb = String::from("a0: &a0 [\"0123456789\"]\n");
-        for i in 1..30 {
-            let before = format!("*a{}, ", i - 1).repeat(9);
-            bomb += &format!("a{i}: &a{i} [{before}]\n");
-        }
+        let lines = |last: usize, each: &dyn Fn(usize) -> String| {
+            let line = |i: usize| format!("a{i}: &a{i} [{}]\n", each(i));
+            format!("a0: &a0 [\"0123456789\"]\n{}", (1..last).map(line).collect::<String>())
+        };
+        let bomb = lines(30, &|i| format!("*a{}, ", i - 1).repeat(9));
         assert!(refused(&bomb).contains("aliases add more than"));
         let deep = format!("{}1{}", "[".repeat(65), "]".repeat(65));
         assert!(refused(&deep).contains("nested deeper"));
-        let mut chain = String::from("a0: &a0 [1]\n");
-        for i in 1..80 {
-            chain += &format!("a{i}: &a{i} [*a{}]\n", i - 1);
-        }
+        let chain = lines(80, &|i| format!("*a{}", i - 1));
         assert!(refused(&chain).contains("nested deeper"));
     }
 
