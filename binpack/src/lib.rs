@@ -30,6 +30,8 @@ pub mod conformance;
 mod core;
 mod error;
 mod file;
+#[cfg(feature = "manifests")]
+mod manifest;
 mod model;
 mod price;
 mod provisioner;
@@ -45,6 +47,8 @@ pub use cluster::{Cluster, ClusterState, MemoryCluster};
 pub use config::{Config, Fit, Limit, Preference};
 pub use core::{Domain, Progress, plan, plan_until};
 pub use error::{Error, ErrorKind, Result};
+#[cfg(feature = "manifests")]
+pub use manifest::Manifests;
 pub use model::{
     Binding, CapacityType, Certificate, Effect, GPU_MILLI, Gang, HostPort, Input, InstanceType,
     LabelSelector, Labels, Launch, MAX_GPUS, MAX_PRICE_MICROS, MAX_QUANTITY, MinValues, Namespaces,

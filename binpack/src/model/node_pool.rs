@@ -63,6 +63,8 @@ pub struct NodePool {
     /// How much CPU and memory best-effort pods may use beside the others, in percent of the
     /// allocatable: [`Resources::best_effort`]. 0 is no overcommit.
     pub best_effort_percent: u32,
+    /// How old its nodes may become, in seconds; `None` is no limit. Karpenter's `expireAfter`.
+    pub expire_after_secs: Option<u64>,
 }
 
 impl NodePool {
@@ -78,6 +80,7 @@ impl NodePool {
             daemon_overhead: Resources::default(),
             min_values: Vec::new(),
             best_effort_percent: 0,
+            expire_after_secs: None,
         }
     }
 
