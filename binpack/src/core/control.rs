@@ -21,32 +21,63 @@ pub(super) struct Control<'s> {
     done: u32,
     stop: &'s mut dyn FnMut(&Progress) -> bool,
     pub(super) cut_short: bool,
+    /// What was proved before the packing at hand.
+    bound: f64,
 }
 
 impl<'s> Control<'s> {
     pub(super) fn new(most: u32, stop: &'s mut dyn FnMut(&Progress) -> bool) -> Self {
-        Self { most, done: 0, stop, cut_short: false }
+        Self { most, done: 0, stop, cut_short: false, bound: 0.0 }
     }
 
     pub(super) fn iterations(&self) -> u32 {
         self.done
     }
 
-    /// Improves a packing until nothing is left to do, the steps are over or the caller stops it.
-    pub(super) fn run(&mut self, packer: &mut Packer<'_>) {
+    /// Improves packings that have nothing to do with each other, in turns, until nothing is left
+    /// to do, the steps are over or the caller stops it.
+    pub(super) fn run(&mut self, packers: &mut [Packer<'_>]) {
+        let mut busy = vec![true; packers.len()];
+        for _ in 0..self.most {
+            for at in 0..packers.len() {
+                if !busy[at] {
+                    continue;
+                }
+                let bounds = packers.iter().map(|p| p.bound().map_or(0.0, |bound| bound.value));
+                let (bound, costs) = (bounds.sum(), packers.iter().map(|p| p.best().cost));
+                let cost = costs.fold(0, u64::saturating_add);
+                if self.is_over(cost, bound) {
+                    return;
+                }
+                busy[at] = packers[at].step();
+                self.done = self.done.saturating_add(1);
+            }
+            if busy.iter().all(|busy| !busy) {
+                return;
+            }
+        }
+    }
+
+    /// Takes steps until the programme is solved.
+    pub(super) fn solve(&mut self, packer: &mut Packer<'_>) {
         for _ in 0..self.most {
             let bound = packer.bound().map_or(0.0, |bound| bound.value);
-            let progress = Progress {
-                iterations: self.done,
-                cost_per_hour_micros: packer.best().cost,
-                lower_bound_micros: floor(bound),
-            };
-            self.cut_short = self.cut_short || (self.stop)(&progress);
-            if self.cut_short || !packer.step() {
-                return;
+            if self.is_over(packer.best().cost, bound) || packer.is_solved() || !packer.step() {
+                break;
             }
             self.done = self.done.saturating_add(1);
         }
+        self.bound = packer.bound().map_or(0.0, |bound| bound.value);
+    }
+
+    fn is_over(&mut self, cost_per_hour_micros: u64, bound: f64) -> bool {
+        let progress = Progress {
+            iterations: self.done,
+            cost_per_hour_micros,
+            lower_bound_micros: floor(bound.max(self.bound)),
+        };
+        self.cut_short = self.cut_short || (self.stop)(&progress);
+        self.cut_short
     }
 }
 

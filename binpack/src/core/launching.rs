@@ -12,12 +12,12 @@ use super::groups::{HOSTNAME, Kind};
 use super::lots::{Lot, Market, lots, shares_a_node, unassign};
 use super::offers::Offers;
 use super::pack::{Group, Job, Machine, Numbers, Packer, Row};
-use super::problem::{Problem, Shape};
+use super::problem::Shape;
+use super::proof::Proof;
 use crate::model::HostPort;
 
 /// Launches for what waits, and keeps what it has come to.
 pub(super) struct Launcher<'p, 'a> {
-    pub(super) problem: &'p Problem<'a>,
     pub(super) offers: &'p Offers,
     pub(super) placer: Placer<'p, 'a>,
     /// How often the quick packer packs.
@@ -32,16 +32,28 @@ impl<'a> Launcher<'_, 'a> {
         shapes: &mut [Shape<'a>],
         budgets: &mut Budgets,
         control: &mut Control<'_>,
-    ) {
+    ) -> Option<Proof> {
         if self.offers.all.is_empty() || shapes.iter().all(|shape| shape.left() == 0) {
-            return;
+            return None;
         }
         let market = Market::new(board, self.offers);
         self.bundle(&market, board, shapes, budgets);
         let mut lots = lots(&market, &self.placer, board, shapes);
-        for weight in Offers::weights(board.input) {
+        if lots.is_empty() {
+            return None;
+        }
+        let weights = Offers::weights(board.input);
+        // Where pods are free to go anywhere, the packing and the proof are one programme.
+        let free = weights.len() == 1 && budgets.are_endless();
+        let free = free && lots.iter().all(|lot| lot.tuple.is_none());
+        let mut proof = (!free).then(|| self.prove(&lots, board, shapes, control));
+        for weight in weights {
             for tier in self.tiers(&lots, shapes, budgets) {
-                self.pack(&tier, weight, &mut lots, board, shapes, budgets, control);
+                let packing = Packing { tier: &tier, weight, proof: proof.as_ref() };
+                let proved = self.pack(&packing, &mut lots, board, shapes, budgets, control);
+                if free {
+                    proof = proved;
+                }
             }
         }
         for lot in lots.iter().filter(|lot| lot.count > 0) {
@@ -49,6 +61,7 @@ impl<'a> Launcher<'_, 'a> {
                 unassign(board, &shapes[lot.shape], tuple, lot.count);
             }
         }
+        proof
     }
 
     /// Lots that are packed together. Only where a limit may run out do pods of higher priority go
@@ -65,44 +78,81 @@ impl<'a> Launcher<'_, 'a> {
         all.into_iter().map(of).collect()
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what is read and what is changed, side by side")]
     fn pack(
         &self,
-        tier: &[usize],
-        weight: u32,
+        packing: &Packing<'_>,
         lots: &mut [Lot],
         board: &mut Board<'a>,
         shapes: &mut [Shape<'a>],
         budgets: &mut Budgets,
         control: &mut Control<'_>,
-    ) {
-        let rows: Vec<usize> = tier.iter().copied().filter(|lot| lots[*lot].count > 0).collect();
-        let offers = self.undominated(board, weight, &rows, lots, budgets);
+    ) -> Option<Proof> {
+        let waiting = packing.tier.iter().copied().filter(|lot| lots[*lot].count > 0);
+        let rows: Vec<usize> = waiting.collect();
+        let offers = self.undominated(board, packing.weight, &rows, lots, budgets);
         let takes = |lot: &usize| offers.iter().any(|(_, taken)| taken.has_lot(&rows, *lot));
         let rows: Vec<usize> = rows.iter().copied().filter(takes).collect();
         if rows.is_empty() {
-            return;
+            return None;
         }
-        let job = self.job(board, &offers, &rows, lots, shapes, budgets);
-        let numbers = Numbers::of(&job);
-        let mut packer = Packer::new(&job, &numbers, self.rounds);
-        control.run(&mut packer);
-        for batch in &packer.best().batches {
-            let offer = offers[batch.machine].0;
-            budgets.take(&budgets.draws(&self.offers.all[offer], board.input), batch.copies);
-            // Large shares of devices first: the order in which they fit.
-            let mut pattern = batch.pattern.clone();
-            pattern.sort_by_key(|(row, _)| Reverse(job.rows[*row].demand.gpu_milli()));
-            for _ in 0..batch.copies {
-                let site = board.open(self.offers, offer);
-                for (row, n) in &pattern {
-                    let lot = &mut lots[rows[*row]];
-                    let counted =
-                        if lot.tuple.is_some() { Counted::Hostname } else { Counted::All };
-                    lot.count -= n;
-                    board.put(&mut shapes[lot.shape], *n, site, counted);
+        let offers: Vec<usize> = offers.into_iter().map(|(offer, _)| offer).collect();
+        let whole = self.job(board, &offers, &rows, lots, shapes, budgets);
+        let parts = whole.parts();
+        let numbers: Vec<Numbers> = parts.iter().map(|part| Numbers::of(&part.job)).collect();
+        let mut packers: Vec<Packer<'_>> = Vec::new();
+        for (part, numbers) in parts.iter().zip(&numbers) {
+            let rows: Vec<usize> = part.rows.iter().map(|row| rows[*row]).collect();
+            let offers: Vec<usize> = part.machines.iter().map(|m| offers[*m]).collect();
+            packers.push(match packing.proof.filter(|proof| !proof.fillings.is_empty()) {
+                Some(proof) => {
+                    let values: Vec<f64> =
+                        rows.iter().map(|lot| proof.values[lots[*lot].shape]).collect();
+                    let known = self.translate(proof, &part.job, &offers, &rows, lots);
+                    Packer::seeded(&part.job, numbers, self.rounds, &values, known)
+                }
+                None => Packer::new(&part.job, numbers, self.rounds),
+            });
+        }
+        control.run(&mut packers);
+        for (part, packer) in parts.iter().zip(&packers) {
+            for batch in &packer.best().batches {
+                let offer = offers[part.machines[batch.machine]];
+                let draws = budgets.draws(&self.offers.all[offer], board.input);
+                budgets.take(&draws, batch.copies);
+                let pattern = batch.pattern.iter().map(|(row, n)| (rows[part.rows[*row]], *n));
+                let pattern: Vec<(usize, u64)> = pattern.collect();
+                for _ in 0..batch.copies {
+                    self.open(offer, &pattern, lots, board, shapes);
                 }
             }
+        }
+        let bounds = packers.iter().map(Packer::bound).collect::<Option<Vec<_>>>()?;
+        let mut proof = Proof::new(shapes.len());
+        for (part, bound) in parts.iter().zip(bounds) {
+            let shape_of = part.rows.iter().map(|row| lots[rows[*row]].shape);
+            proof.take(bound, shape_of);
+        }
+        Some(proof)
+    }
+
+    /// Launches one machine with so many pods of each lot.
+    fn open(
+        &self,
+        offer: usize,
+        pattern: &[(usize, u64)],
+        lots: &mut [Lot],
+        board: &mut Board<'a>,
+        shapes: &mut [Shape<'a>],
+    ) {
+        let site = board.open(self.offers, offer);
+        let mut pattern = pattern.to_vec();
+        // Large shares of devices first: the order in which they fit.
+        pattern.sort_by_key(|(lot, _)| Reverse(shapes[lots[*lot].shape].demand.gpu_milli()));
+        for (lot, n) in pattern {
+            let lot = &mut lots[lot];
+            let counted = if lot.tuple.is_some() { Counted::Hostname } else { Counted::All };
+            lot.count -= n;
+            board.put(&mut shapes[lot.shape], n, site, counted);
         }
     }
 
@@ -148,7 +198,7 @@ impl<'a> Launcher<'_, 'a> {
     fn job(
         &self,
         board: &Board<'a>,
-        offers: &[(usize, Taken)],
+        offers: &[usize],
         rows: &[usize],
         lots: &[Lot],
         shapes: &[Shape<'a>],
@@ -159,7 +209,7 @@ impl<'a> Launcher<'_, 'a> {
             count: lots[*lot].count,
             cap: u64::MAX,
         };
-        let machine = |(offer, _): &(usize, Taken)| {
+        let machine = |offer: &usize| {
             let of = &self.offers.all[*offer];
             let taken = rows.iter().enumerate().filter(|(_, lot)| lots[**lot].offers.has(*offer));
             Machine {
@@ -227,7 +277,6 @@ impl<'a> Launcher<'_, 'a> {
             }
         }
         let Some((.., offer)) = best else { return false };
-        budgets.take(&budgets.draws(&self.offers.all[offer], board.input), 1);
         let site = board.open(self.offers, offer);
         let before = shapes[at].left();
         if let Some(partner) = partner {
@@ -239,6 +288,8 @@ impl<'a> Launcher<'_, 'a> {
         self.placer.place(board, &mut shapes[at..=at], &(site..site + 1));
         if board.is_unused(site) {
             board.close_last();
+        } else {
+            budgets.take(&budgets.draws(&self.offers.all[offer], board.input), 1);
         }
         shapes[at].left() < before
     }
@@ -259,6 +310,13 @@ impl<'a> Launcher<'_, 'a> {
     }
 }
 
+/// What is packed together, and what is known of it.
+struct Packing<'k> {
+    tier: &'k [usize],
+    weight: u32,
+    proof: Option<&'k Proof>,
+}
+
 /// Rows that an offer takes.
 struct Taken(Bits);
 
@@ -269,14 +327,14 @@ impl Taken {
 }
 
 /// What rows may not do together on one machine.
-struct Neighbours<'n, 'a> {
-    board: &'n Board<'a>,
+pub(super) struct Neighbours<'n, 'a> {
+    pub(super) board: &'n Board<'a>,
     /// By row.
-    shapes: &'n [&'n Shape<'a>],
+    pub(super) shapes: &'n [&'n Shape<'a>],
 }
 
 impl Neighbours<'_, '_> {
-    fn write(&self, job: &mut Job) {
+    pub(super) fn write(&self, job: &mut Job) {
         let mut foes: Vec<(usize, usize)> = Vec::new();
         for group in self.groups() {
             let carriers = self.rows(|shape| shape.ties.carries.iter().any(|(g, _)| *g == group));

@@ -19,6 +19,7 @@ mod offers;
 mod outcome;
 mod pack;
 mod problem;
+mod proof;
 mod reason;
 mod relax;
 mod room;

@@ -161,6 +161,11 @@ impl<'j> Generation<'j> {
         Round::Improved
     }
 
+    /// The values that prove the best bound, or those of the programme as it is without one.
+    pub(super) fn values(&self) -> Vec<f64> {
+        if self.best.value > 0.0 { self.best.duals.clone() } else { self.duals() }
+    }
+
     fn duals(&self) -> Vec<f64> {
         let mut duals = vec![0.0; self.left.len()];
         for (row, dual) in self.active.iter().zip(self.simplex.duals()) {

@@ -6,6 +6,7 @@ mod enumerate;
 mod greedy;
 mod improve;
 mod job;
+mod parts;
 mod relaxed;
 mod search;
 mod simplex;
@@ -32,6 +33,8 @@ pub(super) struct Packer<'j> {
 enum State<'j> {
     /// The programme is being solved.
     Solving(Box<Generation<'j>>),
+    /// It is solved, or as good as, and is to be rounded to whole machines.
+    Solved(Box<Generation<'j>>),
     /// Machines are whole, and a few at a time are packed anew.
     Improving(Box<Generation<'j>>, Improver<'j>),
     Done,
@@ -61,20 +64,53 @@ impl<'j> Packer<'j> {
         &self.best
     }
 
-    pub(super) fn objective(&self) -> f64 {
-        match &self.state {
-            State::Solving(p) | State::Improving(p, _) => p.objective(),
-            State::Done => 0.0,
+    /// With values of pods, by row, and fillings that are known to be good.
+    pub(super) fn seeded(
+        job: &'j Job,
+        numbers: &'j Numbers,
+        rounds: u32,
+        values: &[f64],
+        known: Vec<(usize, Pattern)>,
+    ) -> Self {
+        let left: Vec<u64> = job.rows.iter().map(|row| row.count).collect();
+        let mut best = greedy::pack(job, numbers, &left, rounds);
+        let by_value = greedy::pack_by(job, numbers, &left, values);
+        if (by_value.waiting, by_value.cost) < (best.waiting, best.cost) {
+            best = by_value;
         }
+        let mut programme = Generation::new(job, numbers, left.clone());
+        for batch in &best.batches {
+            programme.suggest(batch.machine, batch.pattern.clone());
+        }
+        for (machine, pattern) in known {
+            programme.suggest(machine, pattern);
+        }
+        programme.solve();
+        let state = State::Solved(Box::new(programme));
+        Self { job, numbers, left, best, state }
     }
-    pub(super) fn improving(&self) -> bool {
-        matches!(self.state, State::Improving(..))
+
+    /// Whether the programme is solved, and only whole machines are left to improve.
+    pub(super) fn is_solved(&self) -> bool {
+        !matches!(self.state, State::Solving(_))
+    }
+
+    /// The fillings that were found.
+    pub(super) fn fillings(&self) -> &[(usize, Pattern)] {
+        match &self.state {
+            State::Solving(programme)
+            | State::Solved(programme)
+            | State::Improving(programme, _) => programme.columns(),
+            State::Done => &[],
+        }
     }
 
     /// What is proved so far about any packing of all pods.
     pub(super) fn bound(&self) -> Option<&Bound> {
         match &self.state {
-            State::Solving(programme) | State::Improving(programme, _) => Some(programme.bound()),
+            State::Solving(programme)
+            | State::Solved(programme)
+            | State::Improving(programme, _) => Some(programme.bound()),
             State::Done => None,
         }
     }
@@ -85,8 +121,12 @@ impl<'j> Packer<'j> {
             State::Solving(mut programme) => {
                 self.state = match programme.round(STEPS) {
                     Round::Improved => State::Solving(programme),
-                    Round::Solved => self.round_off(programme),
+                    Round::Solved => State::Solved(programme),
                 };
+                true
+            }
+            State::Solved(programme) => {
+                self.state = self.round_off(programme);
                 true
             }
             State::Improving(programme, mut improver) => {
@@ -103,7 +143,7 @@ impl<'j> Packer<'j> {
 
     /// From the solved programme to whole machines.
     fn round_off(&mut self, programme: Box<Generation<'j>>) -> State<'j> {
-        let values = programme.bound().duals.clone();
+        let values = programme.values();
         let by_value = greedy::pack_by(self.job, self.numbers, &self.left, &values);
         if by_value.waiting == 0 {
             self.offer(by_value.batches);

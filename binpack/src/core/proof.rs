@@ -1,0 +1,149 @@
+//! A lower bound on what launches cost, and the values of pods that prove it.
+
+use super::bits::Bits;
+use super::board::Board;
+use super::control::Control;
+use super::launching::Launcher;
+use super::lots::Lot;
+use super::pack::{Bound, Job, Machine, Numbers, Packer, Pattern, Row};
+use super::problem::Shape;
+
+/// What has been proved of the shapes of a wave, and fillings that were found on the way.
+#[derive(Debug, Default)]
+pub(super) struct Proof {
+    /// By shape: what a pod is worth, in millionths of a dollar per hour.
+    pub(super) values: Vec<f64>,
+    /// Offers, and pods of shapes that fill them.
+    pub(super) fillings: Vec<(usize, Pattern)>,
+}
+
+impl Proof {
+    pub(super) fn new(shapes: usize) -> Self {
+        Self { values: vec![0.0; shapes], fillings: Vec::new() }
+    }
+
+    /// Takes over what was proved of rows, by their shapes.
+    pub(super) fn take(&mut self, bound: &Bound, shape_of: impl Iterator<Item = usize>) {
+        for (shape, value) in shape_of.zip(&bound.duals) {
+            self.values[shape] = *value;
+        }
+    }
+}
+
+impl<'a> Launcher<'_, 'a> {
+    /// Solves the programme for all that is to be launched as if pods could go to any domain and
+    /// any pool that takes them: less is asked for, so its bound holds, and its fillings are good
+    /// ones for each domain.
+    pub(super) fn prove(
+        &self,
+        lots: &[Lot],
+        board: &Board<'a>,
+        shapes: &[Shape<'a>],
+        control: &mut Control<'_>,
+    ) -> Proof {
+        let whole = Whole::of(lots);
+        let (job, offers) = self.relaxed_job(&whole, board, shapes);
+        let numbers = Numbers::of(&job);
+        let mut packer = Packer::new(&job, &numbers, self.rounds);
+        control.solve(&mut packer);
+        let Some(bound) = packer.bound() else { return Proof::default() };
+        let mut proof = Proof::new(shapes.len());
+        proof.take(bound, whole.shapes.iter().copied());
+        let named = |(machine, pattern): &(usize, Pattern)| {
+            let pattern = pattern.iter().map(|(row, n)| (whole.shapes[*row], *n)).collect();
+            (offers[*machine], pattern)
+        };
+        proof.fillings = packer.fillings().iter().map(named).collect();
+        proof
+    }
+
+    fn relaxed_job(
+        &self,
+        whole: &Whole,
+        board: &Board<'a>,
+        shapes: &[Shape<'a>],
+    ) -> (Job, Vec<usize>) {
+        let all = &self.offers.all;
+        let rows = whole.shapes.iter().zip(&whole.counts).map(|(shape, count)| Row {
+            demand: shapes[*shape].demand.clone(),
+            count: *count,
+            cap: u64::MAX,
+        });
+        let mut sorted: Vec<usize> = (0..all.len()).collect();
+        sorted.sort_by_key(|at| all[*at].price);
+        let (mut machines, mut offers): (Vec<Machine>, Vec<usize>) = (Vec::new(), Vec::new());
+        for at in sorted {
+            let taken = whole.offers.iter().enumerate().filter(|(_, bits)| bits.has(at));
+            let taken = Bits::collect(whole.shapes.len(), taken.map(|(row, _)| row));
+            let room = &all[at].room;
+            let needless =
+                machines.iter().rev().any(|m| m.room.covers(room) && m.rows.covers(&taken));
+            if !taken.is_empty() && !needless {
+                let (room, price, draws) = (room.clone(), all[at].price, Vec::new());
+                machines.push(Machine { room, price, rows: taken, draws });
+                offers.push(at);
+            }
+        }
+        let mut job = Job { rows: rows.collect(), machines, ..Job::default() };
+        let of: Vec<&Shape<'_>> = whole.shapes.iter().map(|shape| &shapes[*shape]).collect();
+        super::launching::Neighbours { board, shapes: &of }.write(&mut job);
+        (job, offers)
+    }
+
+    /// The fillings of a proof for the machines of a job, whose rows are these lots.
+    pub(super) fn translate(
+        &self,
+        proof: &Proof,
+        job: &Job,
+        offers: &[usize],
+        rows: &[usize],
+        lots: &[Lot],
+    ) -> Vec<(usize, Pattern)> {
+        let all = &self.offers.all;
+        let kind = |offer: usize| (all[offer].pool, all[offer].instance_type);
+        let mut found = Vec::new();
+        for (offer, filling) in &proof.fillings {
+            let same = (0..offers.len()).filter(|m| kind(offers[*m]) == kind(*offer));
+            for machine in same {
+                let row = |shape: usize| {
+                    let own = |row: &usize| {
+                        lots[rows[*row]].shape == shape && job.machines[machine].rows.has(*row)
+                    };
+                    (0..rows.len()).find(own)
+                };
+                let pods = filling.iter().filter_map(|(shape, n)| {
+                    let row = row(*shape)?;
+                    Some((row, (*n).min(job.rows[row].count)))
+                });
+                let mut pattern: Pattern = pods.collect();
+                pattern.sort_unstable();
+                found.push((machine, pattern));
+            }
+        }
+        found
+    }
+}
+
+/// Lots of one shape together.
+struct Whole {
+    shapes: Vec<usize>,
+    counts: Vec<u64>,
+    offers: Vec<Bits>,
+}
+
+impl Whole {
+    fn of(lots: &[Lot]) -> Self {
+        let mut whole = Self { shapes: Vec::new(), counts: Vec::new(), offers: Vec::new() };
+        for lot in lots {
+            if let Some(at) = whole.shapes.iter().position(|shape| *shape == lot.shape) {
+                whole.counts[at] += lot.count;
+                whole.offers[at].unite(&lot.offers);
+            } else {
+                whole.shapes.push(lot.shape);
+                whole.counts.push(lot.count);
+                whole.offers.push(lot.offers.clone());
+            }
+        }
+        whole
+    }
+}
