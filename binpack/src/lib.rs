@@ -33,6 +33,7 @@ mod model;
 mod provisioner;
 mod table;
 mod validate;
+mod verify;
 pub mod workload;
 
 pub use catalogue::{BuiltinCatalogue, Catalogue, CsvCatalogue, MemoryCatalogue};
@@ -50,3 +51,4 @@ pub use model::{
 };
 pub use provisioner::{Driver, Provisioner, Stats};
 pub use validate::{Breach, Rule, breaches, validate};
+pub use verify::{Verified, verify};
