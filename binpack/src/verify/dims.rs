@@ -89,7 +89,10 @@ mod tests {
             for sum in 0..=GPU_MILLI {
                 for part in 0..=sum {
                     let parts = dual_feasible(k, part) + dual_feasible(k, sum - part);
-                    assert!(parts <= dual_feasible(k, sum), "u^({k}) of {part} and the rest of {sum}");
+                    assert!(
+                        parts <= dual_feasible(k, sum),
+                        "u^({k}) of {part} and the rest of {sum}"
+                    );
                 }
             }
         }

@@ -58,7 +58,7 @@ impl Knapsack {
             None => Proof::Holds,
             Some(prices) => {
                 self.order(&prices);
-                Search::new(&self, &prices, threshold).run(work)
+                Search::new(&self, &prices, threshold).run(&self.room, work)
             }
         }
     }
@@ -190,59 +190,44 @@ fn gcd(mut a: u64, mut b: u64) -> u64 {
     a
 }
 
-/// What is known of the items from one on.
-#[derive(Debug)]
-struct Level {
-    remains: Remains,
-    bounds: Vec<Prices>,
-}
+/// How many partial solutions of a level are asked for the shadow prices of what they leave.
+const SAMPLES: usize = 8;
 
-impl Level {
-    /// Whether no way to use this room reaches `goal`.
-    fn hopeless(&self, room: &[u64], goal: u128) -> bool {
-        self.bounds.iter().any(|prices| prices.bound(room) < goal)
-    }
-}
-
-/// How many levels have shadow prices of their own.
-const SHADOWS: usize = 32;
+/// Fewer are carried on as they are.
+const FEW: usize = 16;
 
 /// Branch and bound, an item at a time, over all partial solutions at once: those that leave the
 /// same room are one, and count with what the best of them is worth. Room that the items to come
 /// can't use is no difference. Source: Nemhauser and Ullmann, "Discrete dynamic programming and
 /// capital allocation", Management Science 15 (1969).
+///
+/// A partial solution goes on if no prices bound it below the goal. The prices are those of some of
+/// the partial solutions of this level and the last, so they fit the room that is left there.
 struct Search<'k> {
-    knapsack: &'k Knapsack,
+    items: &'k [Item],
     threshold: u64,
+    root: &'k Prices,
     /// By the number of items that are decided.
-    levels: Vec<Level>,
+    remains: Vec<Remains>,
 }
 
 /// What is left of the room, and what was put into the rest.
 type Partial = (Box<[u64]>, u64);
 
 impl<'k> Search<'k> {
-    fn new(knapsack: &'k Knapsack, root: &Prices, threshold: u64) -> Self {
-        let (items, dims) = (&knapsack.items, knapsack.room.len());
-        let every = items.len().div_ceil(SHADOWS).max(1);
-        let mut levels = Vec::with_capacity(items.len() + 1);
-        let mut shadow = root.clone();
-        for first in 0..=items.len() {
-            let rest = &items[first..];
-            if first.is_multiple_of(every) {
-                shadow = Prices::shadow(rest, &knapsack.room);
-            }
-            let single = (0..dims).filter_map(|dim| Prices::of_one(dim, rest, dims));
-            let mut bounds = vec![root.covering(rest), shadow.covering(rest), shadow.again(rest)];
-            bounds.extend(single);
-            levels.push(Level { remains: Remains::of(rest, dims), bounds });
-        }
-        Self { knapsack, threshold, levels }
+    fn new(knapsack: &'k Knapsack, root: &'k Prices, threshold: u64) -> Self {
+        let items = &knapsack.items;
+        let rest = |first: usize| Remains::of(&items[first..], knapsack.room.len());
+        let remains = (0..=items.len()).map(rest).collect();
+        Self { items, threshold, root, remains }
     }
 
-    fn run(&self, work: &mut u64) -> Proof {
-        let mut partial: Vec<Partial> = vec![(self.knapsack.room.clone().into(), 0)];
-        for (item, level) in self.knapsack.items.iter().zip(self.levels.iter().skip(1)) {
+    fn run(&self, room: &[u64], work: &mut u64) -> Proof {
+        let mut partial: Vec<Partial> = vec![(room.into(), 0)];
+        let mut samples: Vec<Prices> = vec![self.root.clone()];
+        for (decided, item) in (1..).zip(self.items) {
+            let rest = &self.items[decided..];
+            let bounds = self.bounds(rest, room.len(), &samples);
             let mut next = Vec::new();
             for (room, worth) in &partial {
                 for times in 0..=item.most.min(count(room, &item.need)) {
@@ -254,18 +239,49 @@ impl<'k> Search<'k> {
                         return Proof::Open;
                     };
                     *work = left;
-                    let room = level.remains.after(room, item, times);
-                    if !level.hopeless(&room, goal(self.threshold) - fine(worth)) {
-                        next.push((room, worth));
+                    let one = (self.remains[decided].after(room, item, times), worth);
+                    if bounds.iter().all(|prices| self.hopeful(prices, &one)) {
+                        next.push(one);
                     }
                 }
             }
             // The best of those with the same room stays.
             next.sort_unstable_by(|a: &Partial, b: &Partial| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
             next.dedup_by(|later, first| later.0 == first.0);
+            samples = self.sift(rest, &mut next);
             partial = next;
         }
         Proof::Holds
+    }
+
+    /// Prices for the items to come, the quickest to rule something out first.
+    fn bounds(&self, rest: &[Item], dims: usize, samples: &[Prices]) -> Vec<Prices> {
+        let mut bounds: Vec<Prices> = samples.iter().map(|prices| prices.again(rest)).collect();
+        bounds.push(self.root.covering(rest));
+        bounds.extend((0..dims).filter_map(|dim| Prices::of_one(dim, rest, dims)));
+        bounds
+    }
+
+    /// Whether these prices leave open that a partial solution comes to be worth more than the
+    /// threshold.
+    fn hopeful(&self, prices: &Prices, (room, worth): &Partial) -> bool {
+        prices.bound(room).saturating_add(fine(*worth)) >= goal(self.threshold)
+    }
+
+    /// Rules out what the shadow prices of a few of them rule out, and returns those prices.
+    fn sift(&self, rest: &[Item], partial: &mut Vec<Partial>) -> Vec<Prices> {
+        let mut samples = Vec::new();
+        for sample in 0..SAMPLES {
+            if partial.len() < FEW && sample > 0 {
+                break;
+            }
+            if let Some((room, _)) = partial.get(partial.len() * (2 * sample + 1) / (2 * SAMPLES)) {
+                let prices = Prices::shadow(rest, room);
+                partial.retain(|one| self.hopeful(&prices, one));
+                samples.push(prices);
+            }
+        }
+        samples
     }
 }
 

@@ -22,9 +22,11 @@ impl Machine {
     /// The kinds that may enter and fit.
     pub(super) fn knapsack(&self, kinds: &Kinds<'_>) -> Knapsack {
         let fits = |kind: &&Kind| {
-            kind.need.iter().zip(&self.room).all(|(need, room)| need <= room) && self.may[kind.class]
+            kind.need.iter().zip(&self.room).all(|(need, room)| need <= room)
+                && self.may[kind.class]
         };
-        let item = |kind: &Kind| Item { value: kind.value, most: kind.most, need: kind.need.clone() };
+        let item =
+            |kind: &Kind| Item { value: kind.value, most: kind.most, need: kind.need.clone() };
         Knapsack::new(kinds.all.iter().filter(fits).map(item).collect(), self.room.clone())
     }
 

@@ -61,7 +61,8 @@ impl Tableau {
             let part = |item: &Item| float(item.need[dim]) / float(*has).max(1.0);
             items.iter().map(part).collect()
         };
-        let variable = |(number, item): (usize, &Item)| Variable { number, limit: float(item.most) };
+        let variable =
+            |(number, item): (usize, &Item)| Variable { number, limit: float(item.most) };
         let slack = |dim| Variable { number: items.len() + dim, limit: f64::INFINITY };
         Self {
             rows: room.iter().enumerate().map(row).collect(),
@@ -135,7 +136,8 @@ impl Tableau {
         pivot[column] = by;
         self.right[row] *= by;
         let right = self.right[row];
-        for (other, entries) in self.rows.iter_mut().enumerate().filter(|(other, _)| *other != row) {
+        for (other, entries) in self.rows.iter_mut().enumerate().filter(|(other, _)| *other != row)
+        {
             let factor = entries.get(column).copied().unwrap_or(0.0);
             subtract(entries, &pivot, column, factor);
             self.right[other] -= factor * right;
