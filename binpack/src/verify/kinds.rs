@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::dims::Dims;
+use super::knapsack::Item;
 use crate::model::{
     Input, Namespaces, Pod, PodAffinityTerm, Requirement, Resources, Toleration, TopologySpread,
     WhenUnsatisfiable, key,
@@ -19,6 +20,12 @@ pub(super) struct Kind {
     pub(super) most: u64,
     /// What one needs, by dimension.
     pub(super) need: Box<[u64]>,
+}
+
+impl Kind {
+    pub(super) fn item(&self) -> Item {
+        Item { value: self.value, most: self.most, need: self.need.clone() }
+    }
 }
 
 /// All pods of value.
@@ -66,6 +73,11 @@ impl<'a> Kinds<'a> {
         let all: Vec<Kind> = kinds.into_iter().map(kind).collect();
         let caps = shared.into_values().collect();
         Self { demand: demand(&all), all, classes, dims, caps }
+    }
+
+    /// All kinds, as if they could go anywhere.
+    pub(super) fn items(&self) -> Vec<Item> {
+        self.all.iter().map(Kind::item).collect()
     }
 
     /// What a machine offers that has `free`, of which `devices` are thousandths of each GPU.

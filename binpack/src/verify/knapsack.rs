@@ -41,10 +41,14 @@ impl Knapsack {
         knapsack
     }
 
-    /// A bound on the most that fits, in nano-dollars: that of the linear relaxation.
-    pub(super) fn relaxed(&self) -> (u128, Prices) {
-        let prices = Prices::shadow(&self.items, &self.room);
-        (prices.bound(&self.room).div_ceil(FINE), prices)
+    /// A bound on what fits: that of the linear relaxation.
+    pub(super) fn relaxed(&self) -> u128 {
+        Prices::shadow(&self.items, &self.room).bound(&self.room)
+    }
+
+    /// How many entries the linear relaxation has.
+    pub(super) fn entries(&self) -> usize {
+        self.items.len() * self.room.len()
     }
 
     /// Whether nothing that fits is worth more than `threshold` nano-dollars. Takes what it needs of
@@ -193,6 +197,9 @@ fn gcd(mut a: u64, mut b: u64) -> u64 {
 /// How many partial solutions of a level are asked for the shadow prices of what they leave.
 const SAMPLES: usize = 8;
 
+/// How many amounts the partial solutions of a level may hold together, which is what bounds memory.
+const HELD: usize = 1 << 24;
+
 /// Fewer are carried on as they are.
 const FEW: usize = 16;
 
@@ -235,10 +242,10 @@ impl<'k> Search<'k> {
                     if worth > self.threshold {
                         return Proof::Refuted(worth);
                     }
-                    let Some(left) = work.checked_sub(1) else {
+                    if *work == 0 || next.len() * room.len() > HELD {
                         return Proof::Open;
-                    };
-                    *work = left;
+                    }
+                    *work -= 1;
                     let one = (self.remains[decided].after(room, item, times), worth);
                     if bounds.iter().all(|prices| self.hopeful(prices, &one)) {
                         next.push(one);
@@ -292,5 +299,64 @@ impl Remains {
         let mut left: Box<[u64]> = left.collect();
         self.clip(&mut left);
         left
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    pub(in crate::verify) fn any_items() -> impl Strategy<Value = Vec<Item>> {
+        let item = (1..40u64, 1..5u64, prop::collection::vec(0..9u64, 3));
+        let item = item.prop_map(|(value, most, need)| Item { value, most, need: need.into() });
+        prop::collection::vec(item, 1..6)
+    }
+
+    /// The most that fits, by trying everything.
+    pub(in crate::verify) fn most(items: &[Item], room: &[u64]) -> u64 {
+        let Some((item, rest)) = items.split_first() else {
+            return 0;
+        };
+        let tries = 0..=item.most.min(count(room, &item.need));
+        let worth = tries.map(|times| {
+            let left: Vec<u64> =
+                room.iter().zip(&item.need).map(|(room, need)| room - need * times).collect();
+            times * item.value + most(rest, &left)
+        });
+        worth.max().unwrap_or(0)
+    }
+
+    proptest! {
+        #[test]
+        fn a_proof_is_never_wrong_however_little_work_it_may_take(
+            items in any_items(),
+            room in prop::collection::vec(0..40u64, 3),
+            off in -3..4i64,
+            mut work in prop_oneof![0..40u64, Just(u64::MAX)],
+        ) {
+            let worth = most(&items, &room);
+            let threshold = worth.saturating_add_signed(off);
+            let given = work;
+            let proof = Knapsack::new(items, room).prove(threshold, &mut work);
+            match proof {
+                Proof::Holds => prop_assert!(worth <= threshold),
+                Proof::Refuted(found) => prop_assert!(threshold < found && found <= worth),
+                Proof::Open => prop_assert!(given < u64::MAX && work == 0),
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_work_does_not_suffice_for_stays_open() {
+        let item = |value, need: [u64; 2]| Item { value, most: 9, need: need.into() };
+        let items = vec![item(50, [5, 7]), item(61, [7, 6]), item(81, [8, 9]), item(33, [3, 4])];
+        let knapsack = Knapsack::new(items.clone(), vec![31, 31]);
+        let worth = most(&items, &[31, 31]);
+        let (mut none, mut all) = (0, u64::MAX);
+        assert_eq!(knapsack.clone().prove(worth, &mut none), Proof::Open);
+        assert_eq!(knapsack.clone().prove(worth, &mut all), Proof::Holds);
+        assert_eq!(knapsack.prove(worth - 1, &mut all), Proof::Refuted(worth));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use super::kinds::{Kind, Kinds};
-use super::knapsack::{Item, Knapsack};
+use super::knapsack::Knapsack;
 use crate::model::{
     Effect, GPU_MILLI, Input, InstanceType, Node, NodePool, Offering, Pod, Requirement, Resources,
     Taint, TolerationOperator, key,
@@ -19,15 +19,19 @@ pub(super) struct Machine {
 }
 
 impl Machine {
+    /// What it has, by dimension.
+    pub(super) fn room(&self) -> &[u64] {
+        &self.room
+    }
+
     /// The kinds that may enter and fit.
     pub(super) fn knapsack(&self, kinds: &Kinds<'_>) -> Knapsack {
         let fits = |kind: &&Kind| {
             kind.need.iter().zip(&self.room).all(|(need, room)| need <= room)
                 && self.may[kind.class]
         };
-        let item =
-            |kind: &Kind| Item { value: kind.value, most: kind.most, need: kind.need.clone() };
-        Knapsack::new(kinds.all.iter().filter(fits).map(item).collect(), self.room.clone())
+        let items = kinds.all.iter().filter(fits).map(Kind::item).collect();
+        Knapsack::new(items, self.room.clone())
     }
 
     /// Whether what fits on the other one fits here.

@@ -78,6 +78,11 @@ pub(super) fn fine(nanos: u64) -> u128 {
     u128::from(nanos).saturating_mul(FINE)
 }
 
+/// A bound in nano-dollars, of which what fits is worth a whole number. One that saturated stays so.
+pub(super) fn nanos(bound: u128) -> u128 {
+    if bound == u128::MAX { bound } else { bound / FINE }
+}
+
 #[expect(clippy::cast_precision_loss, reason = "any prices give a bound, near ones a good one")]
 fn float(amount: u128) -> f64 {
     amount as f64
@@ -90,4 +95,42 @@ fn float(amount: u128) -> f64 {
 )]
 fn rounded(price: f64) -> u128 {
     price.round() as u128
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::knapsack::tests::{any_items, most};
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_prices_bound_what_fits_and_shadow_prices_do_it_best(
+            items in any_items(),
+            room in prop::collection::vec(0..40u64, 3),
+            per in prop::collection::vec(prop_oneof![Just(0u128), 0..20 * FINE, any::<u128>()], 3),
+        ) {
+            let fits = |item: &Item| item.need.iter().zip(&room).all(|(need, room)| need <= room);
+            let items: Vec<Item> = items.into_iter().filter(fits).collect();
+            let worth = u128::from(most(&items, &room));
+            let any = Prices::new(per.into(), &items);
+            let shadow = Prices::shadow(&items, &room);
+            prop_assert!(shadow.bound(&room) <= any.bound(&room).saturating_add(FINE / 1_000_000));
+            let mut all = vec![any.again(&items), shadow.covering(&items), any.covering(&items)];
+            all.extend((0..3).filter_map(|dim| Prices::of_one(dim, &items, 3)));
+            all.extend([any, shadow]);
+            for prices in all {
+                prop_assert!(nanos(prices.bound(&room)) >= worth, "{:?} is below {}", prices, worth);
+            }
+        }
+    }
+
+    #[test]
+    fn a_bound_that_saturates_is_above_everything() {
+        let items = [Item { value: u64::MAX, most: u64::MAX, need: [1].into() }];
+        let prices = Prices::new([0].into(), &items);
+        assert_eq!(nanos(prices.bound(&[u64::MAX])), u128::MAX);
+        assert_eq!(nanos(fine(u64::MAX)), u64::MAX.into());
+    }
 }

@@ -173,3 +173,39 @@ fn subtract(entries: &mut [f64], pivot: &[f64], column: usize, factor: f64) {
 fn float(amount: u64) -> f64 {
     amount as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prices(items: &[(u64, u64, &[u64])], room: &[u64]) -> Vec<f64> {
+        let item = |(value, most, need): &(u64, u64, &[u64])| Item {
+            value: *value,
+            most: *most,
+            need: (*need).into(),
+        };
+        shadow_prices(&items.iter().map(item).collect::<Vec<_>>(), room)
+    }
+
+    #[track_caller]
+    fn near(found: &[f64], expected: &[f64]) {
+        let off = found.iter().zip(expected).any(|(a, b)| (a - b).abs() > 1e-9);
+        assert!(!off && found.len() == expected.len(), "{found:?} is not {expected:?}");
+    }
+
+    #[test]
+    fn the_item_that_is_cut_sets_the_price() {
+        near(&prices(&[(6, 1, &[1]), (10, 1, &[2]), (12, 1, &[3])], &[5]), &[4.0]);
+        near(&prices(&[(6, 1, &[1]), (10, 1, &[2]), (12, 1, &[3])], &[6]), &[0.0]);
+        near(&prices(&[(6, 9, &[1]), (10, 9, &[2])], &[5]), &[6.0]);
+    }
+
+    #[test]
+    fn two_items_set_two_prices_and_room_to_spare_is_free() {
+        // 3a + b = 9 and a + 2b = 8, at the values that the needs cost at prices 2 and 3.
+        let items: [(u64, u64, &[u64]); 3] = [(9, 9, &[3, 1]), (8, 9, &[1, 2]), (4, 9, &[1, 1])];
+        near(&prices(&items, &[9, 8]), &[2.0, 3.0]);
+        near(&prices(&items, &[8, 800]), &[8.0, 0.0]);
+        near(&prices(&[], &[9, 8]), &[0.0, 0.0]);
+    }
+}
