@@ -38,6 +38,7 @@ mod provisioner;
 mod quantity;
 mod table;
 mod validate;
+mod verify;
 pub mod workload;
 
 #[cfg(feature = "json")]
@@ -59,3 +60,4 @@ pub use model::{
 };
 pub use provisioner::{Driver, Provisioner, Stats};
 pub use validate::{Breach, Rule, breaches, validate};
+pub use verify::{Verified, verify};

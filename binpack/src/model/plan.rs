@@ -184,7 +184,7 @@ impl Relaxed {
 /// more together than it costs (a dual solution of Gilmore and Gomory's linear programme, 1961).
 /// What all pods are worth is then a lower bound on the price of any plan that gives all of them a
 /// place on new nodes; what the nodes that exist could carry is taken off.
-/// `verify` checks it by other means than it was made.
+/// [`verify`](crate::verify()) checks it by other means than it was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Certificate {

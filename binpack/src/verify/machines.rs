@@ -1,0 +1,230 @@
+//! What may be launched and what exists, as room for kinds of pods.
+
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+
+use super::kinds::{Kind, Kinds};
+use super::knapsack::Knapsack;
+use crate::model::{
+    Effect, GPU_MILLI, Input, InstanceType, Node, NodePool, Offering, Pod, Requirement, Resources,
+    Taint, TolerationOperator, key,
+};
+
+/// Room, and who may use it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Machine {
+    room: Vec<u64>,
+    /// By class.
+    may: Rc<[bool]>,
+}
+
+impl Machine {
+    /// What it has, by dimension.
+    pub(super) fn room(&self) -> &[u64] {
+        &self.room
+    }
+
+    /// The kinds that may enter and fit.
+    pub(super) fn knapsack(&self, kinds: &Kinds<'_>) -> Knapsack {
+        let fits = |kind: &&Kind| {
+            kind.need.iter().zip(&self.room).all(|(need, room)| need <= room)
+                && self.may[kind.class]
+        };
+        let items = kinds.all.iter().filter(fits).map(Kind::item).collect();
+        Knapsack::new(items, self.room.clone())
+    }
+
+    /// Whether what fits on the other one fits here.
+    fn covers(&self, other: &Self) -> bool {
+        self.room.iter().zip(&other.room).all(|(mine, others)| mine >= others)
+            && self.may.iter().zip(&*other.may).all(|(mine, others)| *mine || !*others)
+    }
+}
+
+/// Something that may be launched.
+#[derive(Debug)]
+pub(super) struct Offer<'a> {
+    pub(super) pool: &'a NodePool,
+    pub(super) instance_type: &'a InstanceType,
+    pub(super) offering: &'a Offering,
+    pub(super) machine: Machine,
+}
+
+/// Every pool × instance type × offering that the pool allows, by price.
+pub(super) fn offers<'a>(input: &'a Input, kinds: &Kinds<'a>) -> Vec<Offer<'a>> {
+    let mut admission = Admission::new(kinds);
+    let mut all = Vec::new();
+    for pool in &input.pools {
+        for instance_type in &*input.instance_types {
+            let sold = instance_type.offerings.iter();
+            all.extend(sold.filter_map(|offering| {
+                let launched = Launched { pool, instance_type, offering };
+                let machine = launched.machine(input, kinds, &mut admission)?;
+                Some(Offer { pool, instance_type, offering, machine })
+            }));
+        }
+    }
+    all.sort_by_key(|offer| offer.offering.price_micros);
+    all
+}
+
+/// The offers without those that cost no less than another one that carries all that they do: what
+/// holds for that one holds for them.
+pub(super) fn undominated(offers: Vec<Offer<'_>>) -> Vec<Offer<'_>> {
+    let mut kept: Vec<Offer<'_>> = Vec::new();
+    for offer in offers {
+        if !kept.iter().any(|cheaper| cheaper.machine.covers(&offer.machine)) {
+            kept.push(offer);
+        }
+    }
+    kept
+}
+
+/// The nodes that have room for some pod, those that are alike once, with their number.
+pub(super) fn nodes<'a>(input: &'a Input, kinds: &Kinds<'a>) -> Vec<(Machine, u64)> {
+    let mut admission = Admission::new(kinds);
+    let mut number_of: HashMap<Machine, usize> = HashMap::new();
+    let mut all: Vec<(Machine, u64)> = Vec::new();
+    for node in &input.nodes {
+        let room = free(kinds, node);
+        let label = |key: &str| node.labels.get(key).map(|value| &**value);
+        let machine = Machine { room, may: admission.classes(label, &node.taints) };
+        let number = *number_of.entry(machine).or_insert_with_key(|machine| {
+            all.push((machine.clone(), 0));
+            all.len() - 1
+        });
+        all[number].1 += 1;
+    }
+    all
+}
+
+/// What is left of a node. Of what is used beyond its end, nothing is.
+fn free(kinds: &Kinds<'_>, node: &Node) -> Vec<u64> {
+    let used = |gpu: usize| node.gpu_used_milli.get(gpu).copied().unwrap_or(0);
+    let devices: Vec<u64> =
+        (0..gpus(&node.allocatable)).map(|gpu| GPU_MILLI.saturating_sub(used(gpu))).collect();
+    kinds.room(&node.allocatable.saturating_sub(&node.used), &devices)
+}
+
+fn gpus(allocatable: &Resources) -> usize {
+    usize::try_from(allocatable.gpu_milli / GPU_MILLI).unwrap_or(usize::MAX)
+}
+
+/// A node that a launch would make.
+#[derive(Clone, Copy)]
+struct Launched<'a> {
+    pool: &'a NodePool,
+    instance_type: &'a InstanceType,
+    offering: &'a Offering,
+}
+
+impl<'a> Launched<'a> {
+    /// Its room, or `None` if it may not be launched or its daemons don't fit.
+    fn machine(
+        self,
+        input: &'a Input,
+        kinds: &Kinds<'a>,
+        admission: &mut Admission<'a>,
+    ) -> Option<Machine> {
+        let label = |key: &str| self.label(key);
+        if self.contradicts() || !all_hold(&self.pool.requirements, &label) {
+            return None;
+        }
+        let mut daemons = self.pool.daemon_overhead.clone();
+        for daemon in input.daemons.iter().filter(|pod| enters(pod, &label, &self.pool.taints)) {
+            daemons = daemons.checked_add(&daemon.requests.clone().with_pods(1))?;
+        }
+        let mut all = self.instance_type.allocatable.clone();
+        if self.pool.best_effort_percent > 0 {
+            all = all.with_best_effort_percent(self.pool.best_effort_percent);
+        }
+        // Which devices daemons use is not said, so the steps of shares count all of them.
+        let devices = vec![GPU_MILLI; gpus(&all)];
+        let room = kinds.room(&all.checked_sub(&daemons)?, &devices);
+        Some(Machine { room, may: admission.classes(label, &self.pool.taints) })
+    }
+
+    /// A label that the launch gives to the node, or its machine has.
+    fn own(self, wanted: &str) -> Option<&'a str> {
+        match wanted {
+            key::ZONE => Some(&self.offering.zone),
+            key::CAPACITY_TYPE => Some(self.offering.capacity_type.as_str()),
+            key::INSTANCE_TYPE => Some(&self.instance_type.name),
+            key::NODE_POOL => Some(&self.pool.name),
+            _ => self.instance_type.labels.get(wanted).map(|value| &**value),
+        }
+    }
+
+    fn label(self, wanted: &str) -> Option<&'a str> {
+        self.own(wanted).or_else(|| self.pool.labels.get(wanted).map(|value| &**value))
+    }
+
+    /// Whether the pool's labels say what the machine is not: then it is not launched.
+    fn contradicts(self) -> bool {
+        let mut labels = self.pool.labels.iter();
+        labels.any(|(key, value)| self.own(key).is_some_and(|own| own != &**value))
+    }
+}
+
+type Conditions<'a> = (Vec<Option<&'a str>>, &'a [Taint]);
+
+/// Which classes may enter: asked once for all machines that look the same to them.
+struct Admission<'a> {
+    classes: Vec<&'a Pod>,
+    /// The labels that some class asks for.
+    keys: Vec<&'a str>,
+    known: HashMap<Conditions<'a>, Rc<[bool]>>,
+}
+
+impl<'a> Admission<'a> {
+    fn new(kinds: &Kinds<'a>) -> Self {
+        let conditions = |pod: &&'a Pod| {
+            let pod: &'a Pod = pod;
+            pod.requirements.iter().chain(pod.node_affinity.iter().flatten())
+        };
+        let keys = kinds.classes.iter().flat_map(conditions).map(|r| &*r.key);
+        let keys: HashSet<&str> = keys.collect();
+        Self {
+            classes: kinds.classes.clone(),
+            keys: keys.into_iter().collect(),
+            known: HashMap::new(),
+        }
+    }
+
+    fn classes(
+        &mut self,
+        label: impl Fn(&str) -> Option<&'a str>,
+        taints: &'a [Taint],
+    ) -> Rc<[bool]> {
+        let seen = self.keys.iter().map(|key| label(key)).collect();
+        let may = self.known.entry((seen, taints)).or_insert_with(|| {
+            self.classes.iter().map(|pod| enters(pod, &label, taints)).collect()
+        });
+        may.clone()
+    }
+}
+
+/// Whether a node's labels and taints let a pod in.
+fn enters<'a>(pod: &Pod, label: &impl Fn(&str) -> Option<&'a str>, taints: &[Taint]) -> bool {
+    let affinity = &pod.node_affinity;
+    taints.iter().all(|taint| ignores(pod, taint))
+        && all_hold(&pod.requirements, label)
+        && (affinity.is_empty() || affinity.iter().any(|term| all_hold(term, label)))
+}
+
+fn all_hold<'a>(conditions: &[Requirement], label: &impl Fn(&str) -> Option<&'a str>) -> bool {
+    conditions.iter().all(|condition| condition.holds(label(&condition.key)))
+}
+
+/// Whether a taint doesn't keep a pod out.
+fn ignores(pod: &Pod, taint: &Taint) -> bool {
+    let tolerated = pod.tolerations.iter().any(|toleration| {
+        toleration.key.as_ref().is_none_or(|key| *key == taint.key)
+            && toleration.effect.is_none_or(|effect| effect == taint.effect)
+            && match &toleration.operator {
+                TolerationOperator::Exists => true,
+                TolerationOperator::Equal(value) => *value == taint.value,
+            }
+    });
+    tolerated || taint.effect == Effect::PreferNoSchedule
+}
