@@ -93,4 +93,12 @@ fn main() {
         println!("INVALID {b}");
     }
     println!("validated in {:?}", t0.elapsed());
+    let t0 = Instant::now();
+    println!(
+        "gap {:?} {:?} verify {:?} in {:?}",
+        plan.gap_percent(),
+        plan.certificate.as_ref().map(|c| (c.lower_bound_micros as f64 / 1e6, c.left_out.clone())),
+        verify(&input, &plan),
+        t0.elapsed()
+    );
 }

@@ -25,6 +25,9 @@ pub(super) struct Control<'s> {
     bound: f64,
 }
 
+/// How far a programme may be from its bound, relative to it, when only a bound is wanted.
+const ENOUGH: f64 = 1e-3;
+
 impl<'s> Control<'s> {
     pub(super) fn new(most: u32, stop: &'s mut dyn FnMut(&Progress) -> bool) -> Self {
         Self { most, done: 0, stop, cut_short: false, bound: 0.0 }
@@ -62,7 +65,8 @@ impl<'s> Control<'s> {
     pub(super) fn solve(&mut self, packer: &mut Packer<'_>) {
         for _ in 0..self.most {
             let bound = packer.bound().map_or(0.0, |bound| bound.value);
-            if self.is_over(packer.best().cost, bound) || packer.is_solved() || !packer.step() {
+            let solved = packer.is_solved() || packer.slack() <= ENOUGH;
+            if self.is_over(packer.best().cost, bound) || solved || !packer.step() {
                 break;
             }
             self.done = self.done.saturating_add(1);

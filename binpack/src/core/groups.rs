@@ -136,6 +136,10 @@ impl<'a> Groups<'a> {
         self.list.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
     pub(super) fn keys(&self) -> &[Arc<str>] {
         &self.keys
     }

@@ -7,6 +7,7 @@
 mod bits;
 mod board;
 mod budget;
+mod certificate;
 mod class;
 mod control;
 mod domain;

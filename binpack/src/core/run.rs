@@ -2,6 +2,7 @@
 
 use super::board::Board;
 use super::budget::Budgets;
+use super::certificate::{Certifier, Proved};
 use super::control::{Control, Progress};
 use super::existing::Placer;
 use super::groups::Groups;
@@ -9,6 +10,7 @@ use super::launching::Launcher;
 use super::offers::Offers;
 use super::outcome::Outcome;
 use super::problem::{Problem, Shape};
+use super::proof::Proof;
 use super::relax::Level;
 use super::room::Demand;
 use crate::config::{Config, Preference};
@@ -51,13 +53,18 @@ impl<'a> Run<'a> {
     pub(super) fn finish(mut self, stop: &mut dyn FnMut(&Progress) -> bool) -> Result<Plan> {
         let mut control = Control::new(self.config.iterations, stop);
         let mut shapes = std::mem::take(&mut self.shapes);
+        let mut proved = None;
         while !shapes.is_empty() {
-            self.place(&mut shapes, &mut control);
+            let pods = shapes.iter().map(|shape| shape.pods.iter().copied().collect()).collect();
+            let proof = self.place(&mut shapes, &mut control);
+            proved = proved.or_else(|| proof.map(|proof| Proved { proof, pods }));
             self.repair();
             shapes = self.next_wave()?;
         }
         let (problem, offers, board) = (&self.problem, &self.offers, &self.board);
         let mut plan = Outcome { problem, offers, board }.plan()?;
+        let budgets = &Budgets::new(problem.input);
+        plan.certificate = Some(Certifier { problem, board, budgets }.certify(proved.as_ref()));
         plan.iterations = control.iterations();
         plan.cut_short = control.cut_short;
         Ok(plan)
@@ -65,7 +72,7 @@ impl<'a> Run<'a> {
 
     /// Nodes that exist, then launches that have room, then new launches, and then whatever has
     /// room for those that had to wait for others.
-    fn place(&mut self, shapes: &mut [Shape<'a>], control: &mut Control<'_>) {
+    fn place(&mut self, shapes: &mut [Shape<'a>], control: &mut Control<'_>) -> Option<Proof> {
         self.offers.learn(&self.problem);
         let placer = Placer::new(&self.problem, &self.offers, self.config.fit);
         let launcher = Launcher {
@@ -77,9 +84,10 @@ impl<'a> Run<'a> {
         placer.place(&mut self.board, shapes, &(0..nodes));
         let sites = self.board.rooms.len();
         placer.place(&mut self.board, shapes, &(nodes..sites));
-        launcher.launch(&mut self.board, shapes, &mut self.budgets, control);
+        let proof = launcher.launch(&mut self.board, shapes, &mut self.budgets, control);
         let sites = self.board.rooms.len();
         placer.place(&mut self.board, shapes, &(0..sites));
+        proof
     }
 
     /// Takes off pods whose constraints no longer hold because others found no place. Each that

@@ -135,7 +135,7 @@ fn gpu_amounts(gpu: Gpu) -> impl Iterator<Item = f64> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "amounts are below 2^53")]
-pub(super) fn float(amount: u64) -> f64 {
+pub(in crate::core) fn float(amount: u64) -> f64 {
     amount as f64
 }
 

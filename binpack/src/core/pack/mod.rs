@@ -13,13 +13,24 @@ mod simplex;
 
 pub(super) use columns::Bound;
 pub(super) use greedy::Packing;
-pub(super) use job::{Batch, Group, Job, Machine, Numbers, Pattern, Row};
+use job::Batch;
+pub(super) use job::{Group, Job, Machine, Numbers, Pattern, Row, float};
 
 use columns::{Generation, Round};
 use improve::Improver;
 
 /// Search steps for each machine, at most: at the end the bound is what counts.
 const STEPS: u64 = 2_000;
+
+/// By machine: a value that no filling of it exceeds, at these values of rows.
+pub(super) fn most_valuable(job: &Job, values: &[f64]) -> Vec<f64> {
+    let numbers = Numbers::of(job);
+    let left: Vec<u64> = job.rows.iter().map(|row| row.count).collect();
+    let bound = |machine: usize| {
+        search::Filler::new(job, &numbers, machine, &left, values).relaxed(f64::INFINITY).bound
+    };
+    (0..job.machines.len()).map(bound).collect()
+}
 
 /// A packer that can be stopped between any two steps and has a plan all the time.
 pub(super) struct Packer<'j> {
@@ -93,6 +104,14 @@ impl<'j> Packer<'j> {
     /// Whether the programme is solved, and only whole machines are left to improve.
     pub(super) fn is_solved(&self) -> bool {
         !matches!(self.state, State::Solving(_))
+    }
+
+    /// How far the programme is from its bound, relative to it.
+    pub(super) fn slack(&self) -> f64 {
+        match &self.state {
+            State::Solving(programme) => programme.objective() / programme.bound().value - 1.0,
+            State::Solved(_) | State::Improving(..) | State::Done => 0.0,
+        }
     }
 
     /// The fillings that were found.
