@@ -72,6 +72,7 @@ impl Case {
         launch.capacity = it.capacity.clone();
         launch.allocatable = it.allocatable.clone();
         launch.taints.clone_from(&pool.taints);
+        launch.alternatives = Vec::new();
         launch.labels = it.labels.clone();
         launch.labels.extend(pool.labels.clone());
         launch.labels.extend(binpack::labels([
