@@ -9,6 +9,7 @@ use super::offers::{Offer, Offers};
 use super::problem::{Problem, Shape};
 use super::relax::Level;
 use super::room::{Demand, Room};
+use super::tree::RoomTree;
 use crate::model::{HostPort, Input};
 
 /// Where a pod goes: a site, and the devices that it uses there.
@@ -31,10 +32,12 @@ pub(super) type Tuple = Vec<Option<DomainId>>;
 pub(super) struct Board<'a> {
     pub(super) input: &'a Input,
     pub(super) rooms: Vec<Room>,
-    pub(super) groups: Groups<'a>,
+    /// The same as a tree.
+    tree: RoomTree,
+    pub(super) groups: Groups,
     /// By site, where there are groups.
     tuples: Vec<Tuple>,
-    ports: QuickMap<usize, Vec<&'a HostPort>>,
+    ports: QuickMap<usize, Vec<HostPort>>,
     /// By launch: its index among the offers.
     pub(super) opened: Vec<usize>,
     /// By pod.
@@ -43,11 +46,13 @@ pub(super) struct Board<'a> {
 }
 
 impl<'a> Board<'a> {
-    pub(super) fn new(problem: &Problem<'a>, groups: Groups<'a>) -> Self {
+    pub(super) fn new(problem: &Problem<'a>, groups: Groups) -> Self {
         let input = problem.input;
+        let rooms: Vec<Room> = (0..input.nodes.len()).map(|node| problem.node_room(node)).collect();
         let mut board = Self {
             input,
-            rooms: (0..input.nodes.len()).map(|node| problem.node_room(node)).collect(),
+            tree: RoomTree::new(problem.dims.len(), &rooms),
+            rooms,
             groups,
             tuples: Vec::new(),
             ports: QuickMap::default(),
@@ -56,7 +61,8 @@ impl<'a> Board<'a> {
             eligible: QuickMap::default(),
         };
         for (site, node) in input.nodes.iter().enumerate() {
-            let ports: Vec<&HostPort> = node.pods.iter().flat_map(|r| &r.pod.host_ports).collect();
+            let ports: Vec<HostPort> =
+                node.pods.iter().flat_map(|r| r.pod.host_ports.clone()).collect();
             if !ports.is_empty() {
                 board.ports.insert(site, ports);
             }
@@ -102,11 +108,12 @@ impl<'a> Board<'a> {
         self.opened.push(offer);
         self.rooms.push(of.room.clone());
         let site = self.rooms.len() - 1;
+        self.tree.set(site, &of.room);
         if !self.groups.is_empty() {
             let tuple = self.tuple(|key| of.label(input, key));
             self.tuples.push(tuple);
         }
-        let ports: Vec<&HostPort> = of.ports(input).collect();
+        let ports: Vec<HostPort> = of.ports(input).cloned().collect();
         if !ports.is_empty() {
             self.ports.insert(site, ports);
         }
@@ -117,9 +124,10 @@ impl<'a> Board<'a> {
     pub(super) fn evict(&mut self, pod: usize, demand: &Demand) {
         let Some(place) = self.places[pod].take() else { return };
         self.rooms[place.site].release(demand, &place.gpus);
+        self.tree.set(place.site, &self.rooms[place.site]);
         let ports = &self.input.pods[pod].host_ports;
         if let Some(taken) = self.ports.get_mut(&place.site).filter(|_| !ports.is_empty()) {
-            taken.retain(|taken| !ports.iter().any(|port| std::ptr::eq(port, *taken)));
+            taken.retain(|taken| !ports.contains(taken));
         }
         if let Some(ties) = &place.ties {
             let tuple = &self.tuples[place.site];
@@ -154,6 +162,11 @@ impl<'a> Board<'a> {
         })
     }
 
+    /// The first site from `from` on, and before `to`, that has room for a pod.
+    pub(super) fn next_with_room(&self, from: usize, to: usize, demand: &Demand) -> Option<usize> {
+        self.tree.next(from, to, demand)
+    }
+
     /// Whether no pod was put on a site.
     pub(super) fn is_unused(&self, site: usize) -> bool {
         !self.places.iter().flatten().any(|place| place.site == site)
@@ -163,6 +176,7 @@ impl<'a> Board<'a> {
     pub(super) fn close_last(&mut self) {
         if self.opened.pop().is_some() {
             self.rooms.pop();
+            self.tree.clear(self.rooms.len());
             self.ports.remove(&self.rooms.len());
             self.tuples.truncate(self.rooms.len());
         }
@@ -178,8 +192,9 @@ impl<'a> Board<'a> {
                 places[pod] = Some(Place { site, gpus, level, class, ties: ties.clone() });
             }
         });
+        self.tree.set(site, &self.rooms[site]);
         if !shape.ports.is_empty() {
-            self.ports.entry(site).or_default().extend(shape.ports);
+            self.ports.entry(site).or_default().extend_from_slice(shape.ports);
         }
         if !shape.ties.is_empty() {
             let count = u32::try_from(n).unwrap_or(u32::MAX);
@@ -192,7 +207,7 @@ impl<'a> Board<'a> {
     pub(super) fn admits(&self, ties: &Ties, ports: &[HostPort], site: usize) -> bool {
         let domain = DomainId::try_from(site).unwrap_or(DomainId::MAX);
         let taken = if ports.is_empty() { None } else { self.ports.get(&site) };
-        let conflict = |taken: &&HostPort| ports.iter().any(|port| port.conflicts(taken));
+        let conflict = |taken: &HostPort| ports.iter().any(|port| port.conflicts(taken));
         if taken.is_some_and(|taken| taken.iter().any(conflict)) {
             return false;
         }
@@ -282,7 +297,7 @@ impl<'a> Board<'a> {
         let input = self.input;
         let name = self.groups.keys()[key].clone();
         let of = &problem.classes[class];
-        let counts = |taints: &_, allows: &dyn Fn(&Class<'_>) -> bool| {
+        let counts = |taints: &_, allows: &dyn Fn(&Class) -> bool| {
             (spread.any_taints || of.may_enter(taints)) && (spread.any_labels || allows(of))
         };
         let nodes = input.nodes.iter().filter(|node| {

@@ -60,12 +60,28 @@ impl<'p, 'a> Placer<'p, 'a> {
     }
 
     fn place_alike(&self, board: &mut Board<'a>, shape: &mut Shape<'a>, sites: &Range<usize>) {
+        if self.fit == Fit::First {
+            return self.place_first(board, shape, sites);
+        }
         let candidates = self.candidates(board, shape, sites);
         let mut queue = Queue::from(candidates.map(Reverse).collect::<Vec<_>>());
         while !shape.pods.is_empty() {
             let Some(Reverse((_, site))) = queue.pop() else { break };
             let n = board.rooms[site].count(&shape.demand).min(shape.pods.len() as u64);
             board.put(shape, n, site, Counted::All);
+        }
+    }
+
+    fn place_first(&self, board: &mut Board<'a>, shape: &mut Shape<'a>, sites: &Range<usize>) {
+        let class = &self.problem.classes[shape.class];
+        let mut from = sites.start;
+        while shape.left() > 0 {
+            let Some(site) = board.next_with_room(from, sites.end, &shape.demand) else { break };
+            from = site + 1;
+            if may_enter(board, self.offers, class, shape.class, site) {
+                let n = board.rooms[site].count(&shape.demand).min(shape.left());
+                board.put(shape, n, site, Counted::All);
+            }
         }
     }
 
@@ -179,13 +195,7 @@ fn relevant(board: &Board<'_>, shape: &Shape<'_>, site: usize) -> Vec<Option<Dom
     tuple
 }
 
-fn may_enter(
-    board: &Board<'_>,
-    offers: &Offers,
-    class: &Class<'_>,
-    index: usize,
-    site: usize,
-) -> bool {
+fn may_enter(board: &Board<'_>, offers: &Offers, class: &Class, index: usize, site: usize) -> bool {
     let nodes = &board.input.nodes;
     match nodes.get(site) {
         Some(node) => {

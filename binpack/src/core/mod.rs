@@ -25,6 +25,7 @@ mod reason;
 mod relax;
 mod room;
 mod run;
+mod tree;
 
 use crate::config::Config;
 use crate::error::Result;

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
-use super::class::{Class, ClassKey, class_key};
+use super::class::{Class, ClassKey};
 use super::groups::{Groups, Ties};
 use super::hash::QuickMap;
 use super::relax::{Asked, Level, levels};
@@ -37,8 +37,8 @@ impl Shape<'_> {
 pub(super) struct Problem<'a> {
     pub(super) input: &'a Input,
     pub(super) dims: Dims,
-    pub(super) classes: Vec<Class<'a>>,
-    class_of: QuickMap<ClassKey<'a>, usize>,
+    pub(super) classes: Vec<Class>,
+    class_of: QuickMap<ClassKey, usize>,
     /// Whether some taint only asks pods to stay away.
     pub(super) shuns: bool,
     /// The most that any node or type has of each resource.
@@ -112,7 +112,7 @@ impl<'a> Problem<'a> {
     pub(super) fn shapes(
         &mut self,
         pods: &[(usize, Level)],
-        groups: &mut Groups<'a>,
+        groups: &mut Groups,
     ) -> Result<Vec<Shape<'a>>> {
         let input = self.input;
         let labels = !groups.is_empty() || pods.iter().any(|(pod, _)| is_tied(&input.pods[*pod]));
@@ -132,7 +132,7 @@ impl<'a> Problem<'a> {
             shape_of.insert(alike, shapes.len());
             shapes.push(Shape {
                 demand: Demand::new(&self.dims, pod),
-                class: self.class(class_key(pod, asked.preferred, asked.shy))?,
+                class: self.class(ClassKey::of(pod, asked.preferred, asked.shy))?,
                 ties: Rc::clone(&untied),
                 ports: &pod.host_ports,
                 priority: pod.priority,
@@ -151,7 +151,7 @@ impl<'a> Problem<'a> {
         Ok(shapes)
     }
 
-    fn class(&mut self, key: ClassKey<'a>) -> Result<usize> {
+    fn class(&mut self, key: ClassKey) -> Result<usize> {
         if let Some(class) = self.class_of.get(&key) {
             return Ok(*class);
         }
