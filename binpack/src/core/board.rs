@@ -1,6 +1,6 @@
 //! Where pods have been put so far, and what every site has left.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::class::Class;
 use super::groups::{DomainId, Groups, HOSTNAME, Kind, Spread, Ties};
@@ -20,7 +20,7 @@ pub(super) struct Place {
     pub(super) level: Level,
     pub(super) class: usize,
     /// What it has to do with others, where it has.
-    pub(super) ties: Option<Rc<Ties>>,
+    pub(super) ties: Option<Arc<Ties>>,
 }
 
 /// Domains of the topology keys, by key; `None` where a site has no such label. The hostname's is
@@ -73,7 +73,7 @@ impl<'a> Board<'a> {
     /// Counts the pods that run, once it is known what is counted.
     pub(super) fn count_running(&mut self) {
         let input = self.input;
-        if self.groups.is_empty() {
+        if !self.is_regional() {
             return;
         }
         for node in &input.nodes {
@@ -91,6 +91,11 @@ impl<'a> Board<'a> {
         }
     }
 
+    /// Whether domains of sites matter to anything.
+    pub(super) fn is_regional(&self) -> bool {
+        !self.groups.is_empty() || self.groups.keys().len() > 1
+    }
+
     pub(super) fn tuple<'l>(&mut self, label: impl Fn(&str) -> Option<&'l str>) -> Tuple {
         let keys = self.groups.keys().to_vec();
         let rest = keys.iter().enumerate().skip(1);
@@ -101,6 +106,11 @@ impl<'a> Board<'a> {
         self.tuples.get(site).map_or(&[], |tuple| tuple)
     }
 
+    /// Whether a site is in a domain of a topology key, if any is asked for.
+    pub(super) fn is_within(&self, site: usize, pin: Option<(usize, DomainId)>) -> bool {
+        pin.is_none_or(|(key, domain)| self.site_tuple(site).get(key - 1) == Some(&Some(domain)))
+    }
+
     /// Adds a node to launch, and returns its site.
     pub(super) fn open(&mut self, offers: &Offers, offer: usize) -> usize {
         let of: &Offer = &offers.all[offer];
@@ -109,7 +119,7 @@ impl<'a> Board<'a> {
         self.rooms.push(of.room.clone());
         let site = self.rooms.len() - 1;
         self.tree.set(site, &of.room);
-        if !self.groups.is_empty() {
+        if self.is_regional() {
             let tuple = self.tuple(|key| of.label(input, key));
             self.tuples.push(tuple);
         }

@@ -7,7 +7,7 @@ use super::bits::Bits;
 use super::board::{Board, Counted};
 use super::budget::Budgets;
 use super::control::Control;
-use super::existing::Placer;
+use super::existing::{Placer, Where};
 use super::groups::{HOSTNAME, Kind};
 use super::lots::{Lot, Market, lots, shares_a_node, unassign};
 use super::offers::Offers;
@@ -282,10 +282,10 @@ impl<'a> Launcher<'_, 'a> {
         if let Some(partner) = partner {
             // One of them is enough: the others are packed with the rest.
             let mut others = shapes[partner].pods.split_off(1);
-            self.placer.place(board, &mut shapes[partner..=partner], &(site..site + 1));
+            self.placer.place(board, &mut shapes[partner..=partner], Where::These(&[site]));
             shapes[partner].pods.append(&mut others);
         }
-        self.placer.place(board, &mut shapes[at..=at], &(site..site + 1));
+        self.placer.place(board, &mut shapes[at..=at], Where::These(&[site]));
         if board.is_unused(site) {
             board.close_last();
         } else {

@@ -12,6 +12,7 @@ mod class;
 mod control;
 mod domain;
 mod existing;
+mod gangs;
 mod groups;
 mod hash;
 mod launching;

@@ -4,7 +4,8 @@ use super::board::Board;
 use super::budget::Budgets;
 use super::certificate::{Certifier, Proved};
 use super::control::{Control, Progress};
-use super::existing::Placer;
+use super::existing::{Placer, Where};
+use super::gangs::{GangPlacer, Gangs, disband};
 use super::groups::Groups;
 use super::launching::Launcher;
 use super::offers::Offers;
@@ -25,6 +26,7 @@ pub(super) struct Run<'a> {
     budgets: Budgets,
     /// By pod.
     levels: Vec<Level>,
+    gangs: Gangs,
     /// The first wave.
     shapes: Vec<Shape<'a>>,
 }
@@ -45,9 +47,12 @@ impl<'a> Run<'a> {
         let levels: Vec<Level> = (0..input.pods.len()).map(first).collect();
         let wave: Vec<(usize, Level)> = levels.iter().copied().enumerate().collect();
         let shapes = problem.shapes(&wave, &mut groups)?;
+        let mut gangs = Gangs::new(&problem, &mut groups);
         let mut board = Board::new(&problem, groups);
         board.count_running();
-        Ok(Self { config, problem, offers, board, budgets: Budgets::new(input), levels, shapes })
+        gangs.count_running(&problem, &board);
+        let budgets = Budgets::new(input);
+        Ok(Self { config, problem, offers, board, budgets, levels, gangs, shapes })
     }
 
     pub(super) fn finish(mut self, stop: &mut dyn FnMut(&Progress) -> bool) -> Result<Plan> {
@@ -59,6 +64,9 @@ impl<'a> Run<'a> {
             let proof = self.place(&mut shapes, &mut control);
             proved = proved.or_else(|| proof.map(|proof| Proved { proof, pods }));
             self.repair();
+            if disband(&self.problem, &mut self.board) {
+                self.repair();
+            }
             shapes = self.next_wave()?;
         }
         let (problem, offers, board) = (&self.problem, &self.offers, &self.board);
@@ -72,7 +80,7 @@ impl<'a> Run<'a> {
 
     /// Nodes that exist, then launches that have room, then new launches, and then whatever has
     /// room for those that had to wait for others.
-    fn place(&mut self, shapes: &mut [Shape<'a>], control: &mut Control<'_>) -> Option<Proof> {
+    fn place(&mut self, shapes: &mut Vec<Shape<'a>>, control: &mut Control<'_>) -> Option<Proof> {
         self.offers.learn(&self.problem);
         let placer = Placer::new(&self.problem, &self.offers, self.config.fit);
         let launcher = Launcher {
@@ -80,13 +88,16 @@ impl<'a> Run<'a> {
             placer: Placer::new(&self.problem, &self.offers, self.config.fit),
             rounds: self.config.packing_rounds,
         };
+        let gang_placer = GangPlacer { problem: &self.problem, placer: &placer };
+        let left = gang_placer.place(&mut self.board, &mut self.gangs, shapes);
+        shapes.extend(gang_placer.pin(&mut self.board, &self.gangs, &self.offers, left));
         let nodes = self.problem.input.nodes.len();
-        placer.place(&mut self.board, shapes, &(0..nodes));
+        placer.place(&mut self.board, shapes, Where::Range(0, nodes));
         let sites = self.board.rooms.len();
-        placer.place(&mut self.board, shapes, &(nodes..sites));
+        placer.place(&mut self.board, shapes, Where::Range(nodes, sites));
         let proof = launcher.launch(&mut self.board, shapes, &mut self.budgets, control);
         let sites = self.board.rooms.len();
-        placer.place(&mut self.board, shapes, &(0..sites));
+        placer.place(&mut self.board, shapes, Where::Range(0, sites));
         proof
     }
 
