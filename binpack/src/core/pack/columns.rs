@@ -5,7 +5,9 @@
 use std::collections::HashSet;
 
 use super::job::{Job, Numbers, Pattern, float};
-use super::search::{Effort, Filler, Filling};
+use super::by_device::{self, Site};
+use super::filler::{Filler, Filling, is_by_device};
+use super::search::Effort;
 use super::simplex::{Column, Simplex};
 
 /// Relative to the price: fillings worth no more above it are not looked for, and the bound gives
@@ -38,6 +40,8 @@ pub(super) struct Generation<'j> {
     seen: HashSet<(usize, Pattern)>,
     /// By machine: the resource prices that bounded it last.
     prices: Vec<Vec<f64>>,
+    /// By machine: what devices carried in the relaxation.
+    contents: Vec<Vec<Pattern>>,
     best: Bound,
     smoothing: f64,
     /// Search steps for each machine, more of them as less is found.
@@ -78,6 +82,7 @@ impl<'j> Generation<'j> {
             seen: columns.iter().cloned().collect(),
             columns,
             prices: vec![Vec::new(); job.machines.len()],
+            contents: vec![Vec::new(); job.machines.len()],
             best: Bound { value: 0.0, duals: vec![0.0; left.len()] },
             smoothing: SMOOTHING,
             steps: FIRST_STEPS,
@@ -199,6 +204,9 @@ impl<'j> Generation<'j> {
     }
 
     fn fill(&mut self, machine: usize, values: &[f64]) -> Filling {
+        if is_by_device(self.job, self.numbers, machine) {
+            return self.fill_by_device(machine, values);
+        }
         let mut filler = Filler::new(self.job, self.numbers, machine, &self.left, values);
         let price = float(self.job.machines[machine].price).max(1.0);
         let known = &self.prices[machine];
@@ -221,6 +229,21 @@ impl<'j> Generation<'j> {
             return rounded;
         }
         filler.search(&relaxed, Effort { threshold, steps: self.steps })
+    }
+
+    /// The same for a machine whose devices are filled one by one.
+    fn fill_by_device(&mut self, machine: usize, values: &[f64]) -> Filling {
+        let price = float(self.job.machines[machine].price).max(1.0);
+        let of = Site { job: self.job, numbers: self.numbers, machine, left: &self.left, values };
+        let mut devices = of.devices();
+        if let Some(bound) = of.bound_at(&self.prices[machine], &mut devices) {
+            if bound <= price {
+                return Filling { bound, ..Filling::default() };
+            }
+        }
+        let effort = Effort { threshold: price * (1.0 + TOLERANCE), steps: self.steps };
+        let mut search = by_device::Search::new(of, devices, &mut self.contents[machine], effort);
+        search.root(&mut self.prices[machine]).unwrap_or_else(|| search.run())
     }
 
     /// How many of these fillings improve the programme at its own duals.

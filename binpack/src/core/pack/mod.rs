@@ -1,8 +1,11 @@
 //! Which machines to launch for pods that wait: quickly, and then ever cheaper, with a bound.
 
+mod by_device;
 mod columns;
+mod devices;
 mod dive;
 mod enumerate;
+mod filler;
 mod greedy;
 mod improve;
 mod job;
