@@ -4,15 +4,10 @@
 
 use std::collections::HashSet;
 
+use super::filler::Site;
 use super::job::{Job, Numbers, Pattern, float};
-use super::by_device::{self, Site};
-use super::filler::{Filler, Filling, is_by_device};
-use super::search::Effort;
+use super::pricing::Known;
 use super::simplex::{Column, Simplex};
-
-/// Relative to the price: fillings worth no more above it are not looked for, and the bound gives
-/// as much away.
-pub(super) const TOLERANCE: f64 = 2e-4;
 
 /// The gap between programme and bound at which the programme counts as solved.
 const SOLVED: f64 = 3e-4;
@@ -23,8 +18,14 @@ const SMOOTHING: f64 = 0.7;
 /// Search steps to begin with.
 const FIRST_STEPS: u64 = 8;
 
+/// Search steps after which a round is interrupted.
+const AT_ONCE: u64 = 200;
+
 /// Pivots per round: far more than a round takes.
 const MAX_PIVOTS: u32 = 20_000;
+
+/// Relative to the bound: more than what rounding adds up to.
+const SAFE: f64 = 1e-9;
 
 /// The programme for what is left of a job.
 #[derive(Clone)]
@@ -38,10 +39,8 @@ pub(super) struct Generation<'j> {
     simplex: Simplex,
     columns: Vec<(usize, Pattern)>,
     seen: HashSet<(usize, Pattern)>,
-    /// By machine: the resource prices that bounded it last.
-    prices: Vec<Vec<f64>>,
-    /// By machine: what devices carried in the relaxation.
-    contents: Vec<Vec<Pattern>>,
+    known: Known,
+    pass: Option<Pass>,
     best: Bound,
     smoothing: f64,
     /// Search steps for each machine, more of them as less is found.
@@ -54,6 +53,30 @@ pub(in crate::core) struct Bound {
     pub(in crate::core) value: f64,
     /// By row of the job. No filling of any machine is worth more than its price.
     pub(in crate::core) duals: Vec<f64>,
+}
+
+/// All machines being filled at the same values.
+#[derive(Debug, Clone)]
+struct Pass {
+    /// By row of the job: the programme's duals.
+    out: Vec<f64>,
+    /// The values, where they are not these duals.
+    smoothed: Option<Vec<f64>>,
+    /// The machine to fill next.
+    next: usize,
+    /// By how much values exceed prices at most.
+    ratio: f64,
+    found: Vec<(usize, Pattern)>,
+}
+
+impl Pass {
+    fn new(out: Vec<f64>, smoothed: Option<Vec<f64>>) -> Self {
+        Self { out, smoothed, next: 0, ratio: 0.0, found: Vec::new() }
+    }
+
+    fn values(&self) -> &[f64] {
+        self.smoothed.as_ref().unwrap_or(&self.out)
+    }
 }
 
 /// What a round came to.
@@ -81,8 +104,8 @@ impl<'j> Generation<'j> {
             simplex: Simplex::new(demand, start),
             seen: columns.iter().cloned().collect(),
             columns,
-            prices: vec![Vec::new(); job.machines.len()],
-            contents: vec![Vec::new(); job.machines.len()],
+            known: Known::new(job.machines.len()),
+            pass: None,
             best: Bound { value: 0.0, duals: vec![0.0; left.len()] },
             smoothing: SMOOTHING,
             steps: FIRST_STEPS,
@@ -137,23 +160,45 @@ impl<'j> Generation<'j> {
     pub(super) fn reduce(&mut self, left: &[u64]) -> bool {
         self.left.copy_from_slice(left);
         self.best.value = 0.0;
+        self.pass = None;
         let demand = self.active.iter().map(|row| float(left[*row])).collect();
         self.simplex.cover(demand, MAX_PIVOTS)
     }
 
     /// One round of pricing, with at most so many search steps for each machine.
     pub(super) fn round(&mut self, most_steps: u64) -> Round {
-        let out = self.duals();
-        let smoothed = self.smoothed(&out);
-        let found = self.price(smoothed.as_ref().unwrap_or(&out));
-        let mut added = self.add(&out, found);
-        if added == 0 && smoothed.is_some() {
+        loop {
+            if let Some(round) = self.step(most_steps) {
+                return round;
+            }
+        }
+    }
+
+    /// A part of a round. `None` as long as it goes on.
+    pub(super) fn step(&mut self, most_steps: u64) -> Option<Round> {
+        let pass = self.pass.take().unwrap_or_else(|| {
+            let out = self.duals();
+            let smoothed = self.smoothed(&out);
+            Pass::new(out, smoothed)
+        });
+        let pass = self.fill(pass);
+        if pass.next < self.job.machines.len() {
+            self.pass = Some(pass);
+            return None;
+        }
+        self.prove(&pass);
+        let added = self.add(&pass.out, pass.found);
+        if added == 0 && pass.smoothed.is_some() {
             // What was found is of no use to the programme: its own duals tell what is.
-            let found = self.price(&out);
-            added = self.add(&out, found);
             self.smoothing *= 0.5;
+            self.pass = Some(Pass::new(pass.out, None));
+            return None;
         }
         self.solve();
+        Some(self.judge(added, most_steps))
+    }
+
+    fn judge(&mut self, added: usize, most_steps: u64) -> Round {
         if self.objective() - self.best.value <= SOLVED * self.objective() {
             return Round::Solved;
         }
@@ -182,68 +227,36 @@ impl<'j> Generation<'j> {
         Some(self.best.duals.iter().zip(out).map(mix).collect())
     }
 
-    /// Fills every machine at these values, and takes the bound that comes of it.
-    fn price(&mut self, values: &[f64]) -> Vec<(usize, Pattern)> {
-        let mut found = Vec::new();
-        let mut ratio: f64 = 0.0;
-        for machine in 0..self.job.machines.len() {
-            let filling = self.fill(machine, values);
-            let price = float(self.job.machines[machine].price).max(1.0);
-            ratio = ratio.max(filling.bound / price);
+    /// Fills machines until that took some steps.
+    fn fill(&mut self, mut pass: Pass) -> Pass {
+        let mut steps = 0;
+        while pass.next < self.job.machines.len() && steps < AT_ONCE {
+            let (machine, values) = (pass.next, pass.values());
+            let Self { job, numbers, left, .. } = self;
+            let of = Site { job, numbers, machine, left, values };
+            let filling = self.known.fill(of, self.steps);
+            steps += 1 + filling.steps;
+            let price = of.price();
+            pass.ratio = pass.ratio.max(filling.bound / price);
             if filling.value > price * (1.0 + 1e-7) {
-                found.push((machine, filling.pattern));
-                found.extend(filling.more.into_iter().map(|pattern| (machine, pattern)));
+                pass.found.push((machine, filling.pattern));
+                pass.found.extend(filling.more.into_iter().map(|pattern| (machine, pattern)));
             }
+            pass.next += 1;
         }
+        pass
+    }
+
+    /// Takes the bound that filling all machines proves.
+    fn prove(&mut self, pass: &Pass) {
+        let values = pass.values();
         let worth: f64 = self.active.iter().map(|row| values[*row] * float(self.left[*row])).sum();
+        let ratio = pass.ratio * (1.0 + SAFE);
         if ratio > 0.0 && worth / ratio > self.best.value {
             let duals = values.iter().map(|value| value / ratio).collect();
             self.best = Bound { value: worth / ratio, duals };
+            self.smoothing = SMOOTHING;
         }
-        found
-    }
-
-    fn fill(&mut self, machine: usize, values: &[f64]) -> Filling {
-        if is_by_device(self.job, self.numbers, machine) {
-            return self.fill_by_device(machine, values);
-        }
-        let mut filler = Filler::new(self.job, self.numbers, machine, &self.left, values);
-        let price = float(self.job.machines[machine].price).max(1.0);
-        let known = &self.prices[machine];
-        if !known.is_empty() {
-            let bound = filler.bound_at(known);
-            if bound <= price {
-                return Filling { bound, ..Filling::default() };
-            }
-        }
-        let threshold = price * (1.0 + TOLERANCE);
-        let relaxed = filler.relaxed(threshold);
-        if relaxed.prices.len() == self.numbers.dims {
-            self.prices[machine].clone_from(&relaxed.prices);
-        }
-        if relaxed.bound <= threshold {
-            return Filling { bound: relaxed.bound, ..Filling::default() };
-        }
-        let rounded = filler.rounded(&relaxed);
-        if rounded.value > threshold {
-            return rounded;
-        }
-        filler.search(&relaxed, Effort { threshold, steps: self.steps })
-    }
-
-    /// The same for a machine whose devices are filled one by one.
-    fn fill_by_device(&mut self, machine: usize, values: &[f64]) -> Filling {
-        let price = float(self.job.machines[machine].price).max(1.0);
-        let of = Site { job: self.job, numbers: self.numbers, machine, left: &self.left, values };
-        let mut devices = of.devices();
-        if let Some(bound) = of.bound_at(&self.prices[machine], &mut devices) {
-            if bound <= price {
-                return Filling { bound, ..Filling::default() };
-            }
-        }
-        let effort = Effort { threshold: price * (1.0 + TOLERANCE), steps: self.steps };
-        let mut search = by_device::Search::new(of, devices, &mut self.contents[machine], effort);
-        search.root(&mut self.prices[machine]).unwrap_or_else(|| search.run())
     }
 
     /// How many of these fillings improve the programme at its own duals.

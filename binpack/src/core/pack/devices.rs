@@ -3,14 +3,16 @@
 //! At given values of pods and prices of the other resources, the best content of a device is a
 //! knapsack over its thousandths, which a dynamic programme solves exactly (Bellman 1957).
 
-use super::job::{Job, Numbers, Pattern, float};
+use super::filler::Site;
+use super::job::{Pattern, float};
 use crate::core::room::Gpu;
 
 /// Rows of shares that may go on the devices of a machine.
 pub(super) struct Devices<'j> {
-    job: &'j Job,
-    numbers: &'j Numbers,
-    /// Rows, with the units of a device that a pod takes and how many pods at most.
+    of: Site<'j>,
+    /// Units of a device.
+    units: usize,
+    /// Rows, with the units that a pod takes and how many pods at most.
     rows: Vec<(usize, usize, u64)>,
     /// By place in `rows`: what a pod is worth beyond the resources that it takes, devices apart.
     gains: Vec<f64>,
@@ -18,10 +20,10 @@ pub(super) struct Devices<'j> {
     table: Vec<f64>,
 }
 
-/// Contents of a device, and by how much those that are missing fall short of the best.
+/// Contents of a device.
 pub(super) struct Contents {
     pub(super) patterns: Vec<Pattern>,
-    /// No other content has a gain within this of the best.
+    /// No other content gains as much as this less than the price.
     pub(super) complete: f64,
 }
 
@@ -29,53 +31,52 @@ pub(super) struct Contents {
 const HALVINGS: u32 = 12;
 
 impl<'j> Devices<'j> {
-    /// `most` says how many pods of a row there may be on the machine.
-    pub(super) fn new(
-        job: &'j Job,
-        numbers: &'j Numbers,
-        rows: &[usize],
-        most: impl Fn(usize) -> u64,
-    ) -> Self {
-        let share = |row: &usize| match job.rows[*row].demand.gpu {
+    pub(super) fn new(of: Site<'j>) -> Self {
+        let units = of.numbers.device_units();
+        let share = |row: usize| match of.job.rows[row].demand.gpu {
             Gpu::Share(milli) => {
-                let each = numbers.units(milli);
-                Some((*row, each, most(*row).min((numbers.device_units() / each) as u64)))
+                let each = of.numbers.units(milli);
+                let most = of.left[row].min(of.job.rows[row].cap).min((units / each) as u64);
+                (most > 0).then_some((row, each, most))
             }
             Gpu::None | Gpu::Whole(_) => None,
         };
-        let rows = rows.iter().filter_map(share).filter(|(.., most)| *most > 0).collect();
-        Self { job, numbers, rows, gains: Vec::new(), table: Vec::new() }
+        let rows = of.rows().filter_map(share).collect();
+        Self { of, units, rows, gains: Vec::new(), table: Vec::new() }
     }
 
-    /// The most that a device gains at these values of pods and prices of amounts.
-    pub(super) fn price(&mut self, values: &[f64], prices: &[f64]) -> f64 {
-        let plain = self.numbers.plain;
+    /// The most that a device gains at these prices of amounts.
+    pub(super) fn price(&mut self, prices: &[f64]) -> f64 {
+        let Site { numbers, values, .. } = self.of;
         let gain = |(row, ..): &(usize, usize, u64)| {
-            let need = &self.numbers.need(*row)[..plain];
+            let need = &numbers.need(*row)[..numbers.plain];
             values[*row] - need.iter().zip(prices).map(|(n, p)| n * p).sum::<f64>()
         };
         self.gains = self.rows.iter().map(gain).collect();
-        let width = self.numbers.device_units() + 1;
+        let width = self.units + 1;
         self.table.clear();
         self.table.resize((self.rows.len() + 1) * width, 0.0);
         for (at, (_, each, most)) in self.rows.iter().enumerate().rev() {
             let (from, to) = self.table.split_at_mut((at + 1) * width);
-            let (from, to) = (&mut from[at * width..], &to[..width]);
-            fill(from, to, *each, *most, self.gains[at]);
+            fill(&mut from[at * width..], &to[..width], *each, *most, self.gains[at]);
         }
-        self.table[width - 1]
+        self.reaches(0, self.units)
+    }
+
+    /// The most that rows from a place on gain with so many units.
+    fn reaches(&self, at: usize, units: usize) -> f64 {
+        self.table[at * (self.units + 1) + units]
     }
 
     /// The content that gains most at the prices given last.
     pub(super) fn best(&self) -> Pattern {
-        let width = self.numbers.device_units() + 1;
-        let mut units = width - 1;
+        let mut units = self.units;
         let mut pattern = Pattern::new();
         for (at, (row, each, most)) in self.rows.iter().enumerate() {
             let worth = |n: u64| {
                 let taken = usize::try_from(n).ok()?.checked_mul(*each)?;
                 let free = units.checked_sub(taken)?;
-                Some((free, float(n) * self.gains[at] + self.table[(at + 1) * width + free]))
+                Some((free, float(n) * self.gains[at] + self.reaches(at + 1, free)))
             };
             let all = (0..=*most).filter_map(|n| worth(n).map(|(free, gain)| (gain, n, free)));
             let Some((_, n, free)) = all.max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)))
@@ -97,7 +98,7 @@ impl<'j> Devices<'j> {
         for _ in 0..HALVINGS {
             let (least, pattern) = (price - complete, Pattern::new());
             let mut walk = Walk { of: self, least, most, pattern, found: Vec::new() };
-            if walk.visit(0, self.numbers.device_units(), 0.0) {
+            if walk.visit(0, self.units, 0.0) {
                 return Contents { patterns: walk.found, complete };
             }
             patterns = walk.found;
@@ -107,7 +108,7 @@ impl<'j> Devices<'j> {
     }
 
     fn foes(&self, row: usize, pattern: &Pattern) -> bool {
-        self.job.foes.get(row).is_some_and(|foes| pattern.iter().any(|(other, _)| foes.has(*other)))
+        self.of.job.foes.get(row).is_some_and(|foes| pattern.iter().any(|(other, _)| foes.has(*other)))
     }
 }
 
@@ -145,9 +146,8 @@ impl Walk<'_, '_> {
             self.found.push(self.pattern.clone());
         }
         let of = self.of;
-        let width = of.numbers.device_units() + 1;
         for next in at..of.rows.len() {
-            if gain + of.table[next * width + units] < self.least {
+            if gain + of.reaches(next, units) < self.least {
                 return true;
             }
             let (row, each, most) = of.rows[next];
@@ -157,7 +157,7 @@ impl Walk<'_, '_> {
             for n in 1..=most.min((units / each) as u64) {
                 let free = units - usize::try_from(n).unwrap_or(usize::MAX) * each;
                 let reached = gain + float(n) * of.gains[next];
-                if reached + of.table[(next + 1) * width + free] >= self.least {
+                if reached + of.reaches(next + 1, free) >= self.least {
                     self.pattern.push((row, n));
                     let few = self.visit(next + 1, free, reached);
                     self.pattern.pop();

@@ -14,16 +14,47 @@ pub(super) struct Filling {
     pub(super) bound: f64,
     /// Others above the threshold that were found on the way.
     pub(super) more: Vec<Pattern>,
+    /// Steps that the search took.
+    pub(super) steps: u64,
 }
 
-/// One machine and the candidates that may go on it, ready to be filled at changing values.
+/// One machine, and what it is filled with.
+#[derive(Clone, Copy)]
+pub(super) struct Site<'j> {
+    pub(super) job: &'j Job,
+    pub(super) numbers: &'j Numbers,
+    pub(super) machine: usize,
+    /// By row: how many pods there are.
+    pub(super) left: &'j [u64],
+    /// By row: the value of a pod.
+    pub(super) values: &'j [f64],
+}
+
+impl Site<'_> {
+    pub(super) fn price(&self) -> f64 {
+        float(self.job.machines[self.machine].price).max(1.0)
+    }
+
+    /// Whether devices are filled one by one: several, each with all of it free. A single one is
+    /// an amount like others.
+    pub(super) fn is_by_device(&self) -> bool {
+        let gpus = &self.job.machines[self.machine].room.gpus;
+        self.numbers.shares && gpus.len() > 1 && gpus.iter().all(|free| *free == GPU_MILLI)
+    }
+
+    /// The rows that the machine may take some of.
+    pub(super) fn rows(&self) -> impl Iterator<Item = usize> {
+        let rows = &self.job.machines[self.machine].rows;
+        let wanted = |row: &usize| self.left[*row] > 0 && self.values[*row] > 0.0 && rows.has(*row);
+        (0..self.job.rows.len()).filter(wanted)
+    }
+}
+
+/// A machine and the candidates that may go on it.
 ///
 /// A candidate is an item: a pod of a row, or all that one device carries.
 pub(super) struct Filler<'j> {
-    job: &'j Job,
-    numbers: &'j Numbers,
-    machine: usize,
-    left: &'j [u64],
+    of: Site<'j>,
     /// The machine with what was decided before.
     base: Load<'j>,
     /// What that is worth.
@@ -65,84 +96,45 @@ fn dual_feasible(part: f64, k: u32) -> f64 {
     step.max(0.0) / f64::from(k)
 }
 
-/// Whether devices of a machine are filled one by one: several, each with all of it free. A single
-/// one is an amount like others.
-pub(super) fn is_by_device(job: &Job, numbers: &Numbers, machine: usize) -> bool {
-    let gpus = &job.machines[machine].room.gpus;
-    numbers.shares && gpus.len() > 1 && gpus.iter().all(|free| *free == GPU_MILLI)
-}
-
-/// The rows that a machine may take some of.
-pub(super) fn wanted(job: &Job, machine: usize, left: &[u64], values: &[f64]) -> Vec<usize> {
-    let rows = &job.machines[machine].rows;
-    let wanted = |row: &usize| left[*row] > 0 && values[*row] > 0.0 && rows.has(*row);
-    (0..job.rows.len()).filter(wanted).collect()
-}
-
 impl<'j> Filler<'j> {
-    /// Every row is a candidate. `left` is how many pods of each there are.
-    pub(super) fn new(
-        job: &'j Job,
-        numbers: &'j Numbers,
-        machine: usize,
-        left: &'j [u64],
-        values: &[f64],
-    ) -> Self {
-        let base = Load::new(job, numbers, machine);
-        let mut filler = Self::empty(job, numbers, machine, left, base);
-        for row in wanted(job, machine, left, values) {
-            filler.push(&[(row, 1)], numbers.need(row), values[row], u64::MAX);
+    /// Every row is a candidate.
+    pub(super) fn new(of: Site<'j>) -> Self {
+        let mut filler = Self::empty(of, Load::new(of.job, of.numbers, of.machine));
+        for row in of.rows() {
+            filler.push(&[(row, 1)], of.numbers.need(row), of.values[row], u64::MAX);
         }
         filler
     }
 
     /// Rows that take no share of a device are candidates, as far as `decisions` about rows allow;
     /// what devices carry is added later.
-    pub(super) fn by_device(
-        job: &'j Job,
-        numbers: &'j Numbers,
-        machine: usize,
-        left: &'j [u64],
-        values: &[f64],
-        decisions: &[Decision],
-    ) -> Self {
-        let base = Load::by_device(job, numbers, machine);
-        let mut filler = Self::empty(job, numbers, machine, left, base);
-        let mut limits: Vec<(usize, u64)> = Vec::new();
+    pub(super) fn by_device(of: Site<'j>, decisions: &[Decision]) -> Self {
+        let mut base = Load::by_device(of.job, of.numbers, of.machine);
+        let mut limits = vec![u64::MAX; of.left.len()];
+        let mut value = 0.0;
         for decision in decisions {
             match *decision {
                 Decision::Take(row, n) => {
-                    filler.base.add_item(&[(row, 1)], &numbers.need_by_device(row), n);
-                    filler.base_value += values[row] * float(n);
-                    let of = limits.iter_mut().filter(|(of, _)| *of == row);
-                    of.for_each(|(_, most)| *most = most.saturating_sub(n));
+                    base.add_item(&[(row, 1)], &of.numbers.need_by_device(row), n);
+                    value += of.values[row] * float(n);
+                    limits[row] = limits[row].saturating_sub(n);
                 }
-                Decision::Limit(row, n) => limits.push((row, n)),
+                Decision::Limit(row, n) => limits[row] = limits[row].min(n),
             }
         }
-        filler.have.clone_from(&filler.base.free);
-        for row in wanted(job, machine, left, values) {
-            if !matches!(job.rows[row].demand.gpu, Gpu::Share(_)) {
-                let limits = limits.iter().filter(|(of, _)| *of == row).map(|(_, n)| *n);
-                let most = limits.min().unwrap_or(u64::MAX);
-                filler.push(&[(row, 1)], &numbers.need_by_device(row), values[row], most);
+        let mut filler = Self { base_value: value, ..Self::empty(of, base) };
+        for row in of.rows() {
+            if !matches!(of.job.rows[row].demand.gpu, Gpu::Share(_)) {
+                let need = of.numbers.need_by_device(row);
+                filler.push(&[(row, 1)], &need, of.values[row], limits[row]);
             }
         }
         filler
     }
 
-    fn empty(
-        job: &'j Job,
-        numbers: &'j Numbers,
-        machine: usize,
-        left: &'j [u64],
-        base: Load<'j>,
-    ) -> Self {
+    fn empty(of: Site<'j>, base: Load<'j>) -> Self {
         Self {
-            job,
-            numbers,
-            machine,
-            left,
+            of,
             items: Vec::new(),
             starts: vec![0],
             dims: base.free.len(),
@@ -156,11 +148,12 @@ impl<'j> Filler<'j> {
     }
 
     /// Adds what a device may carry as a candidate, if the machine takes it. No cuts yet.
-    pub(super) fn add_content(&mut self, content: &[(usize, u64)], values: &[f64]) {
+    pub(super) fn add_content(&mut self, content: &[(usize, u64)]) {
+        let Site { numbers, values, .. } = self.of;
         let mut need = vec![0.0; self.dims];
         let mut value = 0.0;
         for (row, n) in content {
-            let each = &self.numbers.need(*row)[..self.numbers.plain];
+            let each = &numbers.need(*row)[..numbers.plain];
             need.iter_mut().zip(each).for_each(|(need, each)| *need += each * float(*n));
             value += values[*row] * float(*n);
         }
@@ -170,7 +163,7 @@ impl<'j> Filler<'j> {
 
     fn push(&mut self, item: &[(usize, u64)], need: &[f64], value: f64, most: u64) {
         let taken = &self.base.taken;
-        let of = |(row, n): &(usize, u64)| self.left[*row].saturating_sub(taken[*row]) / n;
+        let of = |(row, n): &(usize, u64)| self.of.left[*row].saturating_sub(taken[*row]) / n;
         let most = item.iter().map(of).fold(most, u64::min);
         let most = self.base.count_item(item, need, most);
         if most == 0 {
@@ -185,7 +178,7 @@ impl<'j> Filler<'j> {
 
     /// What devices carry in a relaxation.
     pub(super) fn contents_in(&self, amounts: &[f64]) -> Vec<Pattern> {
-        let is_share = |row: usize| matches!(self.job.rows[row].demand.gpu, Gpu::Share(_));
+        let is_share = |row: usize| matches!(self.of.job.rows[row].demand.gpu, Gpu::Share(_));
         let used = (0..self.len()).filter(|i| amounts.get(*i).is_some_and(|n| *n > 0.0));
         let items = used.map(|i| self.item(i)).filter(|item| is_share(item[0].0));
         items.map(<[_]>::to_vec).collect()
@@ -193,7 +186,7 @@ impl<'j> Filler<'j> {
 
     /// The row of a candidate that is a pod with several devices, if any is taken in part.
     pub(super) fn divided(&self, amounts: &[f64]) -> Option<(usize, u64)> {
-        let several = |row: usize| matches!(self.job.rows[row].demand.gpu, Gpu::Whole(2..));
+        let several = |row: usize| matches!(self.of.job.rows[row].demand.gpu, Gpu::Whole(2..));
         let part = |i: usize| (amounts[i] - amounts[i].round()).abs();
         let all = (0..self.len()).map(|i| (part(i), i, self.item(i)[0].0));
         let most = all.filter(|(part, _, row)| *part > 1e-6 && several(*row));
@@ -239,15 +232,11 @@ impl<'j> Filler<'j> {
 
     /// The relaxation over everything that devices may carry, of which the candidates get what it
     /// asks for. Its bound holds for contents that are no candidates too.
-    pub(super) fn relaxed_by_device(
-        &mut self,
-        devices: &mut Devices<'_>,
-        values: &[f64],
-    ) -> Relaxed {
+    pub(super) fn relaxed_by_device(&mut self, devices: &mut Devices<'_>) -> Relaxed {
         let device = self.dims - 1;
         let mut relaxed = self.knapsack().solve();
         for _ in 0..MOST_CONTENTS {
-            let price = devices.price(values, &relaxed.prices[..device]);
+            let price = devices.price(&relaxed.prices[..device]);
             let known = relaxed.prices[device];
             relaxed.prices[device] = known.max(price);
             relaxed.bound = self.bound_at(&relaxed.prices);
@@ -255,7 +244,7 @@ impl<'j> Filler<'j> {
                 break;
             }
             let before = self.len();
-            self.add_content(&devices.best(), values);
+            self.add_content(&devices.best());
             if self.len() == before {
                 break;
             }
@@ -271,7 +260,7 @@ impl<'j> Filler<'j> {
             let parts = amounts.iter().enumerate().filter(|(_, n)| **n > 0.0);
             parts.map(|(i, n)| n * dual_feasible(self.part(i, dim), k)).sum()
         };
-        let all = (0..self.numbers.plain).flat_map(|dim| (1..=FINEST).map(move |k| (dim, k)));
+        let all = (0..self.of.numbers.plain).flat_map(|dim| (1..=FINEST).map(move |k| (dim, k)));
         let most = all.map(|(dim, k)| (used(dim, k), dim, k)).max_by(|a, b| a.0.total_cmp(&b.0));
         most.filter(|(used, ..)| *used > 1.0 + VIOLATED).map(|(_, dim, k)| (dim, k))
     }
@@ -328,7 +317,8 @@ impl<'j> Filler<'j> {
             }
             amounts = solved.amounts;
         }
-        Filling { pattern: load.pattern(), value, bound: relaxed.bound, more: Vec::new() }
+        let (pattern, bound) = (load.pattern(), relaxed.bound);
+        Filling { pattern, value, bound, ..Filling::default() }
     }
 
     fn put_largest(&self, load: &mut Load<'_>, free: &mut [f64], amounts: &[f64]) -> f64 {
@@ -348,13 +338,14 @@ impl<'j> Filler<'j> {
     /// The same without a look at single devices.
     pub(super) fn reach(&self, load: &Load<'_>, candidate: usize, most: u64) -> u64 {
         let item = self.item(candidate);
-        load.reach(item, self.need(candidate), self.remaining(load, candidate, most))
+        let n = load.reach(item, self.need(candidate), most);
+        if n == 0 { 0 } else { self.remaining(load, candidate, n) }
     }
 
     /// How many more there are of a candidate.
     fn remaining(&self, load: &Load<'_>, candidate: usize, most: u64) -> u64 {
         let item = self.item(candidate).iter();
-        item.map(|(row, n)| (self.left[*row] - load.taken[*row]) / n).fold(most, u64::min)
+        item.map(|(row, n)| (self.of.left[*row] - load.taken[*row]) / n).fold(most, u64::min)
     }
 
     pub(super) fn put(

@@ -228,6 +228,14 @@ impl<'j> Load<'j> {
     /// The same without a look at single devices, whose pods might be put otherwise.
     pub(super) fn reach(&self, item: &[(usize, u64)], need: &[f64], most: u64) -> u64 {
         let mut n = most;
+        for (free, need) in self.free.iter().zip(need) {
+            if need * float(n) > *free {
+                n = whole(free / need);
+            }
+            if n == 0 {
+                return 0;
+            }
+        }
         for (row, each) in item {
             n = n.min(self.job.rows[*row].cap.saturating_sub(self.taken[*row]) / each);
             for group in &self.numbers.groups_of[*row] {
@@ -235,11 +243,6 @@ impl<'j> Load<'j> {
                 let each: u64 = here.map(|(_, each)| each).sum();
                 let free = self.job.groups[*group].cap.saturating_sub(self.in_group[*group]);
                 n = n.min(free / each);
-            }
-        }
-        for (free, need) in self.free.iter().zip(need) {
-            if *need > 0.0 {
-                n = n.min(whole(free / need));
             }
         }
         if n == 0 || item.iter().any(|(row, _)| self.has_foe(*row)) { 0 } else { n }

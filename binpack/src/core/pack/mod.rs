@@ -9,6 +9,7 @@ mod filler;
 mod greedy;
 mod improve;
 mod job;
+mod pricing;
 mod relaxed;
 mod search;
 mod simplex;
@@ -21,7 +22,7 @@ use columns::{Generation, Round};
 use improve::Improver;
 
 /// Search steps for each machine, at most: at the end the bound is what counts.
-const STEPS: u64 = 2_000;
+const STEPS: u64 = 512;
 
 /// A packer that can be stopped between any two steps and has a plan all the time.
 pub(super) struct Packer<'j> {

@@ -25,10 +25,9 @@ impl Filler<'_> {
     /// The best filling above the threshold that so many steps find, or one that is good enough.
     /// The bound holds whether or not they were enough.
     ///
-    /// It branches on a candidate of which the relaxation takes a fraction: one more whole pod of
+    /// `rounded` is one to begin with. It branches on a candidate of which the relaxation takes a fraction: one more whole pod of
     /// it, or none (Land and Doig 1960), and goes on where most may still be found.
-    pub(super) fn search(&self, relaxed: &Relaxed, effort: Effort) -> Filling {
-        let rounded = self.rounded(relaxed);
+    pub(super) fn search(&self, rounded: Filling, relaxed: &Relaxed, effort: Effort) -> Filling {
         let sought = effort.threshold.max(rounded.value);
         if relaxed.bound <= sought {
             return rounded;
@@ -38,16 +37,15 @@ impl Filler<'_> {
         let mut search =
             Search { filler: self, queue, best: rounded, threshold, sought, open: 0.0 };
         search.queue.push(Branch { bound: relaxed.bound, decisions: Vec::new() });
-        let mut steps = effort.steps;
         while let Some(branch) = search.queue.pop() {
             if branch.bound <= search.sought {
                 break;
             }
-            if steps == 0 || search.best.value >= good {
+            if search.best.steps == effort.steps || search.best.value >= good {
                 search.best.bound = branch.bound.max(search.open);
                 return search.best;
             }
-            steps -= 1;
+            search.best.steps += 1;
             search.visit(&branch);
         }
         search.best.bound = search.sought.max(search.open);
