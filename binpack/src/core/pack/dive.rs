@@ -2,7 +2,7 @@
 //! and solve what is left anew (a diving heuristic with column generation; Sadykov et al. 2019).
 
 use super::columns::{Generation, Round};
-use super::job::{Batch, Job, Numbers, Pattern};
+use super::job::{Batch, Job, Numbers, Pattern, float, whole};
 
 /// Rounds of pricing after each decision.
 const ROUNDS: u32 = 6;
@@ -10,38 +10,81 @@ const ROUNDS: u32 = 6;
 /// Search steps for each machine in them.
 const STEPS: u64 = 30;
 
-/// Whole machines for all that is left, or nothing where the programme could not be mended.
-pub(super) fn dive(mut programme: Generation<'_>, mut left: Vec<u64>, most: f64) -> Vec<Batch> {
-    let (job, numbers) = (programme.job, programme.numbers);
-    let mut batches = Vec::new();
-    let mut spent = 0.0;
-    while left.iter().any(|n| *n > 0) {
-        let decided = decide(&programme, &left);
-        if decided.is_empty() {
-            return Vec::new();
-        }
-        for (machine, pattern, copies) in decided {
-            let batch = cheapest(job, numbers, Batch { machine, pattern, copies });
-            spent += super::job::float(job.machines[batch.machine].price * batch.copies);
-            for (row, n) in &batch.pattern {
-                left[*row] -= n * batch.copies;
-            }
-            batches.push(batch);
-        }
-        if spent > most {
-            return Vec::new();
-        }
-        if !programme.reduce(&left) {
-            programme = Generation::new(job, numbers, left.clone());
-            programme.solve();
-        }
-        for _ in 0..ROUNDS {
-            if left.iter().all(|n| *n == 0) || programme.round(STEPS) == Round::Solved {
-                break;
+/// A descent that is under way.
+pub(super) struct Dive<'j> {
+    programme: Generation<'j>,
+    /// By row: the pods without a machine.
+    left: Vec<u64>,
+    batches: Vec<Batch>,
+    spent: f64,
+    /// What it may cost.
+    most: f64,
+    /// Rounds of pricing before the next decision.
+    rounds: u32,
+}
+
+/// How far a descent is.
+pub(super) enum Progress {
+    Going,
+    /// Whole machines for all that was left.
+    Done(Vec<Batch>),
+    /// It costs too much, or the programme could not be mended.
+    Failed,
+}
+
+impl<'j> Dive<'j> {
+    pub(super) fn new(programme: Generation<'j>, left: Vec<u64>, most: f64) -> Self {
+        Self { programme, left, batches: Vec::new(), spent: 0.0, most, rounds: 0 }
+    }
+
+    pub(super) fn run(mut self) -> Option<Vec<Batch>> {
+        loop {
+            match self.step() {
+                Progress::Going => {}
+                Progress::Done(batches) => return Some(batches),
+                Progress::Failed => return None,
             }
         }
     }
-    batches
+
+    /// A decision, or a part of the pricing before it.
+    pub(super) fn step(&mut self) -> Progress {
+        if self.rounds == 0 {
+            return self.decide();
+        }
+        match self.programme.step(STEPS) {
+            None => {}
+            Some(Round::Improved) => self.rounds -= 1,
+            Some(Round::Solved) => self.rounds = 0,
+        }
+        Progress::Going
+    }
+
+    fn decide(&mut self) -> Progress {
+        let (job, numbers) = (self.programme.job, self.programme.numbers);
+        let decided = decide(&self.programme, &self.left);
+        if decided.is_empty() {
+            return Progress::Failed;
+        }
+        for (machine, pattern, copies) in decided {
+            let batch = cheapest(job, numbers, Batch { machine, pattern, copies });
+            self.spent += float(job.machines[batch.machine].price) * float(copies);
+            batch.pattern.iter().for_each(|(row, n)| self.left[*row] -= n * copies);
+            self.batches.push(batch);
+        }
+        if self.spent > self.most {
+            return Progress::Failed;
+        }
+        if self.left.iter().all(|n| *n == 0) {
+            return Progress::Done(std::mem::take(&mut self.batches));
+        }
+        if !self.programme.reduce(&self.left) {
+            self.programme = Generation::new(job, numbers, self.left.clone());
+            self.programme.solve();
+        }
+        self.rounds = ROUNDS;
+        Progress::Going
+    }
 }
 
 /// The fillings to fix next: all that are used once or more, else the one that is used most.
@@ -51,7 +94,7 @@ fn decide(programme: &Generation<'_>, left: &[u64]) -> Vec<(usize, Pattern, u64)
     let mut used: Vec<_> = programme.solution().collect();
     used.sort_by(|a, b| b.1.total_cmp(&a.1));
     for ((machine, pattern), level) in &used {
-        let whole = super::job::whole(level + 1e-6);
+        let whole = whole(level + 1e-6);
         let fits = pattern.iter().map(|(row, n)| left[*row] / n).min().unwrap_or(0);
         let copies = whole.min(fits);
         if copies > 0 {

@@ -19,10 +19,19 @@ pub(super) use greedy::Packing;
 pub(super) use job::{Batch, Group, Job, Machine, Numbers, Pattern, Row};
 
 use columns::{Generation, Round};
+use dive::{Dive, Progress};
 use improve::Improver;
+use job::float;
 
 /// Search steps for each machine, at most: at the end the bound is what counts.
 const STEPS: u64 = 512;
+
+/// Rounds of pricing before the first descent, unless the programme is nearly solved before.
+/// Before each further one they are twice as many.
+const FIRST_DIVE: u64 = 24;
+
+/// Relative to the programme: a descent is worth while if the packing is that far above it.
+const WORTH_WHILE: f64 = 1e-3;
 
 /// A packer that can be stopped between any two steps and has a plan all the time.
 pub(super) struct Packer<'j> {
@@ -30,15 +39,17 @@ pub(super) struct Packer<'j> {
     numbers: &'j Numbers,
     left: Vec<u64>,
     best: Packing,
-    state: State<'j>,
-}
-
-enum State<'j> {
-    /// The programme is being solved.
-    Solving(Box<Generation<'j>>),
-    /// Machines are whole, and a few at a time are packed anew.
-    Improving(Box<Generation<'j>>, Improver<'j>),
-    Done,
+    programme: Option<Box<Generation<'j>>>,
+    /// Whether the programme is solved.
+    solved: bool,
+    /// Rounds of pricing until now.
+    rounds: u64,
+    /// Those after which a descent begins.
+    dive_at: u64,
+    dive: Option<Box<Dive<'j>>>,
+    improver: Option<Improver<'j>>,
+    /// Whether the packing is improved next, and not the programme.
+    improves: bool,
 }
 
 impl<'j> Packer<'j> {
@@ -47,17 +58,27 @@ impl<'j> Packer<'j> {
     pub(super) fn new(job: &'j Job, numbers: &'j Numbers, rounds: u32) -> Self {
         let left: Vec<u64> = job.rows.iter().map(|row| row.count).collect();
         let best = greedy::pack(job, numbers, &left, rounds);
-        let state = if left.iter().all(|n| *n == 0) {
-            State::Done
-        } else {
+        let programme = left.iter().any(|n| *n > 0).then(|| {
             let mut programme = Generation::new(job, numbers, left.clone());
             for batch in &best.batches {
                 programme.suggest(batch.machine, batch.pattern.clone());
             }
             programme.solve();
-            State::Solving(Box::new(programme))
-        };
-        Self { job, numbers, left, best, state }
+            Box::new(programme)
+        });
+        Self {
+            job,
+            numbers,
+            left,
+            best,
+            programme,
+            solved: false,
+            rounds: 0,
+            dive_at: FIRST_DIVE,
+            dive: None,
+            improver: None,
+            improves: false,
+        }
     }
 
     /// The cheapest packing so far.
@@ -66,63 +87,83 @@ impl<'j> Packer<'j> {
     }
 
     pub(super) fn objective(&self) -> f64 {
-        match &self.state {
-            State::Solving(p) | State::Improving(p, _) => p.objective(),
-            State::Done => 0.0,
-        }
+        self.programme.as_ref().map_or(0.0, |p| p.objective())
     }
     pub(super) fn improving(&self) -> bool {
-        matches!(self.state, State::Improving(..))
+        self.solved
     }
 
     /// What is proved so far about any packing of all pods.
     pub(super) fn bound(&self) -> Option<&Bound> {
-        match &self.state {
-            State::Solving(programme) | State::Improving(programme, _) => Some(programme.bound()),
-            State::Done => None,
-        }
+        self.programme.as_ref().map(|programme| programme.bound())
     }
 
     /// One step towards a cheaper packing or a better bound. False once nothing is left to do.
     pub(super) fn step(&mut self) -> bool {
-        match std::mem::replace(&mut self.state, State::Done) {
-            State::Solving(mut programme) => {
-                self.state = match programme.round(STEPS) {
-                    Round::Improved => State::Solving(programme),
-                    Round::Solved => self.round_off(programme),
-                };
-                true
-            }
-            State::Improving(programme, mut improver) => {
-                if improver.step(programme.columns()) {
-                    self.offer(improver.batches());
-                }
-                let more = self.improvable(programme.bound().value);
-                self.state = State::Improving(programme, improver);
-                more
-            }
-            State::Done => false,
+        let Some(mut programme) = self.programme.take() else { return false };
+        if let Some(dive) = self.dive.take() {
+            self.descend(&programme, dive);
+        } else if self.improves {
+            self.improve(&programme);
+            self.improves = self.solved;
+        } else {
+            self.price(&mut programme);
+            self.improves = self.improver.is_some();
+        }
+        let more = self.improvable(programme.bound().value);
+        self.programme = Some(programme);
+        more
+    }
+
+    fn descend(&mut self, programme: &Generation<'j>, mut dive: Box<Dive<'j>>) {
+        match dive.step() {
+            Progress::Going => self.dive = Some(dive),
+            Progress::Done(batches) => self.offer(batches),
+            Progress::Failed => {}
+        }
+        if self.dive.is_none() {
+            let values = programme.bound().duals.clone();
+            let improver = Improver::new(self.job, self.numbers, &self.best.batches, values);
+            self.improver = Some(improver);
         }
     }
 
-    /// From the solved programme to whole machines.
-    fn round_off(&mut self, programme: Box<Generation<'j>>) -> State<'j> {
-        let values = programme.bound().duals.clone();
-        let by_value = greedy::pack_by(self.job, self.numbers, &self.left, &values);
-        if by_value.waiting == 0 {
-            self.offer(by_value.batches);
+    fn improve(&mut self, programme: &Generation<'j>) {
+        let Some(mut improver) = self.improver.take() else { return };
+        if improver.step(programme.columns()) {
+            self.offer(improver.batches());
         }
-        let dived = dive::dive((*programme).clone(), self.left.clone(), f64::INFINITY);
-        if !dived.is_empty() {
-            self.offer(dived);
+        self.improver = Some(improver);
+    }
+
+    /// A part of a round of pricing, after which a descent may begin.
+    fn price(&mut self, programme: &mut Generation<'j>) {
+        match programme.step(STEPS) {
+            None => return,
+            Some(Round::Improved) => {}
+            Some(Round::Solved) => self.solved = true,
         }
-        let improver = Improver::new(self.job, self.numbers, &self.best.batches, values);
-        State::Improving(programme, improver)
+        self.rounds += 1;
+        if self.rounds < self.dive_at && !self.solved {
+            return;
+        }
+        self.dive_at = self.rounds * 2;
+        let objective = programme.objective();
+        if float(self.best.cost) > objective * (1.0 + WORTH_WHILE) {
+            let by_value =
+                greedy::pack_by(self.job, self.numbers, &self.left, &programme.bound().duals);
+            if by_value.waiting == 0 {
+                self.offer(by_value.batches);
+            }
+            let most = if self.best.waiting == 0 { float(self.best.cost) } else { f64::INFINITY };
+            let dive = Dive::new(programme.clone(), self.left.clone(), most);
+            self.dive = Some(Box::new(dive));
+        }
     }
 
     /// Whole dollars apart there is nothing to gain.
     fn improvable(&self, bound: f64) -> bool {
-        self.best.waiting == 0 && job::float(self.best.cost) > bound + 1.0
+        self.best.waiting > 0 || float(self.best.cost) > bound + 1.0
     }
 
     fn offer(&mut self, batches: Vec<Batch>) {
