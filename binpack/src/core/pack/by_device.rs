@@ -49,7 +49,7 @@ fn bound_at(of: Site<'_>, prices: &[f64], devices: &mut Devices<'_>) -> Option<f
     let (_, amounts) = prices.split_last()?;
     let device = devices.price(amounts);
     let prices: Vec<f64> = amounts.iter().copied().chain([device]).collect();
-    Some(Filler::by_device(of, &[]).bound_at(&prices))
+    Some(of.bound_at(&prices))
 }
 
 /// A search that is under way.
@@ -68,7 +68,7 @@ struct Search<'s, 'j> {
 
 impl<'j> Search<'_, 'j> {
     fn relaxed(&mut self, decisions: &[Decision]) -> (Filler<'j>, Relaxed) {
-        let mut filler = Filler::by_device(self.of, decisions);
+        let mut filler = Filler::new(self.of, decisions);
         self.contents.iter().for_each(|content| filler.add_content(content));
         let relaxed = filler.relaxed_by_device(&mut self.devices);
         *self.contents = filler.contents_in(&relaxed.amounts);
@@ -119,7 +119,7 @@ impl<'j> Search<'_, 'j> {
         let sought = self.sought();
         let spare = relaxed.bound - sought;
         let contents = self.devices.contents(*device, spare, MOST_CONTENTS);
-        let mut filler = Filler::by_device(self.of, &branch.decisions);
+        let mut filler = Filler::new(self.of, &branch.decisions);
         contents.patterns.iter().for_each(|content| filler.add_content(content));
         let inner = filler.relaxed(sought);
         let rounded = filler.rounded(&inner);

@@ -4,9 +4,10 @@
 
 use std::collections::HashSet;
 
-use super::filler::Site;
+use super::filler::{Filling, Site};
 use super::job::{Job, Numbers, Pattern, float};
-use super::pricing::Known;
+use super::pricing::{AT_ONCE, Fill, Known};
+use super::search::Search;
 use super::simplex::{Column, Simplex};
 
 /// The gap between programme and bound at which the programme counts as solved.
@@ -17,9 +18,6 @@ const SMOOTHING: f64 = 0.7;
 
 /// Search steps to begin with.
 const FIRST_STEPS: u64 = 8;
-
-/// Search steps after which a round is interrupted.
-const AT_ONCE: u64 = 200;
 
 /// Pivots per round: far more than a round takes.
 const MAX_PIVOTS: u32 = 20_000;
@@ -62,8 +60,9 @@ struct Pass {
     out: Vec<f64>,
     /// The values, where they are not these duals.
     smoothed: Option<Vec<f64>>,
-    /// The machine to fill next.
+    /// The machine to fill next, and the search of it that is paused.
     next: usize,
+    paused: Option<Search>,
     /// By how much values exceed prices at most.
     ratio: f64,
     found: Vec<(usize, Pattern)>,
@@ -71,11 +70,21 @@ struct Pass {
 
 impl Pass {
     fn new(out: Vec<f64>, smoothed: Option<Vec<f64>>) -> Self {
-        Self { out, smoothed, next: 0, ratio: 0.0, found: Vec::new() }
+        Self { out, smoothed, next: 0, paused: None, ratio: 0.0, found: Vec::new() }
     }
 
     fn values(&self) -> &[f64] {
         self.smoothed.as_ref().unwrap_or(&self.out)
+    }
+
+    /// Takes the filling of the next machine, at this price.
+    fn take(&mut self, filling: Filling, price: f64) {
+        self.ratio = self.ratio.max(filling.bound / price);
+        if filling.value > price * (1.0 + 1e-7) {
+            let all = std::iter::once(filling.pattern).chain(filling.more);
+            self.found.extend(all.map(|pattern| (self.next, pattern)));
+        }
+        self.next += 1;
     }
 }
 
@@ -231,18 +240,21 @@ impl<'j> Generation<'j> {
     fn fill(&mut self, mut pass: Pass) -> Pass {
         let mut steps = 0;
         while pass.next < self.job.machines.len() && steps < AT_ONCE {
+            let paused = pass.paused.take();
             let (machine, values) = (pass.next, pass.values());
             let Self { job, numbers, left, .. } = self;
             let of = Site { job, numbers, machine, left, values };
-            let filling = self.known.fill(of, self.steps);
-            steps += 1 + filling.steps;
-            let price = of.price();
-            pass.ratio = pass.ratio.max(filling.bound / price);
-            if filling.value > price * (1.0 + 1e-7) {
-                pass.found.push((machine, filling.pattern));
-                pass.found.extend(filling.more.into_iter().map(|pattern| (machine, pattern)));
+            match self.known.fill(of, self.steps, paused) {
+                Fill::Paused(search) => {
+                    pass.paused = Some(search);
+                    return pass;
+                }
+                Fill::Done(filling) => {
+                    steps += 1 + filling.steps.min(AT_ONCE);
+                    let price = of.price();
+                    pass.take(filling, price);
+                }
             }
-            pass.next += 1;
         }
         pass
     }

@@ -5,7 +5,10 @@ use super::columns::{Generation, Round};
 use super::job::{Batch, Job, Numbers, Pattern, float, whole};
 
 /// Rounds of pricing after each decision.
-const ROUNDS: u32 = 6;
+const ROUNDS: u32 = 4;
+
+/// A filling that is used so often is used once more.
+const NEARLY: f64 = 0.8;
 
 /// Search steps for each machine in them.
 const STEPS: u64 = 30;
@@ -87,14 +90,14 @@ impl<'j> Dive<'j> {
     }
 }
 
-/// The fillings to fix next: all that are used once or more, else the one that is used most.
+/// The fillings to fix next: all that are used once or nearly so, else the one that is used most.
 fn decide(programme: &Generation<'_>, left: &[u64]) -> Vec<(usize, Pattern, u64)> {
     let mut left = left.to_vec();
     let mut decided = Vec::new();
     let mut used: Vec<_> = programme.solution().collect();
     used.sort_by(|a, b| b.1.total_cmp(&a.1));
     for ((machine, pattern), level) in &used {
-        let whole = whole(level + 1e-6);
+        let whole = whole(level + 1.0 - NEARLY);
         let fits = pattern.iter().map(|(row, n)| left[*row] / n).min().unwrap_or(0);
         let copies = whole.min(fits);
         if copies > 0 {

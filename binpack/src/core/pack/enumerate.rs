@@ -6,14 +6,12 @@ use super::filler::{Filler, State};
 /// Steps after which it is given up: about what solving a relaxation takes.
 const STEPS: u32 = 300;
 
-/// What going through all fillings came to.
-pub(super) enum Outcome {
-    /// Nothing is worth more than was sought.
-    Nothing,
-    /// The most valuable one, and its value beyond what was taken before.
-    Best(Pattern, f64),
-    /// There are too many.
-    Unknown,
+/// What going through fillings came to.
+pub(super) struct Outcome {
+    /// The most valuable one above what was sought, and its value beyond what was taken before.
+    pub(super) best: Option<(Pattern, f64)>,
+    /// Whether there is none better.
+    pub(super) complete: bool,
 }
 
 /// A depth-first walk over the candidates that may be in a filling that is sought.
@@ -68,10 +66,7 @@ impl<'s, 'f, 'j> Enumeration<'s, 'f, 'j> {
 
     pub(super) fn run(mut self) -> Outcome {
         self.visit(0, 0.0);
-        if self.steps == 0 || self.refused {
-            return Outcome::Unknown;
-        }
-        self.best.map_or(Outcome::Nothing, |(pattern, value)| Outcome::Best(pattern, value))
+        Outcome { complete: self.steps > 0 && !self.refused, best: self.best }
     }
 
     fn visit(&mut self, at: usize, value: f64) {

@@ -48,6 +48,41 @@ impl Site<'_> {
         let wanted = |row: &usize| self.left[*row] > 0 && self.values[*row] > 0.0 && rows.has(*row);
         (0..self.job.rows.len()).filter(wanted)
     }
+
+    /// What these prices of resources prove of the machine, what single devices carry apart.
+    pub(super) fn bound_at(&self, prices: &[f64]) -> f64 {
+        let empty = self.load();
+        let over = self.singles().map(|row| {
+            let need = self.need(row);
+            let gain = self.values[row] - need.iter().zip(prices).map(|(n, p)| n * p).sum::<f64>();
+            if gain <= 0.0 {
+                return 0.0;
+            }
+            gain * float(empty.count_item(&[(row, 1)], need, self.left[row]))
+        });
+        over.sum::<f64>() + empty.free.iter().zip(prices).map(|(f, p)| f * p).sum::<f64>()
+    }
+}
+
+impl<'j> Site<'j> {
+    fn load(&self) -> Load<'j> {
+        if self.is_by_device() {
+            Load::by_device(self.job, self.numbers, self.machine)
+        } else {
+            Load::new(self.job, self.numbers, self.machine)
+        }
+    }
+
+    /// The rows whose pods are candidates.
+    fn singles(&self) -> impl Iterator<Item = usize> {
+        let by_device = self.is_by_device();
+        let is_share = |row: usize| matches!(self.job.rows[row].demand.gpu, Gpu::Share(_));
+        self.rows().filter(move |row| !by_device || !is_share(*row))
+    }
+
+    fn need(&self, row: usize) -> &'j [f64] {
+        if self.is_by_device() { self.numbers.need_by_device(row) } else { self.numbers.need(row) }
+    }
 }
 
 /// A machine and the candidates that may go on it.
@@ -97,25 +132,16 @@ fn dual_feasible(part: f64, k: u32) -> f64 {
 }
 
 impl<'j> Filler<'j> {
-    /// Every row is a candidate.
-    pub(super) fn new(of: Site<'j>) -> Self {
-        let mut filler = Self::empty(of, Load::new(of.job, of.numbers, of.machine));
-        for row in of.rows() {
-            filler.push(&[(row, 1)], of.numbers.need(row), of.values[row], u64::MAX);
-        }
-        filler
-    }
-
-    /// Rows that take no share of a device are candidates, as far as `decisions` about rows allow;
-    /// what devices carry is added later.
-    pub(super) fn by_device(of: Site<'j>, decisions: &[Decision]) -> Self {
-        let mut base = Load::by_device(of.job, of.numbers, of.machine);
+    /// Rows are candidates, as far as `decisions` about them allow. Where devices are filled one by
+    /// one, what they carry is added later instead of rows that take shares.
+    pub(super) fn new(of: Site<'j>, decisions: &[Decision]) -> Self {
+        let mut base = of.load();
         let mut limits = vec![u64::MAX; of.left.len()];
         let mut value = 0.0;
         for decision in decisions {
             match *decision {
                 Decision::Take(row, n) => {
-                    base.add_item(&[(row, 1)], &of.numbers.need_by_device(row), n);
+                    base.add_item(&[(row, 1)], of.need(row), n);
                     value += of.values[row] * float(n);
                     limits[row] = limits[row].saturating_sub(n);
                 }
@@ -123,11 +149,8 @@ impl<'j> Filler<'j> {
             }
         }
         let mut filler = Self { base_value: value, ..Self::empty(of, base) };
-        for row in of.rows() {
-            if !matches!(of.job.rows[row].demand.gpu, Gpu::Share(_)) {
-                let need = of.numbers.need_by_device(row);
-                filler.push(&[(row, 1)], &need, of.values[row], limits[row]);
-            }
+        for row in of.singles() {
+            filler.push(&[(row, 1)], of.need(row), of.values[row], limits[row]);
         }
         filler
     }
@@ -239,7 +262,7 @@ impl<'j> Filler<'j> {
             let price = devices.price(&relaxed.prices[..device]);
             let known = relaxed.prices[device];
             relaxed.prices[device] = known.max(price);
-            relaxed.bound = self.bound_at(&relaxed.prices);
+            relaxed.bound = self.knapsack().bound(&relaxed.prices);
             if price <= known + SETTLED * relaxed.bound {
                 break;
             }
@@ -284,11 +307,6 @@ impl<'j> Filler<'j> {
     /// What a candidate is worth beyond the resources that it takes, at these prices.
     pub(super) fn gain(&self, candidate: usize, prices: &[f64]) -> f64 {
         self.knapsack().gain(candidate, prices)
-    }
-
-    /// What these resource prices prove of the machine.
-    pub(super) fn bound_at(&self, prices: &[f64]) -> f64 {
-        self.knapsack().bound(prices)
     }
 
     /// Guided by the relaxation: take what is whole in it, or one of the largest fraction, and

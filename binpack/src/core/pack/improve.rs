@@ -30,13 +30,14 @@ impl<'j> Improver<'j> {
         numbers: &'j Numbers,
         batches: &[Batch],
         values: Vec<f64>,
+        seed: u64,
     ) -> Self {
         let each = |batch: &Batch| {
             let copies = usize::try_from(batch.copies).unwrap_or(usize::MAX);
             std::iter::repeat_n((batch.machine, batch.pattern.clone()), copies)
         };
         let machines = batches.iter().flat_map(each).collect();
-        Self { job, numbers, machines, values, random: SplitMix(SEED) }
+        Self { job, numbers, machines, values, random: SplitMix(seed) }
     }
 
     pub(super) fn batches(&self) -> Vec<Batch> {
@@ -131,9 +132,6 @@ impl<'j> Improver<'j> {
         1.0 - value / price
     }
 }
-
-/// Any number does: the same for every run.
-const SEED: u64 = 0x5EED;
 
 /// Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (2014).
 struct SplitMix(u64);

@@ -71,6 +71,8 @@ pub(in crate::core) struct Numbers {
     pub(super) plain: usize,
     /// By row: what a pod takes of each resource.
     need: Vec<f64>,
+    /// By row: what a pod takes of plain amounts, and whole devices.
+    need_by_device: Vec<f64>,
     /// By machine: what it has of each.
     have: Vec<f64>,
     /// By row: the groups that it is in.
@@ -91,9 +93,12 @@ impl Numbers {
         let gpu_dims = if shares { 1 + DUAL_FEASIBLE.len() } else { usize::from(gpus) };
         let dims = used.len() + gpu_dims;
         let mut need = Vec::with_capacity(dims * job.rows.len());
+        let mut need_by_device = Vec::new();
         for row in &job.rows {
             need.extend(used.iter().map(|dim| float(row.demand.amounts[*dim])));
             need.extend(gpu_amounts(row.demand.gpu).take(gpu_dims));
+            need_by_device.extend(used.iter().map(|dim| float(row.demand.amounts[*dim])));
+            need_by_device.push(float(row.demand.gpu_milli() / GPU_MILLI));
         }
         let mut have = Vec::with_capacity(dims * job.machines.len());
         for machine in &job.machines {
@@ -109,15 +114,13 @@ impl Numbers {
             Gpu::Share(milli) => gcd(unit, milli),
             Gpu::None | Gpu::Whole(_) => unit,
         });
-        Self { dims, plain: used.len(), need, have, groups_of, shares, unit }
+        Self { dims, plain: used.len(), need, need_by_device, have, groups_of, shares, unit }
     }
 
-    /// The same for a row that takes whole devices or none, with devices as the only amount after
-    /// the plain ones.
-    pub(super) fn need_by_device(&self, row: usize) -> Vec<f64> {
-        let mut need = self.need(row)[..self.plain].to_vec();
-        need.push(self.need(row)[self.plain] / float(SCALE * GPU_MILLI));
-        need
+    /// The same with devices as the only amount after the plain ones; nothing for shares of them.
+    pub(super) fn need_by_device(&self, row: usize) -> &[f64] {
+        let dims = self.plain + 1;
+        &self.need_by_device[row * dims..(row + 1) * dims]
     }
 
     /// A share of a device in the units that all shares are multiples of.
@@ -230,10 +233,10 @@ impl<'j> Load<'j> {
         let mut n = most;
         for (free, need) in self.free.iter().zip(need) {
             if need * float(n) > *free {
+                if need > free {
+                    return 0;
+                }
                 n = whole(free / need);
-            }
-            if n == 0 {
-                return 0;
             }
         }
         for (row, each) in item {

@@ -24,11 +24,14 @@ use improve::Improver;
 use job::float;
 
 /// Search steps for each machine, at most: at the end the bound is what counts.
-const STEPS: u64 = 512;
+const STEPS: u64 = 2_048;
 
-/// Rounds of pricing before the first descent, unless the programme is nearly solved before.
-/// Before each further one they are twice as many.
-const FIRST_DIVE: u64 = 24;
+/// Rounds of pricing before the first look at whether a descent is worth while. Before each further
+/// one they are half as many more.
+const FIRST_LOOK: u64 = 16;
+
+/// Relative to the programme: a descent from one that may still fall by more is of little use.
+const NEARLY_SOLVED: f64 = 0.03;
 
 /// Relative to the programme: a descent is worth while if the packing is that far above it.
 const WORTH_WHILE: f64 = 1e-3;
@@ -44,8 +47,8 @@ pub(super) struct Packer<'j> {
     solved: bool,
     /// Rounds of pricing until now.
     rounds: u64,
-    /// Those after which a descent begins.
-    dive_at: u64,
+    /// Those after which there is a look at whether a descent is worth while.
+    look_at: u64,
     dive: Option<Box<Dive<'j>>>,
     improver: Option<Improver<'j>>,
     /// Whether the packing is improved next, and not the programme.
@@ -74,7 +77,7 @@ impl<'j> Packer<'j> {
             programme,
             solved: false,
             rounds: 0,
-            dive_at: FIRST_DIVE,
+            look_at: FIRST_LOOK,
             dive: None,
             improver: None,
             improves: false,
@@ -116,15 +119,20 @@ impl<'j> Packer<'j> {
     }
 
     fn descend(&mut self, programme: &Generation<'j>, mut dive: Box<Dive<'j>>) {
+        let before = self.best.cost;
         match dive.step() {
-            Progress::Going => self.dive = Some(dive),
+            Progress::Going => {
+                self.dive = Some(dive);
+                return;
+            }
             Progress::Done(batches) => self.offer(batches),
             Progress::Failed => {}
         }
-        if self.dive.is_none() {
+        if self.best.cost < before || self.improver.is_none() {
             let values = programme.bound().duals.clone();
-            let improver = Improver::new(self.job, self.numbers, &self.best.batches, values);
-            self.improver = Some(improver);
+            let batches = &self.best.batches;
+            self.improver =
+                Some(Improver::new(self.job, self.numbers, batches, values, self.rounds));
         }
     }
 
@@ -144,17 +152,25 @@ impl<'j> Packer<'j> {
             Some(Round::Solved) => self.solved = true,
         }
         self.rounds += 1;
-        if self.rounds < self.dive_at && !self.solved {
+        if self.rounds >= self.look_at || self.solved {
+            self.look_at = self.rounds + self.rounds / 2;
+            self.look(programme);
+        }
+    }
+
+    /// Packs by the values that the programme shows, and begins a descent if it is worth while.
+    fn look(&mut self, programme: &Generation<'j>) {
+        let objective = programme.objective();
+        let far = float(self.best.cost) > objective * (1.0 + WORTH_WHILE);
+        if !far && !self.solved {
             return;
         }
-        self.dive_at = self.rounds * 2;
-        let objective = programme.objective();
-        if float(self.best.cost) > objective * (1.0 + WORTH_WHILE) {
-            let by_value =
-                greedy::pack_by(self.job, self.numbers, &self.left, &programme.bound().duals);
-            if by_value.waiting == 0 {
-                self.offer(by_value.batches);
-            }
+        let values = &programme.bound().duals;
+        let by_value = greedy::pack_by(self.job, self.numbers, &self.left, values);
+        if by_value.waiting == 0 {
+            self.offer(by_value.batches);
+        }
+        if self.solved || programme.bound().value > objective * (1.0 - NEARLY_SOLVED) {
             let most = if self.best.waiting == 0 { float(self.best.cost) } else { f64::INFINITY };
             let dive = Dive::new(programme.clone(), self.left.clone(), most);
             self.dive = Some(Box::new(dive));

@@ -3,11 +3,15 @@
 use super::by_device;
 use super::filler::{Filler, Filling, Site};
 use super::job::Pattern;
-use super::search::Effort;
+use super::relaxed::Relaxed;
+use super::search::{Effort, Search};
 
 /// Relative to the price: fillings worth no more above it are not looked for, and the bound gives
 /// as much away.
 pub(super) const TOLERANCE: f64 = 2e-4;
+
+/// Search steps after which filling machines is interrupted.
+pub(super) const AT_ONCE: u64 = 100;
 
 /// What is known of machines from the last time that they were filled.
 #[derive(Debug, Clone)]
@@ -23,32 +27,54 @@ impl Known {
         Self { prices: vec![Vec::new(); machines], contents: vec![Vec::new(); machines] }
     }
 
-    /// The best filling of a machine, or one above its price, that so many steps find.
-    pub(super) fn fill(&mut self, of: Site<'_>, steps: u64) -> Filling {
+    /// The best filling of a machine, or one above its price, that so many search steps find.
+    /// The search is paused after a while, and goes on when it is handed over again.
+    pub(super) fn fill(&mut self, of: Site<'_>, steps: u64, paused: Option<Search>) -> Fill {
         let price = of.price();
         let effort = Effort { threshold: price * (1.0 + TOLERANCE), steps };
         let prices = &mut self.prices[of.machine];
         if of.is_by_device() {
-            return by_device::fill(of, effort, prices, &mut self.contents[of.machine]);
+            let contents = &mut self.contents[of.machine];
+            return Fill::Done(by_device::fill(of, effort, prices, contents));
         }
-        let mut filler = Filler::new(of);
-        if !prices.is_empty() {
-            let bound = filler.bound_at(prices);
+        if !prices.is_empty() && paused.is_none() {
+            let bound = of.bound_at(prices);
             if bound <= price {
-                return Filling { bound, ..Filling::default() };
+                return Fill::Done(Filling { bound, ..Filling::default() });
             }
         }
+        let mut filler = Filler::new(of, &[]);
         let relaxed = filler.relaxed(effort.threshold);
         if relaxed.prices.len() == of.numbers.dims {
             prices.clone_from(&relaxed.prices);
         }
         if relaxed.bound <= effort.threshold {
-            return Filling { bound: relaxed.bound, ..Filling::default() };
+            return Fill::Done(Filling { bound: relaxed.bound, ..Filling::default() });
         }
-        let rounded = filler.rounded(&relaxed);
-        if rounded.value > effort.threshold {
-            return rounded;
-        }
-        filler.search(rounded, &relaxed, effort)
+        let search = paused.map_or_else(|| begin(&filler, &relaxed, effort), Ok);
+        search.map_or_else(Fill::Done, |search| go_on(search, &filler, effort))
     }
+}
+
+/// What filling a machine came to.
+pub(super) enum Fill {
+    Done(Filling),
+    Paused(Search),
+}
+
+/// A search, or a filling that needs none.
+fn begin(filler: &Filler<'_>, relaxed: &Relaxed, effort: Effort) -> Result<Search, Filling> {
+    let rounded = filler.rounded(relaxed);
+    if rounded.value > effort.threshold {
+        return Err(rounded);
+    }
+    Ok(Search::new(rounded, relaxed, effort.threshold))
+}
+
+fn go_on(mut search: Search, filler: &Filler<'_>, effort: Effort) -> Fill {
+    let steps = effort.steps.min(search.steps() + AT_ONCE);
+    if search.run(filler, steps) && steps < effort.steps {
+        return Fill::Paused(search);
+    }
+    Fill::Done(search.finish())
 }

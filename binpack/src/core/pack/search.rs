@@ -25,35 +25,18 @@ impl Filler<'_> {
     /// The best filling above the threshold that so many steps find, or one that is good enough.
     /// The bound holds whether or not they were enough.
     ///
-    /// `rounded` is one to begin with. It branches on a candidate of which the relaxation takes a fraction: one more whole pod of
-    /// it, or none (Land and Doig 1960), and goes on where most may still be found.
+    /// `rounded` is one to begin with. The search branches on a candidate of which the relaxation
+    /// takes a fraction: one more whole of it, or none (Land and Doig 1960), and goes on where most
+    /// may still be found.
     pub(super) fn search(&self, rounded: Filling, relaxed: &Relaxed, effort: Effort) -> Filling {
-        let sought = effort.threshold.max(rounded.value);
-        if relaxed.bound <= sought {
-            return rounded;
-        }
-        let good = effort.threshold + GOOD_ENOUGH * (relaxed.bound - effort.threshold);
-        let (threshold, queue) = (effort.threshold, BinaryHeap::new());
-        let mut search =
-            Search { filler: self, queue, best: rounded, threshold, sought, open: 0.0 };
-        search.queue.push(Branch { bound: relaxed.bound, decisions: Vec::new() });
-        while let Some(branch) = search.queue.pop() {
-            if branch.bound <= search.sought {
-                break;
-            }
-            if search.best.steps == effort.steps || search.best.value >= good {
-                search.best.bound = branch.bound.max(search.open);
-                return search.best;
-            }
-            search.best.steps += 1;
-            search.visit(&branch);
-        }
-        search.best.bound = search.sought.max(search.open);
-        search.best
+        let mut search = Search::new(rounded, relaxed, effort.threshold);
+        search.run(self, effort.steps);
+        search.finish()
     }
 }
 
 /// Fillings that keep to some decisions.
+#[derive(Debug, Clone)]
 pub(super) struct Branch {
     /// Nothing in it is worth more.
     pub(super) bound: f64,
@@ -81,27 +64,68 @@ impl PartialEq for Branch {
 
 impl Eq for Branch {}
 
-struct Search<'f, 'j> {
-    filler: &'f Filler<'j>,
+/// A search that is under way.
+#[derive(Debug, Clone)]
+pub(super) struct Search {
     queue: BinaryHeap<Branch>,
     best: Filling,
     threshold: f64,
+    /// A value that is good enough.
+    good: f64,
     /// The value to exceed.
     sought: f64,
     /// What may be found in branches that were given up.
     open: f64,
+    /// What lies between bound and sought value of branches that are worth going through.
+    closable: f64,
 }
 
-impl<'j> Search<'_, 'j> {
-    fn visit(&mut self, branch: &Branch) {
-        let filler = self.filler;
+impl Search {
+    pub(super) fn new(rounded: Filling, relaxed: &Relaxed, threshold: f64) -> Self {
+        let root = Branch { bound: relaxed.bound, decisions: Vec::new() };
+        Self {
+            queue: BinaryHeap::from([root]),
+            threshold,
+            good: threshold + GOOD_ENOUGH * (relaxed.bound - threshold),
+            sought: threshold.max(rounded.value),
+            best: rounded,
+            open: 0.0,
+            closable: f64::INFINITY,
+        }
+    }
+
+    /// Goes on until so many steps are made in all. Whether more of them are of use.
+    pub(super) fn run(&mut self, filler: &Filler<'_>, steps: u64) -> bool {
+        while self.best.steps < steps && self.is_open() {
+            let Some(branch) = self.queue.pop() else { break };
+            self.best.steps += 1;
+            self.visit(filler, &branch);
+        }
+        self.is_open()
+    }
+
+    fn is_open(&self) -> bool {
+        self.best.value < self.good && self.queue.peek().is_some_and(|b| b.bound > self.sought)
+    }
+
+    pub(super) fn steps(&self) -> u64 {
+        self.best.steps
+    }
+
+    pub(super) fn finish(mut self) -> Filling {
+        let open = self.queue.peek().map_or(0.0, |branch| branch.bound);
+        self.best.bound = self.sought.max(self.open).max(open);
+        self.best
+    }
+
+    fn visit(&mut self, filler: &Filler<'_>, branch: &Branch) {
         let mut state = State::of(filler, &branch.decisions);
         let relaxed = state.relaxed(filler);
         let bound = branch.bound.min(state.value + relaxed.bound);
-        if bound <= self.sought || self.closes(&mut state, &relaxed.prices, bound) {
+        if bound <= self.sought || self.closes(filler, &mut state, &relaxed.prices, bound) {
             return;
         }
-        let Some(candidate) = self.round_down(&state, &relaxed.amounts) else {
+        let Some(candidate) = self.round_down(filler, &state, &relaxed.amounts) else {
             // All of it is whole: it was taken and is the best, unless devices kept it from that.
             if bound > self.sought * (1.0 + 1e-9) {
                 self.open = self.open.max(bound);
@@ -120,16 +144,26 @@ impl<'j> Search<'_, 'j> {
     }
 
     /// Whether all fillings of a branch can be gone through in a few steps.
-    fn closes(&mut self, state: &mut State<'j>, prices: &[f64], bound: f64) -> bool {
-        let reached = state.value;
-        match Enumeration::new(self.filler, state, prices, bound, self.sought).run() {
-            Outcome::Nothing => true,
-            Outcome::Best(pattern, value) => {
-                self.keep(pattern, reached + value);
-                true
-            }
-            Outcome::Unknown => false,
+    fn closes<'j>(
+        &mut self,
+        filler: &Filler<'j>,
+        state: &mut State<'j>,
+        prices: &[f64],
+        bound: f64,
+    ) -> bool {
+        let spare = bound - self.sought;
+        if spare > self.closable {
+            return false;
         }
+        let reached = state.value;
+        let Outcome { best, complete } =
+            Enumeration::new(filler, state, prices, bound, self.sought).run();
+        if let Some((pattern, value)) = best {
+            self.keep(pattern, reached + value);
+        }
+        // What went well is tried with more, what did not with less.
+        self.closable = if complete { self.closable.max(spare * 2.0) } else { spare };
+        complete
     }
 
     fn keep(&mut self, pattern: Pattern, value: f64) {
@@ -148,8 +182,12 @@ impl<'j> Search<'_, 'j> {
 
     /// Takes what is whole of a relaxation and whatever still fits, and keeps it if it is the best.
     /// Then the candidate to branch on: the one whose fraction is worth most.
-    fn round_down(&mut self, state: &State<'_>, amounts: &[f64]) -> Option<usize> {
-        let filler = self.filler;
+    fn round_down(
+        &mut self,
+        filler: &Filler<'_>,
+        state: &State<'_>,
+        amounts: &[f64],
+    ) -> Option<usize> {
         let mut load = state.load.clone();
         let mut free = state.free.clone();
         let mut reached = state.value;
