@@ -190,7 +190,7 @@ impl<'j> Generation<'j> {
             let smoothed = self.smoothed(&out);
             Pass::new(out, smoothed)
         });
-        let pass = self.fill(pass);
+        let pass = self.fill(pass, most_steps);
         if pass.next < self.job.machines.len() {
             self.pass = Some(pass);
             return None;
@@ -237,14 +237,14 @@ impl<'j> Generation<'j> {
     }
 
     /// Fills machines until that took some steps.
-    fn fill(&mut self, mut pass: Pass) -> Pass {
+    fn fill(&mut self, mut pass: Pass, most_steps: u64) -> Pass {
         let mut steps = 0;
         while pass.next < self.job.machines.len() && steps < AT_ONCE {
             let paused = pass.paused.take();
             let (machine, values) = (pass.next, pass.values());
             let Self { job, numbers, left, .. } = self;
             let of = Site { job, numbers, machine, left, values };
-            match self.known.fill(of, self.steps, paused) {
+            match self.known.fill(of, self.steps, most_steps, paused) {
                 Fill::Paused(search) => {
                     pass.paused = Some(search);
                     return pass;

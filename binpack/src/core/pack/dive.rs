@@ -90,27 +90,39 @@ impl<'j> Dive<'j> {
     }
 }
 
-/// The fillings to fix next: all that are used once or nearly so, else the one that is used most.
+/// The fillings to fix next: all that are used once or more, else all that nearly are, else the one
+/// that is used most.
 fn decide(programme: &Generation<'_>, left: &[u64]) -> Vec<(usize, Pattern, u64)> {
+    let mut decided = rounded(programme, left, 1e-6);
+    if decided.is_empty() {
+        decided = rounded(programme, left, 1.0 - NEARLY);
+    }
+    if decided.is_empty() {
+        let used = programme.solution().max_by(|a, b| a.1.total_cmp(&b.1));
+        let trimmed = used.map(|((machine, pattern), _)| (*machine, trim(pattern, left), 1));
+        decided.extend(trimmed.filter(|(_, pattern, _)| !pattern.is_empty()));
+    }
+    decided
+}
+
+/// The fillings in use as often as they are used, rounded up if no more than `up` is missing, and
+/// as far as there are pods for them.
+pub(super) fn rounded(
+    programme: &Generation<'_>,
+    left: &[u64],
+    up: f64,
+) -> Vec<(usize, Pattern, u64)> {
     let mut left = left.to_vec();
-    let mut decided = Vec::new();
     let mut used: Vec<_> = programme.solution().collect();
     used.sort_by(|a, b| b.1.total_cmp(&a.1));
-    for ((machine, pattern), level) in &used {
-        let whole = whole(level + 1.0 - NEARLY);
+    let mut decided = Vec::new();
+    for ((machine, pattern), level) in used {
         let fits = pattern.iter().map(|(row, n)| left[*row] / n).min().unwrap_or(0);
-        let copies = whole.min(fits);
+        let copies = whole(level + up).min(fits);
         if copies > 0 {
             pattern.iter().for_each(|(row, n)| left[*row] -= n * copies);
             decided.push((*machine, pattern.clone(), copies));
         }
-    }
-    if decided.is_empty() {
-        let best = used.iter().find_map(|((machine, pattern), _)| {
-            let trimmed = trim(pattern, &left);
-            (!trimmed.is_empty()).then_some((*machine, trimmed, 1))
-        });
-        decided.extend(best);
     }
     decided
 }

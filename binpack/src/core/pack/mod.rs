@@ -36,6 +36,9 @@ const NEARLY_SOLVED: f64 = 0.03;
 /// Relative to the programme: a descent is worth while if the packing is that far above it.
 const WORTH_WHILE: f64 = 1e-3;
 
+/// Fillings of the programme that miss no more of a whole machine are rounded up.
+const ROUNDED_UP: f64 = 0.4;
+
 /// A packer that can be stopped between any two steps and has a plan all the time.
 pub(super) struct Packer<'j> {
     job: &'j Job,
@@ -165,15 +168,26 @@ impl<'j> Packer<'j> {
         if !far && !self.solved {
             return;
         }
-        let values = &programme.bound().duals;
-        let by_value = greedy::pack_by(self.job, self.numbers, &self.left, values);
-        if by_value.waiting == 0 {
-            self.offer(by_value.batches);
-        }
+        self.round_off(programme);
         if self.solved || programme.bound().value > objective * (1.0 - NEARLY_SOLVED) {
             let most = if self.best.waiting == 0 { float(self.best.cost) } else { f64::INFINITY };
             let dive = Dive::new(programme.clone(), self.left.clone(), most);
             self.dive = Some(Box::new(dive));
+        }
+    }
+
+    /// What the programme uses nearly whole, and the rest packed by the values that it shows.
+    fn round_off(&mut self, programme: &Generation<'j>) {
+        let mut left = self.left.clone();
+        let mut batches = Vec::new();
+        for (machine, pattern, copies) in dive::rounded(programme, &left, ROUNDED_UP) {
+            pattern.iter().for_each(|(row, n)| left[*row] -= n * copies);
+            batches.push(Batch { machine, pattern, copies });
+        }
+        let rest = greedy::pack_by(self.job, self.numbers, &left, &programme.bound().duals);
+        if rest.waiting == 0 {
+            batches.extend(rest.batches);
+            self.offer(batches);
         }
     }
 

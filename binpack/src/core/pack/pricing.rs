@@ -13,6 +13,9 @@ pub(super) const TOLERANCE: f64 = 2e-4;
 /// Search steps after which filling machines is interrupted.
 pub(super) const AT_ONCE: u64 = 100;
 
+/// How many times more search steps a machine gets at most that is still open.
+const MOST_OPEN: u64 = 16;
+
 /// What is known of machines from the last time that they were filled.
 #[derive(Debug, Clone)]
 pub(super) struct Known {
@@ -20,18 +23,38 @@ pub(super) struct Known {
     prices: Vec<Vec<f64>>,
     /// By machine: what devices carried in the relaxation.
     contents: Vec<Vec<Pattern>>,
+    /// By machine: how many times more search steps it gets than others.
+    open: Vec<u64>,
 }
 
 impl Known {
     pub(super) fn new(machines: usize) -> Self {
-        Self { prices: vec![Vec::new(); machines], contents: vec![Vec::new(); machines] }
+        Self { prices: vec![Vec::new(); machines], contents: vec![Vec::new(); machines], open: vec![1; machines] }
     }
 
-    /// The best filling of a machine, or one above its price, that so many search steps find.
-    /// The search is paused after a while, and goes on when it is handed over again.
-    pub(super) fn fill(&mut self, of: Site<'_>, steps: u64, paused: Option<Search>) -> Fill {
-        let price = of.price();
-        let effort = Effort { threshold: price * (1.0 + TOLERANCE), steps };
+    /// The best filling of a machine, or one above its price, that so many search steps find; up to
+    /// `most` where few have found nothing and proved nothing. The search is paused after a while,
+    /// and goes on when it is handed over again.
+    pub(super) fn fill(
+        &mut self,
+        of: Site<'_>,
+        steps: u64,
+        most: u64,
+        paused: Option<Search>,
+    ) -> Fill {
+        let threshold = of.price() * (1.0 + TOLERANCE);
+        let open = self.open[of.machine];
+        let effort = Effort { threshold, steps: (steps * open).min(most) };
+        let fill = self.fill_by(of, effort, paused);
+        if let Fill::Done(filling) = &fill {
+            let is_open = filling.value <= threshold && filling.bound > threshold;
+            let next = if is_open { (open * 2).min(MOST_OPEN) } else { (open / 2).max(1) };
+            self.open[of.machine] = next;
+        }
+        fill
+    }
+
+    fn fill_by(&mut self, of: Site<'_>, effort: Effort, paused: Option<Search>) -> Fill {
         let prices = &mut self.prices[of.machine];
         if of.is_by_device() {
             let contents = &mut self.contents[of.machine];
@@ -39,7 +62,7 @@ impl Known {
         }
         if !prices.is_empty() && paused.is_none() {
             let bound = of.bound_at(prices);
-            if bound <= price {
+            if bound <= of.price() {
                 return Fill::Done(Filling { bound, ..Filling::default() });
             }
         }
