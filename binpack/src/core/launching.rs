@@ -46,15 +46,22 @@ impl<'a> Launcher<'_, 'a> {
         // Where pods are free to go anywhere, the packing and the proof are one programme.
         let free = weights.len() == 1 && budgets.are_endless();
         let free = free && lots.iter().all(|lot| lot.tuple.is_none());
-        let mut proof = (!free).then(|| self.prove(&lots, board, shapes, control));
+        let relaxed = (!free).then(|| self.relaxed(&lots, board, shapes));
+        let mut prover = relaxed.as_ref().map(|of| Packer::new(&of.job, &of.numbers, self.rounds));
+        if let Some(prover) = &mut prover {
+            control.solve(prover);
+        }
+        let known = relaxed.as_ref().zip(prover.as_ref()).map(|(of, prover)| of.proof(prover));
+        let mut proof = None;
         for weight in weights {
             for tier in self.tiers(&lots, shapes, budgets) {
-                let packing = Packing { tier: &tier, weight, proof: proof.as_ref() };
-                let proved = self.pack(&packing, &mut lots, board, shapes, budgets, control);
-                if free {
-                    proof = proved;
-                }
+                let packing = Packing { tier: &tier, weight, proof: known.as_ref() };
+                let (lots, prover) = (&mut lots, prover.as_mut());
+                proof = self.pack(&packing, lots, board, shapes, budgets, control, prover);
             }
+        }
+        if let Some((relaxed, prover)) = relaxed.as_ref().zip(prover.as_ref()) {
+            proof = Some(relaxed.proof(prover));
         }
         for lot in lots.iter().filter(|lot| lot.count > 0) {
             if let Some(tuple) = &lot.tuple {
@@ -78,6 +85,7 @@ impl<'a> Launcher<'_, 'a> {
         all.into_iter().map(of).collect()
     }
 
+    #[expect(clippy::too_many_arguments, reason = "what is read and what is changed, side by side")]
     fn pack(
         &self,
         packing: &Packing<'_>,
@@ -86,6 +94,7 @@ impl<'a> Launcher<'_, 'a> {
         shapes: &mut [Shape<'a>],
         budgets: &mut Budgets,
         control: &mut Control<'_>,
+        prover: Option<&mut Packer<'_>>,
     ) -> Option<Proof> {
         let waiting = packing.tier.iter().copied().filter(|lot| lots[*lot].count > 0);
         let rows: Vec<usize> = waiting.collect();
@@ -113,7 +122,7 @@ impl<'a> Launcher<'_, 'a> {
                 None => Packer::new(&part.job, numbers, self.rounds),
             });
         }
-        control.run(&mut packers);
+        control.run(&mut packers, prover);
         for (part, packer) in parts.iter().zip(&packers) {
             for batch in &packer.best().batches {
                 let offer = offers[part.machines[batch.machine]];

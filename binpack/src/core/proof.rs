@@ -2,7 +2,6 @@
 
 use super::bits::Bits;
 use super::board::Board;
-use super::control::Control;
 use super::launching::Launcher;
 use super::lots::Lot;
 use super::pack::{Bound, Job, Machine, Numbers, Packer, Pattern, Row};
@@ -31,30 +30,13 @@ impl Proof {
 }
 
 impl<'a> Launcher<'_, 'a> {
-    /// Solves the programme for all that is to be launched as if pods could go to any domain and
-    /// any pool that takes them: less is asked for, so its bound holds, and its fillings are good
-    /// ones for each domain.
-    pub(super) fn prove(
-        &self,
-        lots: &[Lot],
-        board: &Board<'a>,
-        shapes: &[Shape<'a>],
-        control: &mut Control<'_>,
-    ) -> Proof {
+    /// The programme for all that is to be launched as if pods could go to any domain and any pool
+    /// that takes them: less is asked for, so its bound holds, and its fillings are good ones for
+    /// each domain.
+    pub(super) fn relaxed(&self, lots: &[Lot], board: &Board<'a>, shapes: &[Shape<'a>]) -> Relaxed {
         let whole = Whole::of(lots);
         let (job, offers) = self.relaxed_job(&whole, board, shapes);
-        let numbers = Numbers::of(&job);
-        let mut packer = Packer::new(&job, &numbers, self.rounds);
-        control.solve(&mut packer);
-        let Some(bound) = packer.bound() else { return Proof::default() };
-        let mut proof = Proof::new(shapes.len());
-        proof.take(bound, whole.shapes.iter().copied());
-        let named = |(machine, pattern): &(usize, Pattern)| {
-            let pattern = pattern.iter().map(|(row, n)| (whole.shapes[*row], *n)).collect();
-            (offers[*machine], pattern)
-        };
-        proof.fillings = packer.fillings().iter().map(named).collect();
-        proof
+        Relaxed { numbers: Numbers::of(&job), job, offers, shapes: whole.shapes, all: shapes.len() }
     }
 
     fn relaxed_job(
@@ -121,6 +103,33 @@ impl<'a> Launcher<'_, 'a> {
             }
         }
         found
+    }
+}
+
+/// A programme that asks for less.
+pub(super) struct Relaxed {
+    pub(super) job: Job,
+    pub(super) numbers: Numbers,
+    /// By machine: its offer.
+    offers: Vec<usize>,
+    /// By row: its shape.
+    shapes: Vec<usize>,
+    /// How many shapes there are.
+    all: usize,
+}
+
+impl Relaxed {
+    /// What a packer has proved so far, and found.
+    pub(super) fn proof(&self, prover: &Packer<'_>) -> Proof {
+        let mut proof = Proof::new(self.all);
+        let Some(bound) = prover.bound() else { return proof };
+        proof.take(bound, self.shapes.iter().copied());
+        let named = |(machine, pattern): &(usize, Pattern)| {
+            let pattern = pattern.iter().map(|(row, n)| (self.shapes[*row], *n)).collect();
+            (self.offers[*machine], pattern)
+        };
+        proof.fillings = prover.fillings().iter().map(named).collect();
+        proof
     }
 }
 

@@ -108,7 +108,11 @@ impl<'j> Devices<'j> {
     }
 
     fn foes(&self, row: usize, pattern: &Pattern) -> bool {
-        self.of.job.foes.get(row).is_some_and(|foes| pattern.iter().any(|(other, _)| foes.has(*other)))
+        self.of
+            .job
+            .foes
+            .get(row)
+            .is_some_and(|foes| pattern.iter().any(|(other, _)| foes.has(*other)))
     }
 }
 

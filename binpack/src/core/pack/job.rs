@@ -200,12 +200,7 @@ impl<'j> Load<'j> {
         Self::of(job, numbers, free, None)
     }
 
-    fn of(
-        job: &'j Job,
-        numbers: &'j Numbers,
-        free: Vec<f64>,
-        devices: Option<Vec<u64>>,
-    ) -> Self {
+    fn of(job: &'j Job, numbers: &'j Numbers, free: Vec<f64>, devices: Option<Vec<u64>>) -> Self {
         let (taken, in_group) = (vec![0; job.rows.len()], vec![0; job.groups.len()]);
         Self { job, numbers, free, devices, taken, in_group }
     }

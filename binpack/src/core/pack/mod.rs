@@ -129,6 +129,15 @@ impl<'j> Packer<'j> {
         packer
     }
 
+    /// One step towards a better bound alone. False once nothing is left to do.
+    pub(super) fn prove(&mut self) -> bool {
+        let Some(programme) = self.programme.as_mut().filter(|_| !self.solved) else {
+            return false;
+        };
+        self.solved = programme.step(STEPS) == Some(Round::Solved);
+        !self.solved
+    }
+
     /// Whether the programme is solved.
     pub(super) fn is_solved(&self) -> bool {
         self.solved

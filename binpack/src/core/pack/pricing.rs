@@ -29,7 +29,11 @@ pub(super) struct Known {
 
 impl Known {
     pub(super) fn new(machines: usize) -> Self {
-        Self { prices: vec![Vec::new(); machines], contents: vec![Vec::new(); machines], open: vec![1; machines] }
+        Self {
+            prices: vec![Vec::new(); machines],
+            contents: vec![Vec::new(); machines],
+            open: vec![1; machines],
+        }
     }
 
     /// The best filling of a machine, or one above its price, that so many search steps find; up to
