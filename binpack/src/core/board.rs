@@ -43,6 +43,8 @@ pub(super) struct Board<'a> {
     /// By pod.
     pub(super) places: Vec<Option<Place>>,
     eligible: QuickMap<(usize, usize, bool, bool), Vec<DomainId>>,
+    /// Whether pods were taken out of domains, so that others' constraints may no longer hold.
+    pub(super) disturbed: bool,
 }
 
 impl<'a> Board<'a> {
@@ -59,6 +61,7 @@ impl<'a> Board<'a> {
             opened: Vec::new(),
             places: vec![None; input.pods.len()],
             eligible: QuickMap::default(),
+            disturbed: false,
         };
         for (site, node) in input.nodes.iter().enumerate() {
             let ports: Vec<HostPort> =
@@ -68,6 +71,40 @@ impl<'a> Board<'a> {
             }
         }
         board
+    }
+
+    /// The same for another input, of which nodes, pools, types and daemons are equal.
+    pub(super) fn on<'b>(self, input: &'b Input) -> Board<'b> {
+        let Board {
+            rooms, tree, groups, tuples, ports, opened, places, eligible, disturbed, ..
+        } = self;
+        Board { input, rooms, tree, groups, tuples, ports, opened, places, eligible, disturbed }
+    }
+
+    /// Counts everything anew, because groups or topology keys came to be that were not counted.
+    pub(super) fn recount(&mut self, offers: &Offers) {
+        self.tuples.clear();
+        self.eligible.clear();
+        self.groups.reset();
+        self.count_running();
+        let input = self.input;
+        for at in 0..self.opened.len() {
+            let offer = &offers.all[self.opened[at]];
+            let tuple = self.tuple(|key| offer.label(input, key));
+            self.tuples.push(tuple);
+        }
+        for pod in 0..self.places.len() {
+            let Some(place) = self.places[pod].clone() else { continue };
+            let of = &input.pods[pod];
+            let carried = place.ties.iter().flat_map(|ties| &ties.carries).map(|(group, _)| *group);
+            let carried: Vec<usize> = carried.collect();
+            let ties = self.groups.ties(&carried, &self.groups.meaning(&of.namespace, &of.labels));
+            let tuple = &self.tuples[place.site];
+            self.groups.place(&ties, |key| domain(tuple, place.site, key), 1, false);
+            if let Some(place) = &mut self.places[pod] {
+                place.ties = (!ties.is_empty()).then(|| Arc::new(ties));
+            }
+        }
     }
 
     /// Counts the pods that run, once it is known what is counted.

@@ -231,11 +231,8 @@ impl<'a> GangPlacer<'_, 'a> {
 }
 
 /// Takes off the members of gangs of which too few have a place.
-pub(super) fn disband(problem: &Problem<'_>, board: &mut Board<'_>) -> bool {
+pub(super) fn disband(problem: &Problem<'_>, board: &mut Board<'_>) {
     let gangs = &problem.input.gangs;
-    if gangs.is_empty() {
-        return false;
-    }
     let mut members = vec![0u32; gangs.len()];
     let nodes = problem.input.nodes.iter().flat_map(|node| &node.pods);
     for gang in nodes.filter_map(|running| problem.gang(running.pod.gang.as_ref()?)) {
@@ -247,15 +244,13 @@ pub(super) fn disband(problem: &Problem<'_>, board: &mut Board<'_>) -> bool {
     {
         members[gang] += 1;
     }
-    let mut any = false;
     for pod in 0..board.places.len() {
         let Some(gang) = gang_of(pod).filter(|_| board.places[pod].is_some()) else { continue };
         if members[gang] < gangs[gang].min_member {
             board.evict(pod, &Demand::new(&problem.dims, &problem.input.pods[pod]));
-            any = true;
+            board.disturbed = true;
         }
     }
-    any
 }
 
 /// By domain of a topology key: the offers there.

@@ -136,6 +136,14 @@ impl Groups {
         self.list.is_empty()
     }
 
+    /// Forgets all counts.
+    pub(super) fn reset(&mut self) {
+        for group in &mut self.list {
+            group.counts.clear();
+            group.total = Count::default();
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.list.len()
     }

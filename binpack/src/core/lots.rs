@@ -114,6 +114,7 @@ fn merged(lots: Vec<Lot>) -> Vec<Lot> {
 pub(super) fn unassign(board: &mut Board<'_>, shape: &Shape<'_>, tuple: &Tuple, n: u64) {
     let count = u32::try_from(n).unwrap_or(u32::MAX);
     board.groups.place(&shape.ties, |key| regional(tuple, key), count, true);
+    board.disturbed = true;
 }
 
 fn regional(tuple: &Tuple, key: usize) -> Option<u32> {

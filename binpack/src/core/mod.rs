@@ -26,6 +26,7 @@ mod reason;
 mod relax;
 mod room;
 mod run;
+mod scheduler;
 mod tree;
 
 use crate::config::Config;
@@ -34,6 +35,7 @@ use crate::model::{Input, Plan};
 
 pub use control::Progress;
 pub use domain::Domain;
+pub use scheduler::{Scheduled, Scheduler};
 
 /// Decides where every pod goes and what to launch, in [`Config::iterations`] steps.
 ///

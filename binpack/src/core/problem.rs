@@ -113,6 +113,12 @@ impl<'a> Problem<'a> {
         Self { input, dims, classes: Vec::new(), class_of: QuickMap::default(), shuns, most, gangs }
     }
 
+    /// The same for another input, of which nodes, pools, types and gangs are equal.
+    pub(super) fn on<'b>(self, input: &'b Input) -> Problem<'b> {
+        let Problem { dims, classes, class_of, shuns, most, gangs, .. } = self;
+        Problem { input, dims, classes, class_of, shuns, most, gangs }
+    }
+
     /// The index of a gang.
     pub(super) fn gang(&self, name: &Arc<str>) -> Option<usize> {
         self.gangs.get(name).copied()
