@@ -190,11 +190,11 @@ impl<'a> Board<'a> {
         ties.carries.iter().all(|(group, means)| {
             let (kind, key) = (self.groups.get(*group).kind(), self.groups.get(*group).topology());
             let Some(own) = domain(&self.tuples[place.site], place.site, key) else {
-                return kind == Kind::Apart;
+                return matches!(kind, Kind::Apart | Kind::Avoid);
             };
             let count = self.groups.get(*group).count(own);
             match kind {
-                Kind::Apart => true,
+                Kind::Apart | Kind::Avoid => true,
                 Kind::Near => {
                     let total = self.groups.get(*group).total();
                     count.meant > u32::from(*means) || (*means && total.meant == 1)
@@ -280,11 +280,11 @@ impl<'a> Board<'a> {
             }
             let Some(domain) = tuple[of.topology() - 1] else {
                 // Without the label nothing is near and nothing is spread, but all are apart.
-                return of.kind() == Kind::Apart;
+                return matches!(of.kind(), Kind::Apart | Kind::Avoid);
             };
             let fewest = match of.kind() {
                 Kind::Spread(spread) => least(*group, spread),
-                Kind::Near | Kind::Apart => 0,
+                Kind::Near | Kind::Apart | Kind::Avoid => 0,
             };
             self.keeps(*group, *means, domain, fewest)
         });
@@ -305,7 +305,7 @@ impl<'a> Board<'a> {
                 count.meant + u32::from(means) <= fewest.saturating_add(spread.max_skew)
             }
             Kind::Near => count.meant > 0 || (means && of.total().meant == 0),
-            Kind::Apart => count.meant == 0,
+            Kind::Apart | Kind::Avoid => count.meant == 0,
         }
     }
 

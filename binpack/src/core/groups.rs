@@ -31,7 +31,11 @@ enum Space {
 pub(super) enum Kind {
     Spread(Spread),
     Near,
+    /// It keeps those that it means away, and is kept away from them.
     Apart,
+    /// It would like to be away from those that it means, and does not keep them away: preferences
+    /// of pods that have their place don't hold against others, as in Karpenter.
+    Avoid,
 }
 
 /// The numbers of a spread.
@@ -187,6 +191,9 @@ impl Groups {
         }
         for term in &asked.apart {
             carried.push(self.term(Kind::Apart, pod, term));
+        }
+        for term in &asked.avoid {
+            carried.push(self.term(Kind::Avoid, pod, term));
         }
         carried.sort_unstable();
         carried.dedup();

@@ -1,10 +1,12 @@
 //! A lower bound on what launches cost, and the values of pods that prove it.
 
+use std::collections::BTreeMap;
+
 use super::bits::Bits;
 use super::board::Board;
 use super::launching::Launcher;
 use super::lots::Lot;
-use super::pack::{Bound, Job, Machine, Numbers, Packer, Pattern, Row};
+use super::pack::{Job, Machine, Numbers, Packer, Pattern, Row};
 use super::problem::Shape;
 
 /// What has been proved of the shapes of a wave, and fillings that were found on the way.
@@ -20,13 +22,6 @@ impl Proof {
     pub(super) fn new(shapes: usize) -> Self {
         Self { values: vec![0.0; shapes], fillings: Vec::new() }
     }
-
-    /// Takes over what was proved of rows, by their shapes.
-    pub(super) fn take(&mut self, bound: &Bound, shape_of: impl Iterator<Item = usize>) {
-        for (shape, value) in shape_of.zip(&bound.duals) {
-            self.values[shape] = *value;
-        }
-    }
 }
 
 impl<'a> Launcher<'_, 'a> {
@@ -36,7 +31,10 @@ impl<'a> Launcher<'_, 'a> {
     pub(super) fn relaxed(&self, lots: &[Lot], board: &Board<'a>, shapes: &[Shape<'a>]) -> Relaxed {
         let whole = Whole::of(lots);
         let (job, offers) = self.relaxed_job(&whole, board, shapes);
-        Relaxed { numbers: Numbers::of(&job), job, offers, shapes: whole.shapes, all: shapes.len() }
+        let (job, members) = job.merged();
+        let of = |rows: Vec<usize>| rows.into_iter().map(|row| whole.shapes[row]).collect();
+        let shapes_of = members.into_iter().map(of).collect();
+        Relaxed { numbers: Numbers::of(&job), job, offers, shapes_of, all: shapes.len() }
     }
 
     fn relaxed_job(
@@ -78,7 +76,7 @@ impl<'a> Launcher<'_, 'a> {
         proof: &Proof,
         job: &Job,
         offers: &[usize],
-        rows: &[usize],
+        rows: &[&[usize]],
         lots: &[Lot],
     ) -> Vec<(usize, Pattern)> {
         let all = &self.offers.all;
@@ -89,7 +87,8 @@ impl<'a> Launcher<'_, 'a> {
             for machine in same {
                 let row = |shape: usize| {
                     let own = |row: &usize| {
-                        lots[rows[*row]].shape == shape && job.machines[machine].rows.has(*row)
+                        let taken = job.machines[machine].rows.has(*row);
+                        taken && rows[*row].iter().any(|lot| lots[*lot].shape == shape)
                     };
                     (0..rows.len()).find(own)
                 };
@@ -97,9 +96,12 @@ impl<'a> Launcher<'_, 'a> {
                     let row = row(*shape)?;
                     Some((row, (*n).min(job.rows[row].count)))
                 });
-                let mut pattern: Pattern = pods.collect();
-                pattern.sort_unstable();
-                found.push((machine, pattern));
+                let mut together: BTreeMap<usize, u64> = BTreeMap::new();
+                for (row, n) in pods {
+                    let sum = together.entry(row).or_default();
+                    *sum = (*sum + n).min(job.rows[row].count);
+                }
+                found.push((machine, together.into_iter().collect()));
             }
         }
         found
@@ -112,8 +114,8 @@ pub(super) struct Relaxed {
     pub(super) numbers: Numbers,
     /// By machine: its offer.
     offers: Vec<usize>,
-    /// By row: its shape.
-    shapes: Vec<usize>,
+    /// By row: its shapes.
+    shapes_of: Vec<Vec<usize>>,
     /// How many shapes there are.
     all: usize,
 }
@@ -123,9 +125,11 @@ impl Relaxed {
     pub(super) fn proof(&self, prover: &Packer<'_>) -> Proof {
         let mut proof = Proof::new(self.all);
         let Some(bound) = prover.bound() else { return proof };
-        proof.take(bound, self.shapes.iter().copied());
+        for (shapes, value) in self.shapes_of.iter().zip(&bound.duals) {
+            shapes.iter().for_each(|shape| proof.values[*shape] = *value);
+        }
         let named = |(machine, pattern): &(usize, Pattern)| {
-            let pattern = pattern.iter().map(|(row, n)| (self.shapes[*row], *n)).collect();
+            let pattern = pattern.iter().map(|(row, n)| (self.shapes_of[*row][0], *n)).collect();
             (self.offers[*machine], pattern)
         };
         proof.fillings = prover.fillings().iter().map(named).collect();

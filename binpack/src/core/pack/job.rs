@@ -248,9 +248,7 @@ impl<'j> Load<'j> {
 
     fn has_foe(&self, row: usize) -> bool {
         let foes = self.job.foes.get(row);
-        foes.is_some_and(|foes| {
-            self.taken.iter().enumerate().any(|(other, n)| *n > 0 && foes.has(other))
-        })
+        foes.is_some_and(|foes| foes.iter().any(|other| self.taken[other] > 0))
     }
 
     fn device_count(&self, gpu: Gpu) -> u64 {

@@ -9,6 +9,7 @@ mod filler;
 mod greedy;
 mod improve;
 mod job;
+mod merge;
 mod parts;
 mod pricing;
 mod relaxed;
