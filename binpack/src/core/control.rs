@@ -31,6 +31,11 @@ impl<'s> Control<'s> {
         Self { most, done: 0, stop, cut_short: false }
     }
 
+    /// Whether only the quick packing is wanted.
+    pub(super) fn is_quick(&self) -> bool {
+        self.most == 0 || self.cut_short
+    }
+
     pub(super) fn iterations(&self) -> u32 {
         self.done
     }

@@ -46,7 +46,7 @@ impl<'a> Launcher<'_, 'a> {
         // Where pods are free to go anywhere, the packing and the proof are one programme.
         let free = weights.len() == 1 && budgets.are_endless();
         let free = free && lots.iter().all(|lot| lot.tuple.is_none());
-        let relaxed = (!free).then(|| self.relaxed(&lots, board, shapes));
+        let relaxed = (!free && !control.is_quick()).then(|| self.relaxed(&lots, board, shapes));
         let mut prover = relaxed.as_ref().map(|of| Packer::new(&of.job, &of.numbers, self.rounds));
         if let Some(prover) = &mut prover {
             control.solve(prover);

@@ -77,20 +77,12 @@ impl<'j> Packer<'j> {
     pub(super) fn new(job: &'j Job, numbers: &'j Numbers, rounds: u32) -> Self {
         let left: Vec<u64> = job.rows.iter().map(|row| row.count).collect();
         let best = greedy::pack(job, numbers, &left, rounds);
-        let programme = left.iter().any(|n| *n > 0).then(|| {
-            let mut programme = Generation::new(job, numbers, left.clone());
-            for batch in &best.batches {
-                programme.suggest(batch.machine, batch.pattern.clone());
-            }
-            programme.solve();
-            Box::new(programme)
-        });
         Self {
             job,
             numbers,
             left,
             best,
-            programme,
+            programme: None,
             solved: false,
             rounds: 0,
             look_at: FIRST_LOOK,
@@ -103,6 +95,19 @@ impl<'j> Packer<'j> {
     /// The cheapest packing so far.
     pub(super) fn best(&self) -> &Packing {
         &self.best
+    }
+
+    /// Makes the programme, which is not needed for the quick packing.
+    fn programme(&mut self) -> Option<Box<Generation<'j>>> {
+        if self.programme.is_none() && self.left.iter().any(|n| *n > 0) {
+            let mut programme = Generation::new(self.job, self.numbers, self.left.clone());
+            for batch in &self.best.batches {
+                programme.suggest(batch.machine, batch.pattern.clone());
+            }
+            programme.solve();
+            return Some(Box::new(programme));
+        }
+        self.programme.take()
     }
 
     /// With values of pods, by row, and fillings that are known to be good: it begins with a
@@ -119,23 +124,23 @@ impl<'j> Packer<'j> {
         if (by_value.waiting, by_value.cost) < (packer.best.waiting, packer.best.cost) {
             packer.best = by_value;
         }
-        if let Some(programme) = &mut packer.programme {
+        if let Some(mut programme) = packer.programme() {
             for (machine, pattern) in known {
                 programme.suggest(machine, pattern);
             }
             programme.solve();
-            let dive = Dive::new((**programme).clone(), packer.left.clone(), f64::INFINITY);
+            let dive = Dive::new((*programme).clone(), packer.left.clone(), f64::INFINITY);
             packer.dive = Some(Box::new(dive));
+            packer.programme = Some(programme);
         }
         packer
     }
 
     /// One step towards a better bound alone. False once nothing is left to do.
     pub(super) fn prove(&mut self) -> bool {
-        let Some(programme) = self.programme.as_mut().filter(|_| !self.solved) else {
-            return false;
-        };
-        self.solved = programme.step(STEPS) == Some(Round::Solved);
+        let Some(mut programme) = self.programme() else { return false };
+        self.solved = self.solved || programme.step(STEPS) == Some(Round::Solved);
+        self.programme = Some(programme);
         !self.solved
     }
 
@@ -147,7 +152,7 @@ impl<'j> Packer<'j> {
     /// How far the programme is from its bound, relative to it.
     pub(super) fn slack(&self) -> f64 {
         let of = |programme: &Generation<'_>| programme.objective() / programme.bound().value - 1.0;
-        self.programme.as_ref().map_or(0.0, |programme| of(programme))
+        self.programme.as_ref().map_or(f64::INFINITY, |programme| of(programme))
     }
 
     /// The fillings that were found.
@@ -162,7 +167,7 @@ impl<'j> Packer<'j> {
 
     /// One step towards a cheaper packing or a better bound. False once nothing is left to do.
     pub(super) fn step(&mut self) -> bool {
-        let Some(mut programme) = self.programme.take() else { return false };
+        let Some(mut programme) = self.programme() else { return false };
         if let Some(dive) = self.dive.take() {
             self.descend(&programme, dive);
         } else if self.improves {
