@@ -19,6 +19,7 @@ pub(super) struct Place {
     pub(super) gpus: Vec<u32>,
     pub(super) level: Level,
     pub(super) class: usize,
+    pub(super) plain: usize,
     /// What it has to do with others, where it has.
     pub(super) ties: Option<Arc<Ties>>,
 }
@@ -201,7 +202,7 @@ impl<'a> Board<'a> {
                 }
                 Kind::Spread(spread) if key == HOSTNAME => count.meant <= spread.max_skew,
                 Kind::Spread(spread) => {
-                    let eligible = self.eligible(problem, offers, place.class, *group, spread);
+                    let eligible = self.eligible(problem, offers, place.plain, *group, spread);
                     let fewest = self.fewest(*group, spread, &eligible);
                     count.meant <= fewest.saturating_add(spread.max_skew)
                 }
@@ -232,11 +233,12 @@ impl<'a> Board<'a> {
     /// Puts the next `n` pods of a shape on a site, which must take them, and counts them in the
     /// domains of these keys.
     pub(super) fn put(&mut self, shape: &mut Shape<'a>, n: u64, site: usize, counted: Counted) {
-        let (places, level, class) = (&mut self.places, shape.level, shape.class);
+        let (places, level) = (&mut self.places, shape.level);
+        let (class, plain) = (shape.class, shape.plain);
         let ties = (!shape.ties.is_empty()).then(|| shape.ties.clone());
         self.rooms[site].take(&shape.demand, n, |gpus| {
             if let Some(pod) = shape.pods.pop_front() {
-                places[pod] = Some(Place { site, gpus, level, class, ties: ties.clone() });
+                places[pod] = Some(Place { site, gpus, level, class, plain, ties: ties.clone() });
             }
         });
         self.tree.set(site, &self.rooms[site]);

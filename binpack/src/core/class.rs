@@ -46,6 +46,17 @@ pub(super) struct ClassKey {
 }
 
 impl ClassKey {
+    /// What a pod requires of nodes itself: its volumes and preferences apart.
+    pub(super) fn plain(pod: &Pod) -> Self {
+        let alternatives = std::iter::once(&pod.node_affinity).filter(|terms| !terms.is_empty());
+        Self {
+            requirements: pod.requirements.clone(),
+            alternatives: alternatives.cloned().collect(),
+            tolerations: pod.tolerations.clone(),
+            shy: false,
+        }
+    }
+
     /// `preferred` is the node affinity that is asked for as if it were required.
     pub(super) fn of(pod: &Pod, preferred: &[Requirement], shy: bool) -> Self {
         let volumes = pod.volumes.iter().map(|volume| &volume.topologies);

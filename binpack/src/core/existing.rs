@@ -152,7 +152,7 @@ impl<'p, 'a> Placer<'p, 'a> {
         let mut domains = Domains::default();
         for (group, _) in &shape.ties.carries {
             if let Kind::Spread(spread) = board.groups.get(*group).kind() {
-                let class = shape.class;
+                let class = shape.plain;
                 let eligible = board.eligible(self.problem, self.offers, class, *group, spread);
                 domains.0.insert(*group, eligible);
             }

@@ -84,6 +84,15 @@ impl Group {
         self.key.topology
     }
 
+    /// Whether it holds for pods that carry it, as opposed to being something they would like.
+    pub(super) fn is_required(&self) -> bool {
+        match self.key.kind {
+            Kind::Spread(spread) => !spread.optional,
+            Kind::Near | Kind::Apart => true,
+            Kind::Avoid => false,
+        }
+    }
+
     pub(super) fn count(&self, domain: DomainId) -> Count {
         self.counts.get(&domain).copied().unwrap_or_default()
     }

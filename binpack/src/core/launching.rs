@@ -12,12 +12,13 @@ use super::groups::{HOSTNAME, Kind};
 use super::lots::{Lot, Market, lots, shares_a_node, unassign};
 use super::offers::Offers;
 use super::pack::{Group, Job, Machine, Numbers, Packer, Row};
-use super::problem::Shape;
+use super::problem::{Problem, Shape};
 use super::proof::Proof;
 use crate::model::HostPort;
 
 /// Launches for what waits, and keeps what it has come to.
 pub(super) struct Launcher<'p, 'a> {
+    pub(super) problem: &'p Problem<'a>,
     pub(super) offers: &'p Offers,
     pub(super) placer: Placer<'p, 'a>,
     /// How often the quick packer packs.
@@ -45,7 +46,7 @@ impl<'a> Launcher<'_, 'a> {
         let weights = Offers::weights(board.input);
         // Where pods are free to go anywhere, the packing and the proof are one programme.
         let free = weights.len() == 1 && budgets.are_endless();
-        let free = free && lots.iter().all(|lot| lot.tuple.is_none());
+        let free = free && lots.iter().all(|lot| self.is_plain(lot, board, &shapes[lot.shape]));
         let relaxed = (!free && !control.is_quick()).then(|| self.relaxed(&lots, board, shapes));
         let mut prover = relaxed.as_ref().map(|of| Packer::new(&of.job, &of.numbers, self.rounds));
         if let Some(prover) = &mut prover {
@@ -69,6 +70,19 @@ impl<'a> Launcher<'_, 'a> {
             }
         }
         proof
+    }
+
+    /// Whether a lot asks for nothing that a proof leaves out.
+    fn is_plain(&self, lot: &Lot, board: &Board<'a>, shape: &Shape<'a>) -> bool {
+        let group = |group: &usize| board.groups.get(*group);
+        let alone = |(of, means): &(usize, bool)| *means && group(of).is_required();
+        lot.tuple.is_none()
+            && shape.class == shape.plain
+            && shape.ports.is_empty()
+            && shape.pin.is_none()
+            && !self.problem.dims.has_volumes()
+            && shape.ties.carries.iter().all(alone)
+            && shape.ties.meant_by.iter().all(|of| shape.ties.carries.contains(&(*of, true)))
     }
 
     /// Lots that are packed together. Only where a limit may run out do pods of higher priority go
@@ -141,8 +155,9 @@ impl<'a> Launcher<'_, 'a> {
         let bounds = packers.iter().map(Packer::bound).collect::<Option<Vec<_>>>()?;
         let mut proof = Proof::new(shapes.len());
         for (part, bound) in parts.iter().zip(bounds) {
-            for (row, value) in part.rows.iter().zip(&bound.duals) {
-                rows[*row].iter().for_each(|lot| proof.values[lots[*lot].shape] = *value);
+            for (at, (row, value)) in part.rows.iter().zip(&bound.duals).enumerate() {
+                let value = if part.job.is_free(at) { 0.0 } else { *value };
+                rows[*row].iter().for_each(|lot| proof.values[lots[*lot].shape] = value);
             }
         }
         Some(proof)
@@ -246,7 +261,7 @@ impl<'a> Launcher<'_, 'a> {
             budgets: budgets.left.clone(),
         };
         let shapes: Vec<&Shape<'_>> = rows.iter().map(|lot| &shapes[lots[*lot].shape]).collect();
-        Neighbours { board, shapes: &shapes }.write(&mut job);
+        Neighbours { board, shapes: &shapes }.write(&mut job, false);
         job
     }
 
@@ -254,7 +269,7 @@ impl<'a> Launcher<'_, 'a> {
     /// there are, and one of those others if none is there yet.
     fn bundle(
         &self,
-        market: &Market<'_>,
+        market: &Market<'_, '_>,
         board: &mut Board<'a>,
         shapes: &mut [Shape<'a>],
         budgets: &mut Budgets,
@@ -270,7 +285,7 @@ impl<'a> Launcher<'_, 'a> {
     fn bundle_one(
         &self,
         at: usize,
-        market: &Market<'_>,
+        market: &Market<'_, '_>,
         board: &mut Board<'a>,
         shapes: &mut [Shape<'a>],
         budgets: &mut Budgets,
@@ -353,9 +368,14 @@ pub(super) struct Neighbours<'n, 'a> {
 }
 
 impl Neighbours<'_, '_> {
-    pub(super) fn write(&self, job: &mut Job) {
+    /// With `proof` only that is written which its checker knows of: how many pods with the same
+    /// required constraint go on one machine.
+    pub(super) fn write(&self, job: &mut Job, proof: bool) {
         let mut foes: Vec<(usize, usize)> = Vec::new();
         for group in self.groups() {
+            if proof && !self.board.groups.get(group).is_required() {
+                continue;
+            }
             let carriers = self.rows(|shape| shape.ties.carries.iter().any(|(g, _)| *g == group));
             let both = self.rows(|shape| shape.ties.carries.contains(&(group, true)));
             match self.board.groups.get(group).kind() {
@@ -369,7 +389,7 @@ impl Neighbours<'_, '_> {
                 Kind::Near => {}
             }
         }
-        let ported = self.rows(|shape| !shape.ports.is_empty());
+        let ported = self.rows(|shape| !proof && !shape.ports.is_empty());
         for a in &ported {
             for b in ported.iter().filter(|b| clash(self.shapes[*a].ports, self.shapes[**b].ports))
             {
@@ -380,7 +400,7 @@ impl Neighbours<'_, '_> {
                 }
             }
         }
-        if !foes.is_empty() {
+        if !foes.is_empty() && !proof {
             job.foes = vec![Bits::new(job.rows.len()); job.rows.len()];
             for (a, b) in foes {
                 job.foes[a].insert(b);

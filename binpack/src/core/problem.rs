@@ -18,6 +18,8 @@ use crate::model::{Effect, HostPort, Input, Pod, Resources, Taint};
 pub(super) struct Shape<'a> {
     pub(super) demand: Demand,
     pub(super) class: usize,
+    /// The class of what is required of nodes alone, without volumes and preferences.
+    pub(super) plain: usize,
     pub(super) ties: Arc<Ties>,
     pub(super) ports: &'a [HostPort],
     pub(super) priority: i32,
@@ -154,6 +156,7 @@ impl<'a> Problem<'a> {
             shapes.push(Shape {
                 demand: Demand::new(&self.dims, pod),
                 class: self.class(ClassKey::of(pod, asked.preferred, asked.shy))?,
+                plain: self.class(ClassKey::plain(pod))?,
                 ties: Arc::clone(&untied),
                 ports: &pod.host_ports,
                 priority: pod.priority,

@@ -29,12 +29,20 @@ impl<'a> Launcher<'_, 'a> {
     /// that takes them: less is asked for, so its bound holds, and its fillings are good ones for
     /// each domain.
     pub(super) fn relaxed(&self, lots: &[Lot], board: &Board<'a>, shapes: &[Shape<'a>]) -> Relaxed {
-        let whole = Whole::of(lots);
+        let whole = Whole::of(lots, |shape| self.plain_offers(&shapes[shape]));
         let (job, offers) = self.relaxed_job(&whole, board, shapes);
         let (job, members) = job.merged();
         let of = |rows: Vec<usize>| rows.into_iter().map(|row| whole.shapes[row]).collect();
         let shapes_of = members.into_iter().map(of).collect();
         Relaxed { numbers: Numbers::of(&job), job, offers, shapes_of, all: shapes.len() }
+    }
+
+    /// The offers that a shape may use if nothing is asked for but what its pods require of nodes.
+    fn plain_offers(&self, shape: &Shape<'a>) -> Bits {
+        let demand = self.problem.dims.without_volumes(&shape.demand);
+        let takes = self.offers.takes(shape.plain).iter();
+        let fits = takes.filter(|at| self.offers.all[*at].room.fits(&demand));
+        Bits::collect(self.offers.all.len(), fits)
     }
 
     fn relaxed_job(
@@ -45,7 +53,7 @@ impl<'a> Launcher<'_, 'a> {
     ) -> (Job, Vec<usize>) {
         let all = &self.offers.all;
         let rows = whole.shapes.iter().zip(&whole.counts).map(|(shape, count)| Row {
-            demand: shapes[*shape].demand.clone(),
+            demand: self.problem.dims.without_volumes(&shapes[*shape].demand),
             count: *count,
             cap: u64::MAX,
         });
@@ -66,7 +74,7 @@ impl<'a> Launcher<'_, 'a> {
         }
         let mut job = Job { rows: rows.collect(), machines, ..Job::default() };
         let of: Vec<&Shape<'_>> = whole.shapes.iter().map(|shape| &shapes[*shape]).collect();
-        super::launching::Neighbours { board, shapes: &of }.write(&mut job);
+        super::launching::Neighbours { board, shapes: &of }.write(&mut job, true);
         (job, offers)
     }
 
@@ -125,8 +133,9 @@ impl Relaxed {
     pub(super) fn proof(&self, prover: &Packer<'_>) -> Proof {
         let mut proof = Proof::new(self.all);
         let Some(bound) = prover.bound() else { return proof };
-        for (shapes, value) in self.shapes_of.iter().zip(&bound.duals) {
-            shapes.iter().for_each(|shape| proof.values[*shape] = *value);
+        for (row, (shapes, value)) in self.shapes_of.iter().zip(&bound.duals).enumerate() {
+            let value = if self.job.is_free(row) { 0.0 } else { *value };
+            shapes.iter().for_each(|shape| proof.values[*shape] = value);
         }
         let named = |(machine, pattern): &(usize, Pattern)| {
             let pattern = pattern.iter().map(|(row, n)| (self.shapes_of[*row][0], *n)).collect();
@@ -145,17 +154,17 @@ struct Whole {
 }
 
 impl Whole {
-    fn of(lots: &[Lot]) -> Self {
+    fn of(lots: &[Lot], offers: impl Fn(usize) -> Bits) -> Self {
         let mut whole = Self { shapes: Vec::new(), counts: Vec::new(), offers: Vec::new() };
+        let mut index: BTreeMap<usize, usize> = BTreeMap::new();
         for lot in lots {
-            if let Some(at) = whole.shapes.iter().position(|shape| *shape == lot.shape) {
-                whole.counts[at] += lot.count;
-                whole.offers[at].unite(&lot.offers);
-            } else {
+            let at = *index.entry(lot.shape).or_insert(whole.shapes.len());
+            if at == whole.shapes.len() {
                 whole.shapes.push(lot.shape);
-                whole.counts.push(lot.count);
-                whole.offers.push(lot.offers.clone());
+                whole.counts.push(0);
+                whole.offers.push(offers(lot.shape));
             }
+            whole.counts[at] += lot.count;
         }
         whole
     }

@@ -1,6 +1,7 @@
 //! Why a pod has no place, in words.
 
 use super::board::Board;
+use super::budget::Budgets;
 use super::class::{Class, ClassKey};
 use super::hash::QuickMap;
 use super::offers::Offers;
@@ -64,9 +65,18 @@ impl<'p, 'i> Explainer<'p, 'i> {
             );
             return Reason::new(ReasonKind::Pods, message);
         }
-        if open.iter().filter(fitting).any(|site| site.new) {
+        let limited = !Budgets::new(self.problem.input).are_endless();
+        if open.iter().filter(fitting).any(|site| site.new && limited) {
             let message = "it fits on an instance type that may be launched, but the node pools' limits are used up";
             return Reason::new(ReasonKind::Limits, message);
+        }
+        if pod.gang.is_some() && open.iter().any(|site| fitting(&site)) {
+            let message = "its gang has no place as a whole: make room for all of it in one domain, or lower its min_member";
+            return Reason::new(ReasonKind::Gang, message);
+        }
+        if open.iter().any(|site| fitting(&site)) {
+            let message = "it fits where its labels and taints let it, but pods there or around it want to be apart from it: relax their anti-affinity";
+            return Reason::new(ReasonKind::Pods, message);
         }
         Reason::new(ReasonKind::Resources, self.too_small(&demand, &open))
     }

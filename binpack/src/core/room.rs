@@ -56,6 +56,18 @@ impl Dims {
             .collect()
     }
 
+    /// Whether the number of volumes is limited of any driver that pods use.
+    pub(super) fn has_volumes(&self) -> bool {
+        !self.drivers.is_empty()
+    }
+
+    /// The same pod without its volumes.
+    pub(super) fn without_volumes(&self, demand: &Demand) -> Demand {
+        let mut demand = demand.clone();
+        demand.amounts[FIXED + self.extended.len()..].fill(0);
+        demand
+    }
+
     /// How many more volumes of each driver a machine takes: those of the pods that run there
     /// count once each.
     pub(super) fn limit_volumes<'p>(

@@ -137,6 +137,7 @@ impl<'a> Run<'a> {
         self.offers.learn(&self.problem);
         let placer = Placer::new(&self.problem, &self.offers, self.config.fit);
         let launcher = Launcher {
+            problem: &self.problem,
             offers: &self.offers,
             placer: Placer::new(&self.problem, &self.offers, self.config.fit),
             rounds: self.config.packing_rounds,

@@ -36,6 +36,14 @@ pub(super) fn pack(job: &Job, numbers: &Numbers, left: &[u64], rounds: u32) -> P
             best = packing;
         }
     }
+    if best.waiting > 0 && !job.budgets.is_empty() {
+        // Where budgets run out, what a machine draws from them is its price.
+        packer.scarce = true;
+        let packing = packer.pack(left.to_vec());
+        if (packing.waiting, packing.cost) < (best.waiting, best.cost) {
+            best = packing;
+        }
+    }
     best
 }
 
@@ -53,6 +61,8 @@ struct Packer<'j> {
     worth: Vec<f64>,
     /// All rows, the dearest first.
     order: Vec<usize>,
+    /// Whether machines are judged by what they draw from budgets, and not by their price.
+    scarce: bool,
 }
 
 impl<'j> Packer<'j> {
@@ -65,7 +75,8 @@ impl<'j> Packer<'j> {
                 *worth = worth.min(parts.fold(0.0, f64::max) * float(of.price.max(1)));
             }
         }
-        let mut packer = Self { job, numbers, order: (0..worth.len()).collect(), worth };
+        let order = (0..worth.len()).collect();
+        let mut packer = Self { job, numbers, order, worth, scarce: false };
         packer.sort();
         packer
     }
@@ -143,7 +154,16 @@ impl<'j> Packer<'j> {
 
     /// Value for money, as a number that sorts like it.
     fn yields(&self, fill: &Pattern, machine: usize) -> u64 {
-        let price = float(self.job.machines[machine].price.max(1));
+        let of = &self.job.machines[machine];
+        let parts = of
+            .draws
+            .iter()
+            .map(|(budget, each)| float(*each) / float(self.job.budgets[*budget]).max(1.0));
+        let price = if self.scarce {
+            parts.fold(f64::MIN_POSITIVE, f64::max)
+        } else {
+            float(of.price.max(1))
+        };
         // Bits of floats that are not negative sort as the floats do.
         (self.value(fill) / price).to_bits()
     }

@@ -335,6 +335,11 @@ pub(super) fn whole(quotient: f64) -> u64 {
 }
 
 impl Job {
+    /// Whether pods of a row can be had for nothing.
+    pub(in crate::core) fn is_free(&self, row: usize) -> bool {
+        self.machines.iter().any(|machine| machine.price == 0 && machine.rows.has(row))
+    }
+
     pub(super) fn cost(&self, batches: &[Batch]) -> u64 {
         let costs = batches.iter().map(|b| self.machines[b.machine].price.saturating_mul(b.copies));
         costs.fold(0, u64::saturating_add)
