@@ -54,9 +54,10 @@ fn the_claim_with_the_fewest_pods_comes_first() {
         |name: &str, cpu| apart(name, cpu).alone_among(LabelSelector::labels([("app", "x")]));
     let pods = vec![alone("a", 900), alone("b", 800), pod("c", 700), pod("d", 600), pod("e", 500)];
     let input = input(pods, vec![sold("large", 10_000, 1, &["z"])]);
+    // `a` is behind `b` since it had more pods, and stays there once they have as many.
     assert_eq!(
         named(&input),
-        [("large", "z", vec!["a", "c", "e"]), ("large", "z", vec!["b", "d"])]
+        [("large", "z", vec!["a", "c"]), ("large", "z", vec!["b", "d", "e"])]
     );
 }
 
