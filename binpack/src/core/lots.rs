@@ -29,10 +29,10 @@ pub(super) struct Market<'o> {
 impl<'o> Market<'o> {
     pub(super) fn new(board: &mut Board<'_>, offers: &'o Offers) -> Self {
         let input = board.input;
-        let tuples = if board.groups.is_empty() {
-            Vec::new()
-        } else {
+        let tuples = if board.is_regional() {
             offers.all.iter().map(|offer| board.tuple(|key| offer.label(input, key))).collect()
+        } else {
+            Vec::new()
         };
         Self { offers, tuples }
     }
@@ -40,7 +40,12 @@ impl<'o> Market<'o> {
     /// The offers that take a shape and have room for it.
     pub(super) fn of(&self, shape: &Shape<'_>) -> Bits {
         let takes = self.offers.takes(shape.class);
-        let fits = |at: &usize| takes.has(*at) && self.offers.all[*at].room.fits(&shape.demand);
+        let within = |at: usize| {
+            shape.pin.is_none_or(|(key, domain)| self.tuples[at][key - 1] == Some(domain))
+        };
+        let fits = |at: &usize| {
+            takes.has(*at) && within(*at) && self.offers.all[*at].room.fits(&shape.demand)
+        };
         let all = self.offers.all.len();
         Bits::collect(all, (0..all).filter(fits))
     }
@@ -109,6 +114,7 @@ fn merged(lots: Vec<Lot>) -> Vec<Lot> {
 pub(super) fn unassign(board: &mut Board<'_>, shape: &Shape<'_>, tuple: &Tuple, n: u64) {
     let count = u32::try_from(n).unwrap_or(u32::MAX);
     board.groups.place(&shape.ties, |key| regional(tuple, key), count, true);
+    board.disturbed = true;
 }
 
 fn regional(tuple: &Tuple, key: usize) -> Option<u32> {

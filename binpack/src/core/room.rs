@@ -79,7 +79,7 @@ impl Dims {
 }
 
 /// GPUs that one pod needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Gpu {
     None,
     /// Thousandths of one device, less than all of it.
@@ -89,7 +89,7 @@ pub(super) enum Gpu {
 }
 
 /// What one pod needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Demand {
     pub(super) amounts: Box<[u64]>,
     pub(super) gpu: Gpu,
