@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use binpack::{Config, Limit};
 use clap::{Parser, ValueEnum};
 
 /// Decides where pods go and what to launch for them, from files: manifests and traces in, a plan
@@ -36,7 +37,8 @@ pub(crate) struct Args {
     pub(crate) deadline_ms: Option<u64>,
 
     /// How many steps are made at most towards a cheaper plan.
-    #[arg(long, value_name = "N", default_value_t = binpack::Config::ITERATIONS.default)]
+    #[arg(long, value_name = "N", default_value_t = ITERATIONS.default,
+          value_parser = clap::value_parser!(u32).range(i64::from(ITERATIONS.min)..=i64::from(ITERATIONS.max)))]
     pub(crate) iterations: u32,
 
     /// Which node that exists a pod goes to.
@@ -92,6 +94,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,
 }
+
+const ITERATIONS: Limit<u32> = Config::ITERATIONS;
 
 /// What `--catalog` calls the built-in table.
 pub(crate) const BUILTIN: &str = "builtin";

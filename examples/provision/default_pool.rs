@@ -19,7 +19,8 @@ pub(crate) fn flags(args: &Args) -> Vec<&'static str> {
 pub(crate) fn of(args: &Args, types: &[InstanceType]) -> Result<NodePool> {
     let mut pool = NodePool::new("default").require(Requirement::is_in(key::OS, ["linux"]));
     if let Some(arch) = arch(args) {
-        let has = |it: &InstanceType| it.labels.get(key::ARCH).is_some_and(|value| **value == *arch);
+        let has =
+            |it: &InstanceType| it.labels.get(key::ARCH).is_some_and(|value| **value == *arch);
         refuse_unless(types.iter().any(has), "--arch", arch)?;
         pool = pool.require(Requirement::is_in(key::ARCH, [arch]));
     }

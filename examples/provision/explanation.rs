@@ -82,7 +82,9 @@ fn worth(machines: &[&Machine<'_>]) -> Option<String> {
     let prices = machines.iter().filter_map(|machine| machine.price_micros());
     let price = prices.fold(0_u64, u64::saturating_add).saturating_mul(NANOS_PER_MICRO);
     let share = percent(worth, price).filter(|_| worth > 0)?;
-    Some(format!("by the lower bound its pods can't be had for less than {share:.1} % of its price"))
+    Some(format!(
+        "by the lower bound its pods can't be had for less than {share:.1} % of its price"
+    ))
 }
 
 /// The types that would hold the same pods, and how much more the cheapest of them costs.
@@ -114,9 +116,8 @@ fn others(types: &HashMap<&str, &InstanceType>, machines: &[&Machine<'_>]) -> St
 
 /// A type beside a launch: its name and how much more it costs in the same zone.
 fn beside(types: &HashMap<&str, &InstanceType>, launch: &Launch, other: &str) -> Option<String> {
-    let same = |o: &&binpack::Offering| {
-        o.zone == launch.zone && o.capacity_type == launch.capacity_type
-    };
+    let same =
+        |o: &&binpack::Offering| o.zone == launch.zone && o.capacity_type == launch.capacity_type;
     let offering = types.get(other)?.offerings.iter().find(same)?;
     let more = percent(offering.price_micros, launch.price_micros)? - 100.0;
     Some(format!("{other} ({more:+.1} %)"))

@@ -15,7 +15,7 @@ use trestle_examples::fail::{Context, Fail, Result};
 
 use crate::args::{Args, BUILTIN, Only, Replicas as Scale};
 use crate::default_pool;
-use crate::text::listed;
+use crate::text::{counted, listed};
 
 /// What is planned, and what the reader should know of how it was read.
 pub(crate) struct Inputs {
@@ -94,7 +94,8 @@ impl Files {
         let mut read = open_pods(path, options).context(|| "--pods".to_owned())?;
         self.pods.append(&mut read.pods);
         if read.skipped > 0 {
-            self.notes.push(format!("{}: --only left {} pods out", path.display(), read.skipped));
+            let pods = counted(read.skipped as u64, "pod");
+            self.notes.push(format!("{}: {pods} left out by --only", path.display()));
         }
         Ok(())
     }
@@ -121,7 +122,8 @@ impl Files {
         let read = Manifests::open_all(&self.paths);
         self.manifests = read.map_err(|error| Fail::new(Fail::chain(&error)))?;
         if !args.nodes.is_empty() && self.nodes.is_empty() && self.manifests.nodes.is_empty() {
-            let problem = "has no Node that is ready: leave the flag out, or name a file with nodes";
+            let problem =
+                "has no Node that is ready: leave the flag out, or name a file with nodes";
             return Err(Fail::new(format!("--nodes {} {problem}", listed(&args.nodes))));
         }
         if !args.pools.is_empty() && self.manifests.pools.is_empty() {
@@ -140,7 +142,9 @@ enum Form {
 
 fn form(flag: &str, path: &Path) -> Result<Form> {
     let is_folder = fs::metadata(path)
-        .context(|| format!("{flag} {} is not there or not open to you, correct the path", path.display()))?
+        .context(|| {
+            format!("{flag} {} is not there or not open to you, correct the path", path.display())
+        })?
         .is_dir();
     match ending(path).as_str() {
         _ if is_folder => Ok(Form::Manifests),
@@ -168,8 +172,9 @@ fn catalogue(path: &Path, notes: &mut Vec<String>) -> Result<Arc<[InstanceType]>
     }
     let read = CsvCatalogue::open(path).context(said)?;
     if read.skipped() > 0 {
-        let why = "without a price or known facts were left out";
-        notes.push(format!("{}: {} instance types {why}", path.display(), read.skipped()));
+        let types = counted(read.skipped() as u64, "instance type");
+        let why = "left out, without a price or a known size";
+        notes.push(format!("{}: {types} {why}", path.display()));
     }
     Ok(read.types())
 }
@@ -208,7 +213,9 @@ fn gpu_models(specs: &[String]) -> Result<BTreeMap<String, Vec<String>>> {
         }
         match models.entry(model.to_owned()) {
             Entry::Vacant(entry) => entry.insert(labels),
-            Entry::Occupied(_) => return wrong(spec, "names its model twice: put all labels in one"),
+            Entry::Occupied(_) => {
+                return wrong(spec, "names its model twice: put all labels in one");
+            }
         };
     }
     Ok(models)

@@ -7,11 +7,12 @@ use binpack::Pod;
 
 use crate::text::size;
 
-/// Told apart side by side; the most frequent kinds of pods get one each.
-const COLOURS: [&str; 20] = [
+/// Told apart side by side; the kinds of pods that take the most CPU get one each.
+const COLOURS: [&str; 31] = [
     "#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#76b7b2", "#edc948", "#b07aa1", "#ff9da7",
     "#9c755f", "#1b9e77", "#d95f02", "#7570b3", "#e7298a", "#66a61e", "#a6761d", "#1f78b4",
-    "#b2df8a", "#fb9a99", "#cab2d6", "#6a3d9a",
+    "#b2df8a", "#fb9a99", "#cab2d6", "#6a3d9a", "#8cd17d", "#499894", "#b6992d", "#f1ce63",
+    "#d37295", "#fabfd2", "#d4a6c8", "#d7b5a6", "#a0cbe8", "#ffbe7d", "#86bcb6",
 ];
 /// Of all kinds beyond.
 const OTHERS: &str = "#c3c8ce";
@@ -35,14 +36,18 @@ pub(crate) struct Palette {
 impl Palette {
     /// Colours for the kinds of these pods.
     pub(crate) fn of<'p>(pods: impl Iterator<Item = &'p Pod>) -> Self {
-        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-        pods.for_each(|pod| *counts.entry(kind(pod)).or_default() += 1);
-        let mut counts: Vec<_> = counts.into_iter().collect();
-        counts.sort_by_key(|(_, count)| Reverse(*count));
-        let beyond: u64 = counts.iter().skip(COLOURS.len()).map(|(_, count)| count).sum();
-        let named = counts.into_iter().zip(COLOURS);
+        let mut kinds: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+        for pod in pods {
+            let (count, cpu) = kinds.entry(kind(pod)).or_default();
+            *count += 1;
+            *cpu = cpu.saturating_add(pod.requests.cpu_milli);
+        }
+        let mut kinds: Vec<_> = kinds.into_iter().collect();
+        kinds.sort_by_key(|(_, (_, cpu))| Reverse(*cpu));
+        let beyond: u64 = kinds.iter().skip(COLOURS.len()).map(|(_, (count, _))| count).sum();
+        let named = kinds.into_iter().zip(COLOURS);
         let mut legend: Vec<_> =
-            named.map(|((kind, count), colour)| (kind, count, colour)).collect();
+            named.map(|((kind, (count, _)), colour)| (kind, count, colour)).collect();
         let colours = legend.iter().map(|(kind, _, colour)| (kind.clone(), *colour)).collect();
         if beyond > 0 {
             legend.push(("others".to_owned(), beyond, OTHERS));

@@ -177,7 +177,15 @@ impl fmt::Display for Outcome<'_> {
 impl Outcome<'_> {
     fn write_launches(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let header = [
-            "to launch", "pool", "paid", "nodes", "$/h each", "$/h", "pods", "CPU %", "memory %",
+            "to launch",
+            "pool",
+            "paid",
+            "nodes",
+            "$/h each",
+            "$/h",
+            "pods",
+            "CPU %",
+            "memory %",
             "GPU %",
         ];
         let mut table = Table::new(header);
@@ -205,7 +213,8 @@ impl Outcome<'_> {
         let mut table =
             Table::new(["existing nodes used", "nodes", "new pods", "CPU %", "memory %", "GPU %"]);
         let all = Sum::of(self.existing_used());
-        let sums = self.existing_kinds().into_iter().map(|(kind, machines)| (kind, Sum::of(machines)));
+        let sums =
+            self.existing_kinds().into_iter().map(|(kind, machines)| (kind, Sum::of(machines)));
         let of = format!("of {}", thousands(self.input.nodes.len() as u64));
         for (kind, sum) in sums.chain([(of, all)]) {
             let [cpu, memory, gpu] = sum.shares();
@@ -217,10 +226,10 @@ impl Outcome<'_> {
     fn write_pods(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plan = self.plan();
         let (placed, unplaced) = (plan.bindings.len() as u64, plan.unplaced.len() as u64);
-        let what = counted(placed, "pod");
-        writeln!(f, "pods: {what} placed, {} without a place", thousands(unplaced))?;
+        let [placed, unplaced] = [placed, unplaced].map(thousands);
+        writeln!(f, "pods: {placed} placed, {unplaced} without a place")?;
         for Grief { message, pods, .. } in self.griefs() {
-            writeln!(f, "  {} without a place: {message}", counted(pods.len() as u64, "pod"))?;
+            writeln!(f, "  {}: {message}", counted(pods.len() as u64, "pod"))?;
         }
         let relaxations = self.relaxations();
         if !relaxations.is_empty() {
@@ -236,7 +245,8 @@ impl Outcome<'_> {
         let plan = self.plan();
         writeln!(f, "cost: {:.4} $/h", plan.cost_per_hour())?;
         if let Some(bound) = self.lower_bound_micros() {
-            let gap = plan.gap_percent().map_or_else(String::new, |gap| format!(", gap {gap:.2} %"));
+            let gap =
+                plan.gap_percent().map_or_else(String::new, |gap| format!(", gap {gap:.2} %"));
             let proved = match self.checked.bound {
                 Bound::Proved(_) => "proved",
                 _ => "not decided",

@@ -50,7 +50,8 @@ impl Svg {
             Style::Small => "small",
         };
         let text = escaped(text);
-        let _ = writeln!(self.body, "<text x=\"{x:.2}\" y=\"{y:.2}\" class=\"{class}\">{text}</text>");
+        let _ =
+            writeln!(self.body, "<text x=\"{x:.2}\" y=\"{y:.2}\" class=\"{class}\">{text}</text>");
     }
 
     /// What is drawn until the next `close` belongs together.

@@ -87,7 +87,8 @@ impl Table {
 
     pub(crate) fn render(&self) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let cell_width = |row: &Vec<String>, at: usize| row.get(at).map_or(0, |c| c.chars().count());
+        let cell_width =
+            |row: &Vec<String>, at: usize| row.get(at).map_or(0, |c| c.chars().count());
         let width = |at| self.rows.iter().map(|row| cell_width(row, at)).max().unwrap_or(0);
         let widths: Vec<usize> = (0..columns).map(width).collect();
         let mut out = String::new();
