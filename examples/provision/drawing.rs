@@ -90,7 +90,9 @@ fn sections(outcome: &Outcome<'_>) -> Vec<Section> {
 impl Section {
     fn of(title: String, machines: &[&Machine<'_>]) -> Self {
         let mut rows: BTreeMap<Row, u64> = BTreeMap::new();
-        machines.iter().for_each(|machine| *rows.entry(Row::of(machine)).or_default() += 1);
+        for machine in machines {
+            *rows.entry(Row::of(machine)).or_default() += 1;
+        }
         let mut rows: Vec<_> = rows.into_iter().collect();
         rows.sort_by_key(|(_, count)| Reverse(*count));
         Self { title, rows }

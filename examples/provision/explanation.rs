@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use binpack::{InstanceType, Launch};
 
+use crate::check::Bound;
 use crate::machine::Machine;
 use crate::report::{Grief, Outcome, Sum};
 use crate::text::{counted, dollars, percent, thousands};
@@ -41,7 +42,9 @@ pub(crate) fn of(outcome: &Outcome<'_>) -> String {
             dollars(line.price_micros)
         );
         let others = others(&types, &machines);
-        for reason in [fullest(&machines), worth(&machines), Some(others)].into_iter().flatten() {
+        for reason in
+            [fullest(&machines), worth(outcome, &machines), Some(others)].into_iter().flatten()
+        {
             let _ = writeln!(out, "  {reason}");
         }
         let _ = writeln!(out, "  in {}", zones(&machines));
@@ -75,9 +78,13 @@ fn fullest(machines: &[&Machine<'_>]) -> Option<String> {
     Some(format!("its pods take {share:.1} % of its {name}, more than of anything else"))
 }
 
-/// What the values that prove the lower bound say: prices less values are, summed over all launches,
-/// the gap, where no node exists that could carry any of it.
-fn worth(machines: &[&Machine<'_>]) -> Option<String> {
+/// What the values that prove the lower bound say of these pods alone. Where nodes exist, they might
+/// carry some of them for nothing, so it is not said.
+fn worth(outcome: &Outcome<'_>, machines: &[&Machine<'_>]) -> Option<String> {
+    let holds = matches!(outcome.checked.bound, Bound::Proved(_));
+    if !holds || !outcome.input.nodes.is_empty() {
+        return None;
+    }
     let worth = machines.iter().fold(0_u64, |sum, m| sum.saturating_add(m.worth_nanos));
     let prices = machines.iter().filter_map(|machine| machine.price_micros());
     let price = prices.fold(0_u64, u64::saturating_add).saturating_mul(NANOS_PER_MICRO);

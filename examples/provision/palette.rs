@@ -23,7 +23,7 @@ const APP_LABELS: [&str; 2] = ["app", "app.kubernetes.io/name"];
 /// What a pod is coloured by: its application, or its size where it names none.
 pub(crate) fn kind(pod: &Pod) -> String {
     let app = APP_LABELS.iter().find_map(|key| pod.labels.get(*key));
-    app.map_or_else(|| size(&pod.requests), |app| app.to_string())
+    app.map_or_else(|| size(&pod.requests), ToString::to_string)
 }
 
 /// The colours of kinds.

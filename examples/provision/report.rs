@@ -176,6 +176,9 @@ impl fmt::Display for Outcome<'_> {
 
 impl Outcome<'_> {
     fn write_launches(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.plan().launches.is_empty() {
+            return writeln!(f, "nothing to launch\n");
+        }
         let header = [
             "to launch",
             "pool",

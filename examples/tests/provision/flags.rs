@@ -111,10 +111,9 @@ fn the_drawing_is_well_formed_and_shows_every_node() {
 #[test]
 fn a_large_drawing_shows_averages() {
     let bench = Bench::new();
-    let mut pods = "name,cpu_milli,memory_mib,num_gpu,gpu_milli\n".to_owned();
-    for index in 0..450 {
-        pods += &format!("p-{index},{},1024,0,0\n", 1_500 + index);
-    }
+    let rows = (0..450).map(|index| format!("p-{index},{},1024,0,0", 1_500 + index));
+    let header = "name,cpu_milli,memory_mib,num_gpu,gpu_milli".to_owned();
+    let pods = std::iter::once(header).chain(rows).collect::<Vec<_>>().join("\n");
     let (pods, types) = (bench.file("p.csv", &pods), bench.file("types.json", CATALOGUE));
     let svg = bench.path("plan.svg");
     let args = ["--pods", &pods, "--catalog", &types, "--iterations", "0", "--svg"];

@@ -7,12 +7,12 @@ use crate::program::{Bench, json};
 
 /// So many different pods that the planner is busy for minutes.
 fn pods() -> String {
-    let mut text = "name,cpu_milli,memory_mib,num_gpu,gpu_milli\n".to_owned();
-    for index in 0..600_u32 {
+    let row = |index: u32| {
         let (cpu, memory) = (200 + index * 7_919 % 6_000, 300 + index * 104_729 % 20_000);
-        text += &format!("p-{index},{cpu},{memory},0,0\n");
-    }
-    text
+        format!("p-{index},{cpu},{memory},0,0")
+    };
+    let header = "name,cpu_milli,memory_mib,num_gpu,gpu_milli".to_owned();
+    std::iter::once(header).chain((0..600).map(row)).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
