@@ -69,8 +69,7 @@ struct Search<'s, 'j> {
 impl<'j> Search<'_, 'j> {
     fn relaxed(&mut self, decisions: &[Decision]) -> (Filler<'j>, Relaxed) {
         let mut filler = Filler::new(self.of, decisions);
-        self.contents.iter().for_each(|content| filler.add_content(content));
-        let relaxed = filler.relaxed_by_device(&mut self.devices);
+        let relaxed = filler.relaxed_by_device(&mut self.devices, self.contents);
         *self.contents = filler.contents_in(&relaxed.amounts);
         (filler, relaxed)
     }

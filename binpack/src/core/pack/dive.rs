@@ -140,3 +140,33 @@ pub(super) fn cheapest(job: &Job, numbers: &Numbers, batch: Batch) -> Batch {
     let machine = holding.min_by_key(|m| price(*m)).unwrap_or(batch.machine);
     Batch { machine, ..batch }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::{check, counts, job};
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn descents_place_every_pod(job in job(), rounds in 0..20) {
+            let numbers = Numbers::of(&job);
+            let mut programme = Generation::new(&job, &numbers, counts(&job));
+            programme.solve();
+            (0..rounds).for_each(|_| {
+                programme.round(STEPS);
+            });
+            let batches = Dive::new(programme.clone(), counts(&job), f64::INFINITY).run();
+            prop_assert!(batches.is_some());
+            let batches = batches.unwrap_or_default();
+            check(&job, &batches)?;
+            let least = float(job.cost(&batches)) - 1.0;
+            if let Some(cheaper) = Dive::new(programme, counts(&job), least).run() {
+                prop_assert!(float(job.cost(&cheaper)) <= least);
+            }
+        }
+    }
+}

@@ -153,3 +153,34 @@ impl SplitMix {
         usize::try_from(self.below(n as u64)).unwrap_or(0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::{check, counts, job};
+    use super::super::{greedy, job::Numbers};
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn steps_keep_every_pod_and_never_cost_more(job in job(), seed in 0..9u64) {
+            let numbers = Numbers::of(&job);
+            let packing = greedy::pack(&job, &numbers, &counts(&job), 1);
+            let values = vec![1e6; job.rows.len()];
+            let mut improver = Improver::new(&job, &numbers, &packing.batches, values, seed);
+            let mut cost = packing.cost;
+            for _ in 0..8 {
+                let cheaper = improver.step(&[]);
+                let batches = improver.batches();
+                check(&job, &batches)?;
+                let now = job.cost(&batches);
+                prop_assert_eq!(now < cost, cheaper);
+                prop_assert!(now <= cost);
+                cost = now;
+            }
+        }
+    }
+}

@@ -103,8 +103,7 @@ impl Numbers {
         let mut have = Vec::with_capacity(dims * job.machines.len());
         for machine in &job.machines {
             have.extend(used.iter().map(|dim| float(machine.room.free[*dim])));
-            let milli = machine.room.gpu_free();
-            have.extend(std::iter::repeat_n(float(milli * SCALE), gpu_dims));
+            have.extend(gpu_room(&machine.room).take(gpu_dims));
         }
         let mut groups_of = vec![Vec::new(); job.rows.len()];
         for (group, of) in job.groups.iter().enumerate() {
@@ -148,6 +147,14 @@ const SCALE: u64 = 6;
 /// Euclid's.
 fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// What there is of all devices: as it is, and as dual feasible functions see it, which are made
+/// for whole devices.
+fn gpu_room(room: &Room) -> impl Iterator<Item = f64> {
+    let devices = room.gpus.iter().filter(|free| **free > 0).count() as u64;
+    let images = std::iter::repeat(float(devices * GPU_MILLI * SCALE));
+    std::iter::once(float(room.gpu_free() * SCALE)).chain(images)
 }
 
 /// What a pod takes of all devices: as it is, and as each dual feasible function sees it.
@@ -248,13 +255,16 @@ impl<'j> Load<'j> {
                 n = n.min(free / each);
             }
         }
-        if n == 0 || item.iter().any(|(row, _)| self.has_foe(*row)) { 0 } else { n }
+        if n == 0 || item.iter().any(|(row, _)| self.has_foe(*row, item)) { 0 } else { n }
     }
 
-    fn has_foe(&self, row: usize) -> bool {
+    /// Whether a row's pods don't go with what is on the machine or with the rest of an item.
+    fn has_foe(&self, row: usize, item: &[(usize, u64)]) -> bool {
         let foes = self.job.foes.get(row);
         foes.is_some_and(|foes| {
-            self.taken.iter().enumerate().any(|(other, n)| *n > 0 && foes.has(other))
+            let taken = self.taken.iter().enumerate().filter(|(_, n)| **n > 0);
+            let others = taken.map(|(other, _)| other).chain(item.iter().map(|(other, _)| *other));
+            others.into_iter().any(|other| foes.has(other))
         })
     }
 

@@ -13,6 +13,8 @@ mod pricing;
 mod relaxed;
 mod search;
 mod simplex;
+#[cfg(test)]
+mod testing;
 
 pub(super) use columns::Bound;
 pub(super) use greedy::Packing;
@@ -200,6 +202,69 @@ impl<'j> Packer<'j> {
         let cost = self.job.cost(&batches);
         if (self.best.waiting > 0 || cost < self.best.cost) && self.job.affords(&batches) {
             self.best = Packing { batches, waiting: 0, cost };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::testing::{check, job, optimum};
+    use super::*;
+
+    /// The packing after each of so many steps, and the bound.
+    fn run(job: &Job, steps: usize) -> Vec<(Packing, f64)> {
+        let numbers = Numbers::of(job);
+        let mut packer = Packer::new(job, &numbers, 2);
+        let state = |packer: &Packer<'_>| {
+            (packer.best().clone(), packer.bound().map_or(0.0, |bound| bound.value))
+        };
+        let mut states = vec![state(&packer)];
+        while states.len() <= steps && packer.step() {
+            states.push(state(&packer));
+        }
+        states.push(state(&packer));
+        states
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn every_packing_on_the_way_is_whole_and_the_bound_below_the_optimum(job in job()) {
+            let optimum = optimum(&job);
+            let mut before = u64::MAX;
+            for (packing, bound) in run(&job, 150) {
+                prop_assert_eq!(packing.waiting, 0);
+                check(&job, &packing.batches)?;
+                prop_assert_eq!(packing.cost, job.cost(&packing.batches));
+                prop_assert!(packing.cost <= before);
+                prop_assert!(bound <= float(optimum) * (1.0 + 1e-9), "{bound} above {optimum}");
+                prop_assert!(packing.cost >= optimum);
+                before = packing.cost;
+            }
+            // Far below what one more machine would cost: the small jobs are packed well.
+            prop_assert!(before <= optimum * 3 / 2, "{before} of {optimum}");
+        }
+
+        #[test]
+        fn runs_are_alike(job in job()) {
+            let costs = |run: Vec<(Packing, f64)>| -> Vec<_> {
+                run.into_iter().map(|(packing, bound)| (packing.batches, bound.to_bits())).collect()
+            };
+            prop_assert_eq!(costs(run(&job, 40)), costs(run(&job, 40)));
+        }
+
+        #[test]
+        fn budgets_are_kept(job in job(), budget in 1..4u64) {
+            let mut job = job;
+            job.budgets = vec![budget];
+            job.machines[0].draws = vec![(0, 1)];
+            for (packing, _) in run(&job, 60) {
+                prop_assert_eq!(packing.waiting, 0);
+                check(&job, &packing.batches)?;
+            }
         }
     }
 }

@@ -101,3 +101,58 @@ fn go_on(mut search: Search, filler: &Filler<'_>, effort: Effort) -> Fill {
     }
     Fill::Done(search.finish())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::job::{Numbers, float};
+    use super::super::testing::{carries, counts, job, patterns, value};
+    use super::*;
+
+    fn fill(known: &mut Known, of: Site<'_>, steps: u64) -> Filling {
+        let mut paused = None;
+        loop {
+            match known.fill(of, steps, steps, paused.take()) {
+                Fill::Done(filling) => return filling,
+                Fill::Paused(search) => paused = Some(search),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn fillings_and_bounds_agree_with_all_patterns(
+            job in job(),
+            values in prop::collection::vec(1..30u32, 4),
+            steps in prop_oneof![Just(1u64), Just(3), Just(1_000)],
+        ) {
+            let numbers = Numbers::of(&job);
+            let left = counts(&job);
+            let values: Vec<f64> = values[..job.rows.len()].iter().map(|v| f64::from(*v) * 1e6).collect();
+            let mut known = Known::new(job.machines.len());
+            // The second time, what is known from the first is put to use.
+            for scale in [1.0, 1.1] {
+                let values: Vec<f64> = values.iter().map(|value| value * scale).collect();
+                for machine in 0..job.machines.len() {
+                    let of = Site { job: &job, numbers: &numbers, machine, left: &left, values: &values };
+                    let filling = fill(&mut known, of, steps);
+                    let all = patterns(&job, machine, &left);
+                    let best = all.iter().map(|p| value(p, &values)).fold(0.0, f64::max);
+                    prop_assert!(filling.bound >= best * (1.0 - 1e-9), "{} below {best}", filling.bound);
+                    for pattern in filling.more.iter().chain([&filling.pattern]) {
+                        prop_assert!(carries(&job, machine, pattern), "{pattern:?} on {machine}");
+                        prop_assert!(pattern.iter().all(|(row, n)| *n <= left[*row]));
+                    }
+                    prop_assert!((value(&filling.pattern, &values) - filling.value).abs() <= 1e-3);
+                    let price = float(job.machines[machine].price);
+                    let gpus = &job.machines[machine].room.gpus;
+                    let simple = gpus.len() < 2 || of.is_by_device();
+                    if steps == 1_000 && simple && best > price * (1.0 + 2.0 * TOLERANCE) {
+                        prop_assert!(filling.value > price, "{} misses {best}", filling.value);
+                    }
+                }
+            }
+        }
+    }
+}
