@@ -351,7 +351,9 @@ mod tests {
             }
             let mut covered = vec![0.0; job.rows.len()];
             for ((_, pattern), level) in programme.solution() {
-                pattern.iter().for_each(|(row, n)| covered[*row] += level * float(*n));
+                for (row, n) in pattern {
+                    covered[*row] += level * float(*n);
+                }
             }
             for (covered, count) in covered.iter().zip(counts(&job)) {
                 prop_assert!(*covered >= float(count) - 1e-6);

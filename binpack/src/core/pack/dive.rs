@@ -2,7 +2,7 @@
 //! and solve what is left anew (a diving heuristic with column generation; Sadykov et al. 2019).
 
 use super::columns::{Generation, Round};
-use super::job::{Batch, Job, Numbers, Pattern, float, whole};
+use super::job::{Batch, Job, Numbers, Pattern, float, take, whole};
 
 /// Rounds of pricing after each decision.
 const ROUNDS: u32 = 4;
@@ -72,7 +72,7 @@ impl<'j> Dive<'j> {
         for (machine, pattern, copies) in decided {
             let batch = cheapest(job, numbers, Batch { machine, pattern, copies });
             self.spent += float(job.machines[batch.machine].price) * float(copies);
-            batch.pattern.iter().for_each(|(row, n)| self.left[*row] -= n * copies);
+            take(&mut self.left, &batch.pattern, copies);
             self.batches.push(batch);
         }
         if self.spent > self.most {
@@ -120,7 +120,7 @@ pub(super) fn rounded(
         let fits = pattern.iter().map(|(row, n)| left[*row] / n).min().unwrap_or(0);
         let copies = whole(level + up).min(fits);
         if copies > 0 {
-            pattern.iter().for_each(|(row, n)| left[*row] -= n * copies);
+            take(&mut left, pattern, copies);
             decided.push((*machine, pattern.clone(), copies));
         }
     }

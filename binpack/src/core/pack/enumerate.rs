@@ -1,7 +1,7 @@
 //! All fillings of what is left of a machine, where they are few.
 
-use super::job::{Pattern, float, whole};
 use super::filler::{Filler, State};
+use super::job::{Pattern, float, whole};
 
 /// Steps after which it is given up: about what solving a relaxation takes.
 const STEPS: u32 = 300;

@@ -277,7 +277,9 @@ impl<'j> Filler<'j> {
         known: &[Pattern],
     ) -> Relaxed {
         let device = self.dims - 1;
-        known.iter().for_each(|content| self.add_relaxed(content));
+        for content in known {
+            self.add_relaxed(content);
+        }
         let mut relaxed = self.knapsack().solve();
         for _ in 0..MOST_CONTENTS {
             let price = devices.price(&relaxed.prices[..device]);

@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::job::{Batch, Job, Load, Numbers, Pattern, float};
+use super::job::{Batch, Job, Load, Numbers, Pattern, float, take};
 
 /// Above so many waiting rows only the quick way of filling is tried, and one round made: the
 /// careful way takes time with their square, and so many rows fill any machine well.
@@ -120,8 +120,8 @@ impl<'j> Packer<'j> {
             if copies == 0 {
                 continue;
             }
-            fill.iter().for_each(|(row, n)| left[*row] -= n * copies);
-            draws.iter().for_each(|(budget, each)| budgets[*budget] -= each * copies);
+            take(&mut left, &fill, copies);
+            take(&mut budgets, draws, copies);
             packing.batches.push(self.cheapest(Batch { machine, pattern: fill, copies }));
             queue.push((now, Reverse(machine)));
         }

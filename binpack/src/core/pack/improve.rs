@@ -63,7 +63,9 @@ impl<'j> Improver<'j> {
         for at in &chosen {
             let (machine, pattern) = &self.machines[*at];
             cost += float(self.job.machines[*machine].price);
-            pattern.iter().for_each(|(row, n)| left[*row] += n);
+            for (row, n) in pattern {
+                left[*row] += n;
+            }
         }
         let mut programme = Generation::new(self.job, self.numbers, left.clone());
         for at in &chosen {

@@ -165,7 +165,7 @@ fn gpu_amounts(gpu: Gpu) -> impl Iterator<Item = f64> {
         Gpu::Whole(devices) => devices * GPU_MILLI,
     };
     let image = move |k: u64| match gpu {
-        Gpu::Share(milli) if (k + 1) * milli % GPU_MILLI != 0 => {
+        Gpu::Share(milli) if !((k + 1) * milli).is_multiple_of(GPU_MILLI) => {
             (k + 1) * milli / GPU_MILLI * GPU_MILLI * SCALE / k
         }
         _ => plain * SCALE,
@@ -207,12 +207,7 @@ impl<'j> Load<'j> {
         Self::of(job, numbers, free, None)
     }
 
-    fn of(
-        job: &'j Job,
-        numbers: &'j Numbers,
-        free: Vec<f64>,
-        devices: Option<Vec<u64>>,
-    ) -> Self {
+    fn of(job: &'j Job, numbers: &'j Numbers, free: Vec<f64>, devices: Option<Vec<u64>>) -> Self {
         let (taken, in_group) = (vec![0; job.rows.len()], vec![0; job.groups.len()]);
         Self { job, numbers, free, devices, taken, in_group }
     }
@@ -338,6 +333,13 @@ fn take_devices(devices: &mut [u64], gpu: Gpu) {
             whole.take(usize::try_from(each).unwrap_or(usize::MAX)).for_each(|free| *free = 0);
         }
         Gpu::None => {}
+    }
+}
+
+/// Takes the pods of a pattern off what is left, so many times.
+pub(super) fn take(left: &mut [u64], pattern: &[(usize, u64)], copies: u64) {
+    for (row, n) in pattern {
+        left[*row] -= n * copies;
     }
 }
 

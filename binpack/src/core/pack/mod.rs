@@ -23,7 +23,7 @@ pub(super) use job::{Batch, Group, Job, Machine, Numbers, Pattern, Row};
 use columns::{Generation, Round};
 use dive::{Dive, Progress};
 use improve::Improver;
-use job::float;
+use job::{float, take};
 
 /// Search steps for each machine, at most: at the end the bound is what counts.
 const STEPS: u64 = 2_048;
@@ -183,7 +183,7 @@ impl<'j> Packer<'j> {
         let mut left = self.left.clone();
         let mut batches = Vec::new();
         for (machine, pattern, copies) in dive::rounded(programme, &left, ROUNDED_UP) {
-            pattern.iter().for_each(|(row, n)| left[*row] -= n * copies);
+            take(&mut left, &pattern, copies);
             batches.push(Batch { machine, pattern, copies });
         }
         let rest = greedy::pack_by(self.job, self.numbers, &left, &programme.bound().duals);

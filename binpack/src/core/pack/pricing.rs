@@ -11,7 +11,7 @@ use super::search::{Effort, Search};
 pub(super) const TOLERANCE: f64 = 2e-4;
 
 /// Search steps after which filling machines is interrupted.
-pub(super) const AT_ONCE: u64 = 100;
+pub(super) const AT_ONCE: u64 = 50;
 
 /// How many times more search steps a machine gets at most that is still open.
 const MOST_OPEN: u64 = 16;
@@ -29,7 +29,11 @@ pub(super) struct Known {
 
 impl Known {
     pub(super) fn new(machines: usize) -> Self {
-        Self { prices: vec![Vec::new(); machines], contents: vec![Vec::new(); machines], open: vec![1; machines] }
+        Self {
+            prices: vec![Vec::new(); machines],
+            contents: vec![Vec::new(); machines],
+            open: vec![1; machines],
+        }
     }
 
     /// The best filling of a machine, or one above its price, that so many search steps find; up to

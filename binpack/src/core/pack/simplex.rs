@@ -139,7 +139,9 @@ impl Simplex {
         let pivot = direction[leaving];
         let (before, from) = self.inverse.split_at_mut(leaving * rows);
         let (own, after) = from.split_at_mut(rows);
-        own.iter_mut().for_each(|cell| *cell /= pivot);
+        for cell in own.iter_mut() {
+            *cell /= pivot;
+        }
         let others = before.chunks_exact_mut(rows).chain(after.chunks_exact_mut(rows));
         let factors = direction[..leaving].iter().chain(&direction[leaving + 1..]);
         for (other, factor) in others.zip(factors).filter(|(_, factor)| factor.abs() > 1e-15) {
@@ -306,8 +308,7 @@ mod tests {
         for a in 0..all.len() {
             for b in 0..a {
                 for c in 0..b {
-                    let matrix =
-                        (0..3).flat_map(|row| [a, b, c].map(|of| cell(of, row))).collect();
+                    let matrix = (0..3).flat_map(|row| [a, b, c].map(|of| cell(of, row))).collect();
                     let Some(inverse) = invert(matrix, 3) else { continue };
                     let level = |at: usize| -> f64 {
                         (0..3).map(|row| inverse[at * 3 + row] * demand[row]).sum()
@@ -340,7 +341,9 @@ mod tests {
             let all: Vec<Column> = start.iter().chain(&more).cloned().collect();
             let of = |(a, b, c): (u32, u32, u32)| vec![f64::from(a), f64::from(b), f64::from(c)];
             let mut simplex = Simplex::new(of(demands[0]), start);
-            more.into_iter().for_each(|column| simplex.add(column));
+            for column in more {
+                simplex.add(column);
+            }
             simplex.primal(1_000);
             for (at, demand) in demands.into_iter().enumerate() {
                 if at > 0 {

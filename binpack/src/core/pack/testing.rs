@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 
-use super::job::{Batch, Group, Job, Machine, Pattern, Row};
+use super::job::{Batch, Group, Job, Machine, Pattern, Row, float};
 use crate::core::bits::Bits;
 use crate::core::room::{Demand, Gpu, Room};
 use crate::model::GPU_MILLI;
@@ -41,8 +41,12 @@ pub(super) fn job() -> impl Strategy<Value = Job> {
             machines.push((20, 20, 6, 3, 60, 0));
             let machines = machines.into_iter().map(|of| machine_of(&rows, of)).collect();
             let cap = |cap| Group { cap, rows: vec![0, 1] };
-            let mut job =
-                Job { rows, machines, groups: group.map(cap).into_iter().collect(), ..Job::default() };
+            let mut job = Job {
+                rows,
+                machines,
+                groups: group.map(cap).into_iter().collect(),
+                ..Job::default()
+            };
             if foes {
                 let (size, foe) = (job.rows.len(), [1, 0]);
                 let of = |row: usize| Bits::collect(size, foe.get(row).copied().into_iter());
@@ -87,7 +91,7 @@ pub(super) fn carries(job: &Job, machine: usize, pattern: &[(usize, u64)]) -> bo
     });
     let gpus: Vec<Gpu> = pattern
         .iter()
-        .flat_map(|(row, n)| std::iter::repeat_n(job.rows[*row].demand.gpu, *n as usize))
+        .flat_map(|(row, n)| (0..*n).map(move |_| job.rows[*row].demand.gpu))
         .collect();
     amounts && caps && groups && !foes && devices_carry(&mut of.room.gpus.to_vec(), &gpus)
 }
@@ -95,7 +99,7 @@ pub(super) fn carries(job: &Job, machine: usize, pattern: &[(usize, u64)]) -> bo
 fn devices_carry(free: &mut Vec<u64>, gpus: &[Gpu]) -> bool {
     let Some((first, rest)) = gpus.split_first() else { return true };
     match *first {
-        Gpu::None => devices_carry(free, rest),
+        Gpu::None | Gpu::Whole(0) => devices_carry(free, rest),
         Gpu::Share(milli) => (0..free.len()).any(|device| {
             free[device] >= milli && {
                 free[device] -= milli;
@@ -104,7 +108,6 @@ fn devices_carry(free: &mut Vec<u64>, gpus: &[Gpu]) -> bool {
                 carry
             }
         }),
-        Gpu::Whole(0) => devices_carry(free, rest),
         Gpu::Whole(n) => (0..free.len()).any(|device| {
             free[device] == GPU_MILLI && {
                 free[device] = 0;
@@ -121,10 +124,10 @@ fn devices_carry(free: &mut Vec<u64>, gpus: &[Gpu]) -> bool {
 /// All patterns that a machine carries, of pods that there are.
 pub(super) fn patterns(job: &Job, machine: usize, left: &[u64]) -> Vec<Pattern> {
     let mut all = vec![Pattern::new()];
-    for row in 0..job.rows.len() {
+    for (row, count) in left.iter().enumerate() {
         let more: Vec<Pattern> = all
             .iter()
-            .flat_map(|pattern| (1..=left[row]).map(move |n| (pattern, n)))
+            .flat_map(|pattern| (1..=*count).map(move |n| (pattern, n)))
             .map(|(pattern, n)| pattern.iter().copied().chain([(row, n)]).collect())
             .filter(|pattern: &Pattern| carries(job, machine, pattern))
             .collect();
@@ -134,7 +137,7 @@ pub(super) fn patterns(job: &Job, machine: usize, left: &[u64]) -> Vec<Pattern> 
 }
 
 pub(super) fn value(pattern: &[(usize, u64)], values: &[f64]) -> f64 {
-    pattern.iter().map(|(row, n)| values[*row] * *n as f64).sum()
+    pattern.iter().map(|(row, n)| values[*row] * float(*n)).sum()
 }
 
 /// The least price of machines for all pods.
@@ -145,12 +148,7 @@ pub(super) fn optimum(job: &Job) -> u64 {
     least(job, &all, &left, &mut HashMap::new())
 }
 
-fn least(
-    job: &Job,
-    all: &[Vec<Pattern>],
-    left: &[u64],
-    known: &mut HashMap<Vec<u64>, u64>,
-) -> u64 {
+fn least(job: &Job, all: &[Vec<Pattern>], left: &[u64], known: &mut HashMap<Vec<u64>, u64>) -> u64 {
     let Some(first) = left.iter().position(|n| *n > 0) else { return 0 };
     if let Some(least) = known.get(left) {
         return *least;
@@ -161,7 +159,9 @@ fn least(
             let fits = pattern.iter().all(|(row, n)| left[*row] >= *n);
             if fits && pattern.iter().any(|(row, _)| *row == first) {
                 let mut after = left.to_vec();
-                pattern.iter().for_each(|(row, n)| after[*row] -= n);
+                for (row, n) in pattern {
+                    after[*row] -= n;
+                }
                 let rest = least(job, all, &after, known);
                 best = best.min(job.machines[machine].price.saturating_add(rest));
             }
