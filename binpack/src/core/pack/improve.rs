@@ -2,7 +2,7 @@
 //! their own (large neighbourhood search; Shaw 1998).
 
 use super::columns::{Generation, Round};
-use super::dive::Dive;
+use super::dive::{Dive, MISSING};
 use super::job::{Batch, Job, Numbers, Pattern, float};
 
 /// Rounds of pricing for a small job.
@@ -85,7 +85,7 @@ impl<'j> Improver<'j> {
         if programme.bound().value > cost - 1.0 || programme.objective() > cost - 1.0 {
             return false;
         }
-        let batches = Dive::new(programme, left, cost - 1.0).run();
+        let batches = Dive::new(programme, left, cost - 1.0, MISSING[1]).run();
         let cheaper = batches.filter(|batches| float(self.job.cost(batches)) < cost);
         cheaper.is_some_and(|batches| self.replace(chosen, batches))
     }

@@ -55,6 +55,8 @@ pub(super) struct Packer<'j> {
     /// Those after which there is a look at whether a descent is worth while.
     look_at: u64,
     dive: Option<Box<Dive<'j>>>,
+    /// Descents that were begun.
+    dives: usize,
     improver: Option<Improver<'j>>,
     /// Whether the packing is improved next, and not the programme.
     improves: bool,
@@ -84,6 +86,7 @@ impl<'j> Packer<'j> {
             rounds: 0,
             look_at: FIRST_LOOK,
             dive: None,
+            dives: 0,
             improver: None,
             improves: false,
         }
@@ -139,6 +142,9 @@ impl<'j> Packer<'j> {
             self.improver =
                 Some(Improver::new(self.job, self.numbers, batches, values, self.rounds));
         }
+        if self.solved && !self.dives.is_multiple_of(dive::MISSING.len()) {
+            self.begin_dive(programme);
+        }
     }
 
     fn improve(&mut self, programme: &Generation<'j>) {
@@ -172,10 +178,16 @@ impl<'j> Packer<'j> {
         }
         self.round_off(programme);
         if self.solved || programme.bound().value > objective * (1.0 - NEARLY_SOLVED) {
-            let most = if self.best.waiting == 0 { float(self.best.cost) } else { f64::INFINITY };
-            let dive = Dive::new(programme.clone(), self.left.clone(), most);
-            self.dive = Some(Box::new(dive));
+            self.begin_dive(programme);
         }
+    }
+
+    fn begin_dive(&mut self, programme: &Generation<'j>) {
+        let most = if self.best.waiting == 0 { float(self.best.cost) } else { f64::INFINITY };
+        let missing = dive::MISSING[self.dives % dive::MISSING.len()];
+        let dive = Dive::new(programme.clone(), self.left.clone(), most, missing);
+        self.dive = Some(Box::new(dive));
+        self.dives += 1;
     }
 
     /// What the programme uses nearly whole, and the rest packed by the values that it shows.
