@@ -38,6 +38,9 @@ const NEARLY_SOLVED: f64 = 0.03;
 /// Relative to the programme: a descent is worth while if the packing is that far above it.
 const WORTH_WHILE: f64 = 1e-3;
 
+/// Every so many steps what promises less has its turn.
+const SELDOM: u64 = 4;
+
 /// Fillings of the programme that miss no more of a whole machine are rounded up.
 const ROUNDED_UP: f64 = 0.4;
 
@@ -58,8 +61,8 @@ pub(super) struct Packer<'j> {
     /// Descents that were begun.
     dives: usize,
     improver: Option<Improver<'j>>,
-    /// Whether the packing is improved next, and not the programme.
-    improves: bool,
+    /// Steps until now.
+    steps: u64,
 }
 
 impl<'j> Packer<'j> {
@@ -88,7 +91,7 @@ impl<'j> Packer<'j> {
             dive: None,
             dives: 0,
             improver: None,
-            improves: false,
+            steps: 0,
         }
     }
 
@@ -112,18 +115,26 @@ impl<'j> Packer<'j> {
     /// One step towards a cheaper packing or a better bound. False once nothing is left to do.
     pub(super) fn step(&mut self) -> bool {
         let Some(mut programme) = self.programme.take() else { return false };
+        self.steps += 1;
         if let Some(dive) = self.dive.take() {
             self.descend(&programme, dive);
-        } else if self.improves {
+        } else if self.improves(&programme) {
             self.improve(&programme);
-            self.improves = self.solved;
         } else {
             self.price(&mut programme);
-            self.improves = self.improver.is_some();
         }
         let more = self.improvable(programme.bound().value);
         self.programme = Some(programme);
         more
+    }
+
+    /// Whether the packing is improved next, and not the programme: most of the time that of which
+    /// more may still come.
+    fn improves(&self, programme: &Generation<'j>) -> bool {
+        let objective = programme.objective();
+        let packing = float(self.best.cost) - objective > objective - programme.bound().value;
+        let seldom = self.steps.is_multiple_of(SELDOM);
+        self.improver.is_some() && (self.solved || packing != seldom)
     }
 
     fn descend(&mut self, programme: &Generation<'j>, mut dive: Box<Dive<'j>>) {
