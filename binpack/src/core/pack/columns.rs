@@ -208,7 +208,7 @@ impl<'j> Generation<'j> {
     }
 
     fn judge(&mut self, added: usize, most_steps: u64) -> Round {
-        if self.objective() - self.best.value <= SOLVED * self.objective() {
+        if self.is_proved() {
             return Round::Solved;
         }
         if added == 0 {
@@ -218,6 +218,11 @@ impl<'j> Generation<'j> {
             self.steps = (self.steps * 4).min(most_steps);
         }
         Round::Improved
+    }
+
+    /// Whether the bound has as good as reached the programme.
+    pub(super) fn is_proved(&self) -> bool {
+        self.objective() - self.best.value <= SOLVED * self.objective()
     }
 
     fn duals(&self) -> Vec<f64> {

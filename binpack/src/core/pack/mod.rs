@@ -25,8 +25,9 @@ use dive::{Dive, Progress};
 use improve::Improver;
 use job::{float, take};
 
-/// Search steps for each machine, at most: at the end the bound is what counts.
-const STEPS: u64 = 2_048;
+/// Search steps for each machine, at most, until the programme counts as solved; and in the end,
+/// when the bound is what counts.
+const STEPS: [u64; 2] = [2_048, 65_536];
 
 /// Rounds of pricing before the first look at whether a descent is worth while. Before each further
 /// one they are half as many more.
@@ -51,8 +52,10 @@ pub(super) struct Packer<'j> {
     left: Vec<u64>,
     best: Packing,
     programme: Option<Box<Generation<'j>>>,
-    /// Whether the programme is solved.
+    /// Whether the programme is solved, or as good as.
     solved: bool,
+    /// Search steps for each machine, at most. None once nothing more can be proved.
+    most_steps: Option<u64>,
     /// Rounds of pricing until now.
     rounds: u64,
     /// Those after which there is a look at whether a descent is worth while.
@@ -86,6 +89,7 @@ impl<'j> Packer<'j> {
             best,
             programme,
             solved: false,
+            most_steps: Some(STEPS[0]),
             rounds: 0,
             look_at: FIRST_LOOK,
             dive: None,
@@ -123,7 +127,8 @@ impl<'j> Packer<'j> {
         } else {
             self.price(&mut programme);
         }
-        let more = self.improvable(programme.bound().value);
+        let open = self.dive.is_some() || self.improver.is_some() || self.most_steps.is_some();
+        let more = open && self.improvable(programme.bound().value);
         self.programme = Some(programme);
         more
     }
@@ -134,7 +139,7 @@ impl<'j> Packer<'j> {
         let objective = programme.objective();
         let packing = float(self.best.cost) - objective > objective - programme.bound().value;
         let seldom = self.steps.is_multiple_of(SELDOM);
-        self.improver.is_some() && (self.solved || packing != seldom)
+        self.improver.is_some() && (self.most_steps.is_none() || packing != seldom)
     }
 
     fn descend(&mut self, programme: &Generation<'j>, mut dive: Box<Dive<'j>>) {
@@ -147,7 +152,7 @@ impl<'j> Packer<'j> {
             Progress::Done(batches) => self.offer(batches),
             Progress::Failed => {}
         }
-        if self.best.cost < before || self.improver.is_none() {
+        if self.best.waiting == 0 && (self.best.cost < before || self.improver.is_none()) {
             let values = programme.bound().duals.clone();
             let batches = &self.best.batches;
             self.improver =
@@ -168,13 +173,16 @@ impl<'j> Packer<'j> {
 
     /// A part of a round of pricing, after which a descent may begin.
     fn price(&mut self, programme: &mut Generation<'j>) {
-        match programme.step(STEPS) {
-            None => return,
-            Some(Round::Improved) => {}
-            Some(Round::Solved) => self.solved = true,
+        let Some(most_steps) = self.most_steps else { return };
+        let Some(round) = programme.step(most_steps) else { return };
+        if round == Round::Solved && self.solved {
+            let more = (most_steps * 4).min(STEPS[1]);
+            self.most_steps = (more > most_steps && !programme.is_proved()).then_some(more);
+            return;
         }
         self.rounds += 1;
-        if self.rounds >= self.look_at || self.solved {
+        self.solved |= round == Round::Solved;
+        if self.rounds >= self.look_at || round == Round::Solved {
             self.look_at = self.rounds + self.rounds / 2;
             self.look(programme);
         }
@@ -277,6 +285,23 @@ mod tests {
                 run.into_iter().map(|(packing, bound)| (packing.batches, bound.to_bits())).collect()
             };
             prop_assert_eq!(costs(run(&job, 40)), costs(run(&job, 40)));
+        }
+
+        /// What has no place keeps waiting, and what has one is not lost.
+        #[test]
+        fn pods_wait_where_budgets_are_used_up(job in job(), budget in 0..3u64) {
+            let mut job = job;
+            job.budgets = vec![budget];
+            job.machines.iter_mut().for_each(|machine| machine.draws = vec![(0, 1)]);
+            for (packing, _) in run(&job, 200) {
+                prop_assert!(job.affords(&packing.batches));
+                let pods = |batch: &Batch| {
+                    batch.copies * batch.pattern.iter().map(|(_, n)| n).sum::<u64>()
+                };
+                let placed: u64 = packing.batches.iter().map(pods).sum();
+                let all: u64 = job.rows.iter().map(|row| row.count).sum();
+                prop_assert_eq!(placed + packing.waiting, all);
+            }
         }
 
         #[test]

@@ -14,7 +14,10 @@ pub(super) const TOLERANCE: f64 = 2e-4;
 pub(super) const AT_ONCE: u64 = 50;
 
 /// How many times more search steps a machine gets at most that is still open.
-const MOST_OPEN: u64 = 16;
+const MOST_OPEN: u64 = 4;
+
+/// Search steps at most where the search is not paused.
+const MOST_BY_DEVICE: u64 = 512;
 
 /// What is known of machines from the last time that they were filled.
 #[derive(Debug, Clone)]
@@ -62,6 +65,7 @@ impl Known {
         let prices = &mut self.prices[of.machine];
         if of.is_by_device() {
             let contents = &mut self.contents[of.machine];
+            let effort = Effort { steps: effort.steps.min(MOST_BY_DEVICE), ..effort };
             return Fill::Done(by_device::fill(of, effort, prices, contents));
         }
         if !prices.is_empty() && paused.is_none() {
