@@ -2,6 +2,7 @@
 //!
 //! Amounts are floats that hold integers below 2^53, so sums and comparisons of them are exact.
 
+use super::assign::assign;
 use crate::core::bits::Bits;
 use crate::core::room::{Demand, Gpu, Room};
 use crate::model::GPU_MILLI;
@@ -390,20 +391,16 @@ impl Job {
         if used.iter().zip(numbers.have(machine)).any(|(used, have)| used > have) {
             return false;
         }
-        !numbers.shares || self.devices_hold(numbers, machine, pattern)
+        !numbers.shares || self.devices_hold(machine, pattern)
     }
 
-    /// Large shares first: the order in which fullest-first fits most.
-    fn devices_hold(&self, numbers: &Numbers, machine: usize, pattern: &[(usize, u64)]) -> bool {
-        let mut load = Load::new(self, numbers, machine);
-        let mut sorted = pattern.to_vec();
-        sorted.sort_by_key(|(row, _)| std::cmp::Reverse(self.rows[*row].demand.gpu_milli()));
-        sorted.into_iter().all(|(row, n)| {
-            let fits = load.device_count(self.rows[row].demand.gpu) >= n;
-            if fits {
-                load.add(row, n);
-            }
-            fits
-        })
+    fn devices_hold(&self, machine: usize, pattern: &[(usize, u64)]) -> bool {
+        let of = |(row, n): &(usize, u64)| {
+            let copies = usize::try_from(*n).unwrap_or(usize::MAX);
+            std::iter::repeat_n(self.rows[*row].demand.gpu, copies)
+        };
+        let with = pattern.iter().filter(|(row, _)| self.rows[*row].demand.gpu != Gpu::None);
+        let gpus: Vec<Gpu> = with.flat_map(of).collect();
+        assign(&self.machines[machine].room.gpus, &gpus).is_some()
     }
 }

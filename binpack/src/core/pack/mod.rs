@@ -1,5 +1,6 @@
 //! Which machines to launch for pods that wait: quickly, and then ever cheaper, with a bound.
 
+mod assign;
 mod by_device;
 mod columns;
 mod devices;

@@ -9,7 +9,7 @@ use crate::core::bits::Bits;
 use crate::core::room::{Demand, Gpu, Room};
 use crate::model::GPU_MILLI;
 
-fn gpu() -> impl Strategy<Value = Gpu> {
+pub(super) fn gpu() -> impl Strategy<Value = Gpu> {
     prop_oneof![
         2 => Just(Gpu::None),
         3 => (1..10u64).prop_map(|tenths| Gpu::Share(tenths * 100)),
@@ -96,7 +96,7 @@ pub(super) fn carries(job: &Job, machine: usize, pattern: &[(usize, u64)]) -> bo
     amounts && caps && groups && !foes && devices_carry(&mut of.room.gpus.to_vec(), &gpus)
 }
 
-fn devices_carry(free: &mut Vec<u64>, gpus: &[Gpu]) -> bool {
+pub(super) fn devices_carry(free: &mut Vec<u64>, gpus: &[Gpu]) -> bool {
     let Some((first, rest)) = gpus.split_first() else { return true };
     match *first {
         Gpu::None | Gpu::Whole(0) => devices_carry(free, rest),
