@@ -354,6 +354,18 @@ pub(super) fn whole(quotient: f64) -> u64 {
 }
 
 impl Job {
+    /// As much of a pattern as the rules of the job let go on a machine.
+    pub(super) fn allowed(&self, numbers: &Numbers, machine: usize, pattern: &Pattern) -> Pattern {
+        let mut load = Load::new(self, numbers, machine);
+        for (row, n) in pattern {
+            let n = load.count(*row, *n);
+            if n > 0 {
+                load.add(*row, n);
+            }
+        }
+        load.pattern()
+    }
+
     /// Whether pods of a row can be had for nothing.
     pub(in crate::core) fn is_free(&self, row: usize) -> bool {
         self.machines.iter().any(|machine| machine.price == 0 && machine.rows.has(row))

@@ -124,8 +124,8 @@ impl<'j> Packer<'j> {
         self.programme.take()
     }
 
-    /// With values of pods, by row, and fillings that are known to be good: it begins with a
-    /// descent.
+    /// With values of pods, by row, and fillings that are known to be good where less is asked for:
+    /// it begins with a descent.
     pub(super) fn seeded(
         job: &'j Job,
         numbers: &'j Numbers,
@@ -140,7 +140,7 @@ impl<'j> Packer<'j> {
         }
         if let Some(mut programme) = packer.programme() {
             for (machine, pattern) in known {
-                programme.suggest(machine, pattern);
+                programme.suggest(machine, job.allowed(numbers, machine, &pattern));
             }
             programme.solve();
             packer.begin_dive(&programme);
