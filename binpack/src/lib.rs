@@ -46,7 +46,7 @@ pub use catalogue::JsonCatalogue;
 pub use catalogue::{BuiltinCatalogue, Catalogue, CsvCatalogue, MemoryCatalogue};
 pub use cluster::{Cluster, ClusterState, MemoryCluster};
 pub use config::{Config, Fit, Limit, Preference};
-pub use core::{Domain, Progress, plan, plan_until};
+pub use core::{Domain, Progress, Scheduled, Scheduler, plan, plan_until};
 pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "manifests")]
 pub use manifest::Manifests;

@@ -9,10 +9,6 @@ impl Bits {
         Self(vec![0; size.div_ceil(64)].into())
     }
 
-    pub(super) fn all(size: usize) -> Self {
-        Self::collect(size, 0..size)
-    }
-
     pub(super) fn collect(size: usize, members: impl Iterator<Item = usize>) -> Self {
         let mut bits = Self::new(size);
         members.for_each(|member| bits.insert(member));
@@ -29,6 +25,15 @@ impl Bits {
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.iter().all(|word| *word == 0)
+    }
+
+    /// The members, ascending.
+    pub(super) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        self.0.iter().enumerate().flat_map(|(at, word)| {
+            let next = |left: &u64| (left & (left - 1) != 0).then(|| left & (left - 1));
+            let words = std::iter::successors((*word != 0).then_some(*word), next);
+            words.map(move |left| at * 64 + left.trailing_zeros() as usize)
+        })
     }
 
     /// Whether all of `other`'s members are here too.

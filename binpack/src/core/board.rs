@@ -1,6 +1,6 @@
 //! Where pods have been put so far, and what every site has left.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::class::Class;
 use super::groups::{DomainId, Groups, HOSTNAME, Kind, Spread, Ties};
@@ -9,6 +9,7 @@ use super::offers::{Offer, Offers};
 use super::problem::{Problem, Shape};
 use super::relax::Level;
 use super::room::{Demand, Room};
+use super::tree::RoomTree;
 use crate::model::{HostPort, Input};
 
 /// Where a pod goes: a site, and the devices that it uses there.
@@ -18,8 +19,9 @@ pub(super) struct Place {
     pub(super) gpus: Vec<u32>,
     pub(super) level: Level,
     pub(super) class: usize,
+    pub(super) plain: usize,
     /// What it has to do with others, where it has.
-    pub(super) ties: Option<Rc<Ties>>,
+    pub(super) ties: Option<Arc<Ties>>,
 }
 
 /// Domains of the topology keys, by key; `None` where a site has no such label. The hostname's is
@@ -31,32 +33,40 @@ pub(super) type Tuple = Vec<Option<DomainId>>;
 pub(super) struct Board<'a> {
     pub(super) input: &'a Input,
     pub(super) rooms: Vec<Room>,
-    pub(super) groups: Groups<'a>,
+    /// The same as a tree.
+    tree: RoomTree,
+    pub(super) groups: Groups,
     /// By site, where there are groups.
     tuples: Vec<Tuple>,
-    ports: QuickMap<usize, Vec<&'a HostPort>>,
+    ports: QuickMap<usize, Vec<HostPort>>,
     /// By launch: its index among the offers.
     pub(super) opened: Vec<usize>,
     /// By pod.
     pub(super) places: Vec<Option<Place>>,
     eligible: QuickMap<(usize, usize, bool, bool), Vec<DomainId>>,
+    /// Whether pods were taken out of domains, so that others' constraints may no longer hold.
+    pub(super) disturbed: bool,
 }
 
 impl<'a> Board<'a> {
-    pub(super) fn new(problem: &Problem<'a>, groups: Groups<'a>) -> Self {
+    pub(super) fn new(problem: &Problem<'a>, groups: Groups) -> Self {
         let input = problem.input;
+        let rooms: Vec<Room> = (0..input.nodes.len()).map(|node| problem.node_room(node)).collect();
         let mut board = Self {
             input,
-            rooms: (0..input.nodes.len()).map(|node| problem.node_room(node)).collect(),
+            tree: RoomTree::new(problem.dims.len(), &rooms),
+            rooms,
             groups,
             tuples: Vec::new(),
             ports: QuickMap::default(),
             opened: Vec::new(),
             places: vec![None; input.pods.len()],
             eligible: QuickMap::default(),
+            disturbed: false,
         };
         for (site, node) in input.nodes.iter().enumerate() {
-            let ports: Vec<&HostPort> = node.pods.iter().flat_map(|r| &r.pod.host_ports).collect();
+            let ports: Vec<HostPort> =
+                node.pods.iter().flat_map(|r| r.pod.host_ports.clone()).collect();
             if !ports.is_empty() {
                 board.ports.insert(site, ports);
             }
@@ -64,10 +74,44 @@ impl<'a> Board<'a> {
         board
     }
 
+    /// The same for another input, of which nodes, pools, types and daemons are equal.
+    pub(super) fn on<'b>(self, input: &'b Input) -> Board<'b> {
+        let Board {
+            rooms, tree, groups, tuples, ports, opened, places, eligible, disturbed, ..
+        } = self;
+        Board { input, rooms, tree, groups, tuples, ports, opened, places, eligible, disturbed }
+    }
+
+    /// Counts everything anew, because groups or topology keys came to be that were not counted.
+    pub(super) fn recount(&mut self, offers: &Offers) {
+        self.tuples.clear();
+        self.eligible.clear();
+        self.groups.reset();
+        self.count_running();
+        let input = self.input;
+        for at in 0..self.opened.len() {
+            let offer = &offers.all[self.opened[at]];
+            let tuple = self.tuple(|key| offer.label(input, key));
+            self.tuples.push(tuple);
+        }
+        for pod in 0..self.places.len() {
+            let Some(place) = self.places[pod].clone() else { continue };
+            let of = &input.pods[pod];
+            let carried = place.ties.iter().flat_map(|ties| &ties.carries).map(|(group, _)| *group);
+            let carried: Vec<usize> = carried.collect();
+            let ties = self.groups.ties(&carried, &self.groups.meaning(&of.namespace, &of.labels));
+            let tuple = &self.tuples[place.site];
+            self.groups.place(&ties, |key| domain(tuple, place.site, key), 1, false);
+            if let Some(place) = &mut self.places[pod] {
+                place.ties = (!ties.is_empty()).then(|| Arc::new(ties));
+            }
+        }
+    }
+
     /// Counts the pods that run, once it is known what is counted.
     pub(super) fn count_running(&mut self) {
         let input = self.input;
-        if self.groups.is_empty() {
+        if !self.is_regional() {
             return;
         }
         for node in &input.nodes {
@@ -85,6 +129,11 @@ impl<'a> Board<'a> {
         }
     }
 
+    /// Whether domains of sites matter to anything.
+    pub(super) fn is_regional(&self) -> bool {
+        !self.groups.is_empty() || self.groups.keys().len() > 1
+    }
+
     pub(super) fn tuple<'l>(&mut self, label: impl Fn(&str) -> Option<&'l str>) -> Tuple {
         let keys = self.groups.keys().to_vec();
         let rest = keys.iter().enumerate().skip(1);
@@ -95,6 +144,11 @@ impl<'a> Board<'a> {
         self.tuples.get(site).map_or(&[], |tuple| tuple)
     }
 
+    /// Whether a site is in a domain of a topology key, if any is asked for.
+    pub(super) fn is_within(&self, site: usize, pin: Option<(usize, DomainId)>) -> bool {
+        pin.is_none_or(|(key, domain)| self.site_tuple(site).get(key - 1) == Some(&Some(domain)))
+    }
+
     /// Adds a node to launch, and returns its site.
     pub(super) fn open(&mut self, offers: &Offers, offer: usize) -> usize {
         let of: &Offer = &offers.all[offer];
@@ -102,11 +156,12 @@ impl<'a> Board<'a> {
         self.opened.push(offer);
         self.rooms.push(of.room.clone());
         let site = self.rooms.len() - 1;
-        if !self.groups.is_empty() {
+        self.tree.set(site, &of.room);
+        if self.is_regional() {
             let tuple = self.tuple(|key| of.label(input, key));
             self.tuples.push(tuple);
         }
-        let ports: Vec<&HostPort> = of.ports(input).collect();
+        let ports: Vec<HostPort> = of.ports(input).cloned().collect();
         if !ports.is_empty() {
             self.ports.insert(site, ports);
         }
@@ -117,9 +172,10 @@ impl<'a> Board<'a> {
     pub(super) fn evict(&mut self, pod: usize, demand: &Demand) {
         let Some(place) = self.places[pod].take() else { return };
         self.rooms[place.site].release(demand, &place.gpus);
+        self.tree.set(place.site, &self.rooms[place.site]);
         let ports = &self.input.pods[pod].host_ports;
         if let Some(taken) = self.ports.get_mut(&place.site).filter(|_| !ports.is_empty()) {
-            taken.retain(|taken| !ports.iter().any(|port| std::ptr::eq(port, *taken)));
+            taken.retain(|taken| !ports.contains(taken));
         }
         if let Some(ties) = &place.ties {
             let tuple = &self.tuples[place.site];
@@ -135,23 +191,28 @@ impl<'a> Board<'a> {
         ties.carries.iter().all(|(group, means)| {
             let (kind, key) = (self.groups.get(*group).kind(), self.groups.get(*group).topology());
             let Some(own) = domain(&self.tuples[place.site], place.site, key) else {
-                return kind == Kind::Apart;
+                return matches!(kind, Kind::Apart | Kind::Avoid);
             };
             let count = self.groups.get(*group).count(own);
             match kind {
-                Kind::Apart => true,
+                Kind::Apart | Kind::Avoid => true,
                 Kind::Near => {
                     let total = self.groups.get(*group).total();
                     count.meant > u32::from(*means) || (*means && total.meant == 1)
                 }
                 Kind::Spread(spread) if key == HOSTNAME => count.meant <= spread.max_skew,
                 Kind::Spread(spread) => {
-                    let eligible = self.eligible(problem, offers, place.class, *group, spread);
+                    let eligible = self.eligible(problem, offers, place.plain, *group, spread);
                     let fewest = self.fewest(*group, spread, &eligible);
                     count.meant <= fewest.saturating_add(spread.max_skew)
                 }
             }
         })
+    }
+
+    /// The first site from `from` on, and before `to`, that has room for a pod.
+    pub(super) fn next_with_room(&self, from: usize, to: usize, demand: &Demand) -> Option<usize> {
+        self.tree.next(from, to, demand)
     }
 
     /// Whether no pod was put on a site.
@@ -163,6 +224,7 @@ impl<'a> Board<'a> {
     pub(super) fn close_last(&mut self) {
         if self.opened.pop().is_some() {
             self.rooms.pop();
+            self.tree.clear(self.rooms.len());
             self.ports.remove(&self.rooms.len());
             self.tuples.truncate(self.rooms.len());
         }
@@ -171,15 +233,17 @@ impl<'a> Board<'a> {
     /// Puts the next `n` pods of a shape on a site, which must take them, and counts them in the
     /// domains of these keys.
     pub(super) fn put(&mut self, shape: &mut Shape<'a>, n: u64, site: usize, counted: Counted) {
-        let (places, level, class) = (&mut self.places, shape.level, shape.class);
+        let (places, level) = (&mut self.places, shape.level);
+        let (class, plain) = (shape.class, shape.plain);
         let ties = (!shape.ties.is_empty()).then(|| shape.ties.clone());
         self.rooms[site].take(&shape.demand, n, |gpus| {
             if let Some(pod) = shape.pods.pop_front() {
-                places[pod] = Some(Place { site, gpus, level, class, ties: ties.clone() });
+                places[pod] = Some(Place { site, gpus, level, class, plain, ties: ties.clone() });
             }
         });
+        self.tree.set(site, &self.rooms[site]);
         if !shape.ports.is_empty() {
-            self.ports.entry(site).or_default().extend(shape.ports);
+            self.ports.entry(site).or_default().extend_from_slice(shape.ports);
         }
         if !shape.ties.is_empty() {
             let count = u32::try_from(n).unwrap_or(u32::MAX);
@@ -192,7 +256,7 @@ impl<'a> Board<'a> {
     pub(super) fn admits(&self, ties: &Ties, ports: &[HostPort], site: usize) -> bool {
         let domain = DomainId::try_from(site).unwrap_or(DomainId::MAX);
         let taken = if ports.is_empty() { None } else { self.ports.get(&site) };
-        let conflict = |taken: &&HostPort| ports.iter().any(|port| port.conflicts(taken));
+        let conflict = |taken: &HostPort| ports.iter().any(|port| port.conflicts(taken));
         if taken.is_some_and(|taken| taken.iter().any(conflict)) {
             return false;
         }
@@ -218,11 +282,11 @@ impl<'a> Board<'a> {
             }
             let Some(domain) = tuple[of.topology() - 1] else {
                 // Without the label nothing is near and nothing is spread, but all are apart.
-                return of.kind() == Kind::Apart;
+                return matches!(of.kind(), Kind::Apart | Kind::Avoid);
             };
             let fewest = match of.kind() {
                 Kind::Spread(spread) => least(*group, spread),
-                Kind::Near | Kind::Apart => 0,
+                Kind::Near | Kind::Apart | Kind::Avoid => 0,
             };
             self.keeps(*group, *means, domain, fewest)
         });
@@ -243,7 +307,7 @@ impl<'a> Board<'a> {
                 count.meant + u32::from(means) <= fewest.saturating_add(spread.max_skew)
             }
             Kind::Near => count.meant > 0 || (means && of.total().meant == 0),
-            Kind::Apart => count.meant == 0,
+            Kind::Apart | Kind::Avoid => count.meant == 0,
         }
     }
 
@@ -282,7 +346,7 @@ impl<'a> Board<'a> {
         let input = self.input;
         let name = self.groups.keys()[key].clone();
         let of = &problem.classes[class];
-        let counts = |taints: &_, allows: &dyn Fn(&Class<'_>) -> bool| {
+        let counts = |taints: &_, allows: &dyn Fn(&Class) -> bool| {
             (spread.any_taints || of.may_enter(taints)) && (spread.any_labels || allows(of))
         };
         let nodes = input.nodes.iter().filter(|node| {

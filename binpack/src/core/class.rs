@@ -24,45 +24,61 @@ pub(super) fn domains<'a>(
 
 /// Conditions on a node that pods have in common.
 #[derive(Debug)]
-pub(super) struct Class<'a> {
+pub(super) struct Class {
     pub(super) domains: Domains,
     /// Of each of these, one must hold: the alternatives of the node affinity, and the places from
     /// which each volume can be reached.
     pub(super) any_of: Vec<Vec<Domains>>,
-    pub(super) tolerations: &'a [Toleration],
+    pub(super) tolerations: Vec<Toleration>,
     /// Whether taints that only ask pods to stay away keep them out.
     pub(super) shy: bool,
 }
 
 /// What tells classes apart.
-pub(super) type ClassKey<'a> = (
-    &'a [Requirement],
-    &'a [Vec<Requirement>],
-    Vec<&'a [Vec<Requirement>]>,
-    &'a [Requirement],
-    &'a [Toleration],
-    bool,
-);
-
-/// `preferred` is the node affinity that is asked for as if it were required.
-pub(super) fn class_key<'a>(pod: &'a Pod, preferred: &'a [Requirement], shy: bool) -> ClassKey<'a> {
-    let volumes = pod.volumes.iter().filter(|volume| !volume.topologies.is_empty());
-    let volumes = volumes.map(|volume| volume.topologies.as_slice()).collect();
-    (&pod.requirements, &pod.node_affinity, volumes, preferred, &pod.tolerations, shy)
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct ClassKey {
+    requirements: Vec<Requirement>,
+    /// Sets of alternatives: the node affinity's, and one for each volume that can't be reached
+    /// from everywhere.
+    alternatives: Vec<Vec<Vec<Requirement>>>,
+    tolerations: Vec<Toleration>,
+    shy: bool,
 }
 
-impl<'a> Class<'a> {
-    pub(super) fn new(key: &ClassKey<'a>) -> Result<Self> {
-        let (requirements, affinity, volumes, preferred, tolerations, shy) = key;
+impl ClassKey {
+    /// What a pod requires of nodes itself: its volumes and preferences apart.
+    pub(super) fn plain(pod: &Pod) -> Self {
+        let alternatives = std::iter::once(&pod.node_affinity).filter(|terms| !terms.is_empty());
+        Self {
+            requirements: pod.requirements.clone(),
+            alternatives: alternatives.cloned().collect(),
+            tolerations: pod.tolerations.clone(),
+            shy: false,
+        }
+    }
+
+    /// `preferred` is the node affinity that is asked for as if it were required.
+    pub(super) fn of(pod: &Pod, preferred: &[Requirement], shy: bool) -> Self {
+        let volumes = pod.volumes.iter().map(|volume| &volume.topologies);
+        let sets = std::iter::once(&pod.node_affinity).chain(volumes);
+        Self {
+            requirements: pod.requirements.iter().chain(preferred).cloned().collect(),
+            alternatives: sets.filter(|terms| !terms.is_empty()).cloned().collect(),
+            tolerations: pod.tolerations.clone(),
+            shy,
+        }
+    }
+}
+
+impl Class {
+    pub(super) fn new(key: &ClassKey) -> Result<Self> {
         let alternatives =
-            |terms: &[Vec<Requirement>]| terms.iter().map(domains).collect::<Result<Vec<_>>>();
-        let sets = std::iter::once(*affinity).filter(|terms| !terms.is_empty());
-        let any_of = sets.chain(volumes.iter().copied()).map(alternatives);
+            |terms: &Vec<Vec<Requirement>>| terms.iter().map(domains).collect::<Result<Vec<_>>>();
         Ok(Self {
-            domains: domains(requirements.iter().chain(*preferred))?,
-            any_of: any_of.collect::<Result<_>>()?,
-            tolerations,
-            shy: *shy,
+            domains: domains(&key.requirements)?,
+            any_of: key.alternatives.iter().map(alternatives).collect::<Result<_>>()?,
+            tolerations: key.tolerations.clone(),
+            shy: key.shy,
         })
     }
 

@@ -21,16 +21,19 @@ pub(super) struct Control<'s> {
     done: u32,
     stop: &'s mut dyn FnMut(&Progress) -> bool,
     pub(super) cut_short: bool,
-    /// What was proved before the packing at hand.
-    bound: f64,
 }
 
-/// How far a programme may be from its bound, relative to it, when only a bound is wanted.
-const ENOUGH: f64 = 1e-3;
+/// How far a programme may be from its bound, relative to it, before its fillings are put to use.
+const ENOUGH: f64 = 5e-3;
 
 impl<'s> Control<'s> {
     pub(super) fn new(most: u32, stop: &'s mut dyn FnMut(&Progress) -> bool) -> Self {
-        Self { most, done: 0, stop, cut_short: false, bound: 0.0 }
+        Self { most, done: 0, stop, cut_short: false }
+    }
+
+    /// Whether only the quick packing is wanted.
+    pub(super) fn is_quick(&self) -> bool {
+        self.most == 0 || self.cut_short
     }
 
     pub(super) fn iterations(&self) -> u32 {
@@ -38,47 +41,47 @@ impl<'s> Control<'s> {
     }
 
     /// Improves packings that have nothing to do with each other, in turns, until nothing is left
-    /// to do, the steps are over or the caller stops it.
-    pub(super) fn run(&mut self, packers: &mut [Packer<'_>]) {
+    /// to do, the steps are over or the caller stops it. A prover gets its turn as well.
+    pub(super) fn run(&mut self, packers: &mut [Packer<'_>], mut prover: Option<&mut Packer<'_>>) {
         let mut busy = vec![true; packers.len()];
         for _ in 0..self.most {
             for at in 0..packers.len() {
                 if !busy[at] {
                     continue;
                 }
-                let bounds = packers.iter().map(|p| p.bound().map_or(0.0, |bound| bound.value));
-                let (bound, costs) = (bounds.sum(), packers.iter().map(|p| p.best().cost));
-                let cost = costs.fold(0, u64::saturating_add);
-                if self.is_over(cost, bound) {
+                if self.is_over(packers, prover.as_deref()) {
                     return;
                 }
                 busy[at] = packers[at].step();
                 self.done = self.done.saturating_add(1);
             }
-            if busy.iter().all(|busy| !busy) {
+            let proves = prover.as_mut().is_some_and(|prover| prover.prove());
+            if !proves && busy.iter().all(|busy| !busy) {
                 return;
             }
         }
     }
 
-    /// Takes steps until the programme is solved.
-    pub(super) fn solve(&mut self, packer: &mut Packer<'_>) {
+    /// Takes steps towards a bound until the programme is nearly solved.
+    pub(super) fn solve(&mut self, prover: &mut Packer<'_>) {
         for _ in 0..self.most {
-            let bound = packer.bound().map_or(0.0, |bound| bound.value);
-            let solved = packer.is_solved() || packer.slack() <= ENOUGH;
-            if self.is_over(packer.best().cost, bound) || solved || !packer.step() {
-                break;
+            let solved = prover.is_solved() || prover.slack() <= ENOUGH;
+            if solved || self.is_over(&[], Some(prover)) || !prover.prove() {
+                return;
             }
             self.done = self.done.saturating_add(1);
         }
-        self.bound = packer.bound().map_or(0.0, |bound| bound.value);
     }
 
-    fn is_over(&mut self, cost_per_hour_micros: u64, bound: f64) -> bool {
+    fn is_over(&mut self, packers: &[Packer<'_>], prover: Option<&Packer<'_>>) -> bool {
+        let bound = |packer: &Packer<'_>| packer.bound().map_or(0.0, |bound| bound.value);
+        let own: f64 = packers.iter().map(bound).sum();
+        let cost =
+            packers.iter().chain(prover.filter(|_| packers.is_empty())).map(|p| p.best().cost);
         let progress = Progress {
             iterations: self.done,
-            cost_per_hour_micros,
-            lower_bound_micros: floor(bound.max(self.bound)),
+            cost_per_hour_micros: cost.fold(0, u64::saturating_add),
+            lower_bound_micros: floor(prover.map_or(own, bound)),
         };
         self.cut_short = self.cut_short || (self.stop)(&progress);
         self.cut_short

@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::ops::Range;
 
 use super::board::{Board, Counted};
 use super::class::Class;
@@ -20,6 +19,24 @@ pub(super) struct Placer<'p, 'a> {
     fit: Fit,
 }
 
+/// The sites on which pods may be placed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Where<'s> {
+    Range(usize, usize),
+    /// In ascending order.
+    These(&'s [usize]),
+}
+
+impl<'s> Where<'s> {
+    fn sites(self) -> impl Iterator<Item = usize> + use<'s> {
+        let (range, these) = match self {
+            Self::Range(from, to) => (from..to, &[][..]),
+            Self::These(these) => (0..0, these),
+        };
+        range.chain(these.iter().copied())
+    }
+}
+
 /// The lowest goes first: GPUs that the pod doesn't use, then how much would stay free.
 type Key = (u64, u64);
 
@@ -33,15 +50,7 @@ impl<'p, 'a> Placer<'p, 'a> {
     /// Places what has room. Pods of one shape are placed together: under either rule a site that
     /// was right for one of them stays right until it is full. Pods that depend on others are
     /// tried again as long as that helps, for those others may come later in the order.
-    pub(super) fn place(
-        &self,
-        board: &mut Board<'a>,
-        shapes: &mut [Shape<'a>],
-        sites: &Range<usize>,
-    ) {
-        if sites.is_empty() {
-            return;
-        }
+    pub(super) fn place(&self, board: &mut Board<'a>, shapes: &mut [Shape<'a>], sites: Where<'_>) {
         let mut again = true;
         while again {
             again = false;
@@ -59,7 +68,10 @@ impl<'p, 'a> Placer<'p, 'a> {
         }
     }
 
-    fn place_alike(&self, board: &mut Board<'a>, shape: &mut Shape<'a>, sites: &Range<usize>) {
+    fn place_alike(&self, board: &mut Board<'a>, shape: &mut Shape<'a>, sites: Where<'_>) {
+        if let (Fit::First, Where::Range(from, to)) = (self.fit, sites) {
+            return self.place_first(board, shape, from, to);
+        }
         let candidates = self.candidates(board, shape, sites);
         let mut queue = Queue::from(candidates.map(Reverse).collect::<Vec<_>>());
         while !shape.pods.is_empty() {
@@ -69,8 +81,27 @@ impl<'p, 'a> Placer<'p, 'a> {
         }
     }
 
+    fn place_first(
+        &self,
+        board: &mut Board<'a>,
+        shape: &mut Shape<'a>,
+        mut from: usize,
+        to: usize,
+    ) {
+        let class = &self.problem.classes[shape.class];
+        while shape.left() > 0 {
+            let Some(site) = board.next_with_room(from, to, &shape.demand) else { break };
+            from = site + 1;
+            let within = board.is_within(site, shape.pin);
+            if within && may_enter(board, self.offers, class, shape.class, site) {
+                let n = board.rooms[site].count(&shape.demand).min(shape.left());
+                board.put(shape, n, site, Counted::All);
+            }
+        }
+    }
+
     /// One pod after the other: where it may go depends on where the last one went.
-    fn place_tied(&self, board: &mut Board<'a>, shape: &mut Shape<'a>, sites: &Range<usize>) {
+    fn place_tied(&self, board: &mut Board<'a>, shape: &mut Shape<'a>, sites: Where<'_>) {
         let domains = self.domains(board, shape);
         let mut queues: BTreeMap<Vec<Option<DomainId>>, Queue> = BTreeMap::new();
         for (key, site) in self.candidates(board, shape, sites).collect::<Vec<_>>() {
@@ -121,7 +152,7 @@ impl<'p, 'a> Placer<'p, 'a> {
         let mut domains = Domains::default();
         for (group, _) in &shape.ties.carries {
             if let Kind::Spread(spread) = board.groups.get(*group).kind() {
-                let class = shape.class;
+                let class = shape.plain;
                 let eligible = board.eligible(self.problem, self.offers, class, *group, spread);
                 domains.0.insert(*group, eligible);
             }
@@ -130,16 +161,18 @@ impl<'p, 'a> Placer<'p, 'a> {
     }
 
     /// Sites that may take a pod of the shape now, as far as it depends on the pod alone.
-    fn candidates<'b>(
+    fn candidates<'b, 's>(
         &self,
         board: &'b Board<'a>,
         shape: &'b Shape<'a>,
-        sites: &Range<usize>,
-    ) -> impl Iterator<Item = (Key, usize)> + use<'b, 'p, 'a> {
+        sites: Where<'s>,
+    ) -> impl Iterator<Item = (Key, usize)> + use<'b, 's, 'p, 'a> {
         let class = &self.problem.classes[shape.class];
         let (fit, offers) = (self.fit, self.offers);
-        let sites = sites.clone().filter(move |site| board.rooms[*site].fits(&shape.demand));
-        let sites = sites.filter(move |site| may_enter(board, offers, class, shape.class, *site));
+        let sites = sites.sites().filter(move |site| board.rooms[*site].fits(&shape.demand));
+        let sites = sites.filter(move |site| {
+            may_enter(board, offers, class, shape.class, *site) && board.is_within(*site, shape.pin)
+        });
         sites.map(move |site| (key(fit, &board.rooms[site], &shape.demand), site))
     }
 }
@@ -179,13 +212,7 @@ fn relevant(board: &Board<'_>, shape: &Shape<'_>, site: usize) -> Vec<Option<Dom
     tuple
 }
 
-fn may_enter(
-    board: &Board<'_>,
-    offers: &Offers,
-    class: &Class<'_>,
-    index: usize,
-    site: usize,
-) -> bool {
+fn may_enter(board: &Board<'_>, offers: &Offers, class: &Class, index: usize, site: usize) -> bool {
     let nodes = &board.input.nodes;
     match nodes.get(site) {
         Some(node) => {

@@ -21,9 +21,9 @@ pub(super) const HOSTNAME: usize = 0;
 
 /// Where a constraint looks for pods.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Space<'a> {
-    One(&'a str),
-    Listed(&'a [Arc<str>]),
+enum Space {
+    One(Arc<str>),
+    Listed(Vec<Arc<str>>),
     All,
 }
 
@@ -31,7 +31,11 @@ enum Space<'a> {
 pub(super) enum Kind {
     Spread(Spread),
     Near,
+    /// It keeps those that it means away, and is kept away from them.
     Apart,
+    /// It would like to be away from those that it means, and does not keep them away: preferences
+    /// of pods that have their place don't hold against others, as in Karpenter.
+    Avoid,
 }
 
 /// The numbers of a spread.
@@ -47,11 +51,11 @@ pub(super) struct Spread {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct GroupKey<'a> {
+struct GroupKey {
     kind: Kind,
     topology: usize,
-    selector: &'a LabelSelector,
-    space: Space<'a>,
+    selector: LabelSelector,
+    space: Space,
 }
 
 /// Pods in a domain.
@@ -65,19 +69,28 @@ pub(super) struct Count {
 
 /// A constraint, and how many pods it finds in each domain.
 #[derive(Debug)]
-pub(super) struct Group<'a> {
-    key: GroupKey<'a>,
+pub(super) struct Group {
+    key: GroupKey,
     counts: QuickMap<DomainId, Count>,
     total: Count,
 }
 
-impl Group<'_> {
+impl Group {
     pub(super) fn kind(&self) -> Kind {
         self.key.kind
     }
 
     pub(super) fn topology(&self) -> usize {
         self.key.topology
+    }
+
+    /// Whether it holds for pods that carry it, as opposed to being something they would like.
+    pub(super) fn is_required(&self) -> bool {
+        match self.key.kind {
+            Kind::Spread(spread) => !spread.optional,
+            Kind::Near | Kind::Apart => true,
+            Kind::Avoid => false,
+        }
     }
 
     pub(super) fn count(&self, domain: DomainId) -> Count {
@@ -90,7 +103,7 @@ impl Group<'_> {
 
     fn means(&self, namespace: &str, labels: &Labels) -> bool {
         let here = match &self.key.space {
-            Space::One(own) => *own == namespace,
+            Space::One(own) => **own == *namespace,
             Space::Listed(listed) => listed.iter().any(|listed| **listed == *namespace),
             Space::All => true,
         };
@@ -115,14 +128,14 @@ impl Ties {
 
 /// All groups, the topology keys that they use, and the values of those.
 #[derive(Debug)]
-pub(super) struct Groups<'a> {
-    list: Vec<Group<'a>>,
-    index: QuickMap<GroupKey<'a>, usize>,
+pub(super) struct Groups {
+    list: Vec<Group>,
+    index: QuickMap<GroupKey, usize>,
     keys: Vec<Arc<str>>,
     values: Vec<BTreeMap<Arc<str>, DomainId>>,
 }
 
-impl<'a> Groups<'a> {
+impl Groups {
     pub(super) fn new() -> Self {
         Self {
             list: Vec::new(),
@@ -136,6 +149,14 @@ impl<'a> Groups<'a> {
         self.list.is_empty()
     }
 
+    /// Forgets all counts.
+    pub(super) fn reset(&mut self) {
+        for group in &mut self.list {
+            group.counts.clear();
+            group.total = Count::default();
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.list.len()
     }
@@ -144,7 +165,7 @@ impl<'a> Groups<'a> {
         &self.keys
     }
 
-    pub(super) fn get(&self, group: usize) -> &Group<'a> {
+    pub(super) fn get(&self, group: usize) -> &Group {
         &self.list[group]
     }
 
@@ -169,7 +190,7 @@ impl<'a> Groups<'a> {
     }
 
     /// The groups that a pod carries at a level, made where they are new.
-    pub(super) fn carried(&mut self, pod: &'a Pod, asked: &Asked<'a>) -> Vec<usize> {
+    pub(super) fn carried(&mut self, pod: &Pod, asked: &Asked<'_>) -> Vec<usize> {
         let mut carried = Vec::new();
         for spread in &asked.spreads {
             carried.push(self.spread(pod, spread));
@@ -180,18 +201,21 @@ impl<'a> Groups<'a> {
         for term in &asked.apart {
             carried.push(self.term(Kind::Apart, pod, term));
         }
+        for term in &asked.avoid {
+            carried.push(self.term(Kind::Avoid, pod, term));
+        }
         carried.sort_unstable();
         carried.dedup();
         carried
     }
 
     /// The anti-affinity of a pod that runs: it keeps others away as well.
-    pub(super) fn of_running(&mut self, pod: &'a Pod) -> Vec<usize> {
+    pub(super) fn of_running(&mut self, pod: &Pod) -> Vec<usize> {
         let terms = pod.pod_anti_affinity.iter();
         terms.map(|term| self.term(Kind::Apart, pod, term)).collect()
     }
 
-    fn spread(&mut self, pod: &'a Pod, spread: &'a TopologySpread) -> usize {
+    fn spread(&mut self, pod: &Pod, spread: &TopologySpread) -> usize {
         let kind = Kind::Spread(Spread {
             max_skew: spread.max_skew,
             min_domains: spread.min_domains,
@@ -200,21 +224,21 @@ impl<'a> Groups<'a> {
             optional: spread.when_unsatisfiable == WhenUnsatisfiable::ScheduleAnyway,
         });
         let topology = self.topology_of(&spread.topology_key);
-        let space = Space::One(&pod.namespace);
-        self.intern(GroupKey { kind, topology, selector: &spread.selector, space })
+        let (space, selector) = (Space::One(pod.namespace.clone()), spread.selector.clone());
+        self.intern(GroupKey { kind, topology, selector, space })
     }
 
-    fn term(&mut self, kind: Kind, pod: &'a Pod, term: &'a PodAffinityTerm) -> usize {
+    fn term(&mut self, kind: Kind, pod: &Pod, term: &PodAffinityTerm) -> usize {
         let topology = self.topology_of(&term.topology_key);
         let space = match &term.namespaces {
-            Namespaces::Own => Space::One(&pod.namespace),
-            Namespaces::Listed(listed) => Space::Listed(listed),
+            Namespaces::Own => Space::One(pod.namespace.clone()),
+            Namespaces::Listed(listed) => Space::Listed(listed.clone()),
             Namespaces::All => Space::All,
         };
-        self.intern(GroupKey { kind, topology, selector: &term.selector, space })
+        self.intern(GroupKey { kind, topology, selector: term.selector.clone(), space })
     }
 
-    fn intern(&mut self, key: GroupKey<'a>) -> usize {
+    fn intern(&mut self, key: GroupKey) -> usize {
         if let Some(known) = self.index.get(&key) {
             return *known;
         }

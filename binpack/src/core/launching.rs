@@ -7,17 +7,18 @@ use super::bits::Bits;
 use super::board::{Board, Counted};
 use super::budget::Budgets;
 use super::control::Control;
-use super::existing::Placer;
+use super::existing::{Placer, Where};
 use super::groups::{HOSTNAME, Kind};
 use super::lots::{Lot, Market, lots, shares_a_node, unassign};
 use super::offers::Offers;
 use super::pack::{Group, Job, Machine, Numbers, Packer, Row};
-use super::problem::Shape;
+use super::problem::{Problem, Shape};
 use super::proof::Proof;
 use crate::model::HostPort;
 
 /// Launches for what waits, and keeps what it has come to.
 pub(super) struct Launcher<'p, 'a> {
+    pub(super) problem: &'p Problem<'a>,
     pub(super) offers: &'p Offers,
     pub(super) placer: Placer<'p, 'a>,
     /// How often the quick packer packs.
@@ -45,16 +46,23 @@ impl<'a> Launcher<'_, 'a> {
         let weights = Offers::weights(board.input);
         // Where pods are free to go anywhere, the packing and the proof are one programme.
         let free = weights.len() == 1 && budgets.are_endless();
-        let free = free && lots.iter().all(|lot| lot.tuple.is_none());
-        let mut proof = (!free).then(|| self.prove(&lots, board, shapes, control));
+        let free = free && lots.iter().all(|lot| self.is_plain(lot, board, &shapes[lot.shape]));
+        let relaxed = (!free && !control.is_quick()).then(|| self.relaxed(&lots, board, shapes));
+        let mut prover = relaxed.as_ref().map(|of| Packer::new(&of.job, &of.numbers, self.rounds));
+        if let Some(prover) = &mut prover {
+            control.solve(prover);
+        }
+        let known = relaxed.as_ref().zip(prover.as_ref()).map(|(of, prover)| of.proof(prover));
+        let mut proof = None;
         for weight in weights {
             for tier in self.tiers(&lots, shapes, budgets) {
-                let packing = Packing { tier: &tier, weight, proof: proof.as_ref() };
-                let proved = self.pack(&packing, &mut lots, board, shapes, budgets, control);
-                if free {
-                    proof = proved;
-                }
+                let packing = Packing { tier: &tier, weight, proof: known.as_ref() };
+                let (lots, prover) = (&mut lots, prover.as_mut());
+                proof = self.pack(&packing, lots, board, shapes, budgets, control, prover);
             }
+        }
+        if let Some((relaxed, prover)) = relaxed.as_ref().zip(prover.as_ref()) {
+            proof = Some(relaxed.proof(prover));
         }
         for lot in lots.iter().filter(|lot| lot.count > 0) {
             if let Some(tuple) = &lot.tuple {
@@ -62,6 +70,19 @@ impl<'a> Launcher<'_, 'a> {
             }
         }
         proof
+    }
+
+    /// Whether a lot asks for nothing that a proof leaves out.
+    fn is_plain(&self, lot: &Lot, board: &Board<'a>, shape: &Shape<'a>) -> bool {
+        let group = |group: &usize| board.groups.get(*group);
+        let alone = |(of, means): &(usize, bool)| *means && group(of).is_required();
+        lot.tuple.is_none()
+            && shape.class == shape.plain
+            && shape.ports.is_empty()
+            && shape.pin.is_none()
+            && !self.problem.dims.has_volumes()
+            && shape.ties.carries.iter().all(alone)
+            && shape.ties.meant_by.iter().all(|of| shape.ties.carries.contains(&(*of, true)))
     }
 
     /// Lots that are packed together. Only where a limit may run out do pods of higher priority go
@@ -78,6 +99,7 @@ impl<'a> Launcher<'_, 'a> {
         all.into_iter().map(of).collect()
     }
 
+    #[expect(clippy::too_many_arguments, reason = "what is read and what is changed, side by side")]
     fn pack(
         &self,
         packing: &Packing<'_>,
@@ -86,6 +108,7 @@ impl<'a> Launcher<'_, 'a> {
         shapes: &mut [Shape<'a>],
         budgets: &mut Budgets,
         control: &mut Control<'_>,
+        prover: Option<&mut Packer<'_>>,
     ) -> Option<Proof> {
         let waiting = packing.tier.iter().copied().filter(|lot| lots[*lot].count > 0);
         let rows: Vec<usize> = waiting.collect();
@@ -96,31 +119,34 @@ impl<'a> Launcher<'_, 'a> {
             return None;
         }
         let offers: Vec<usize> = offers.into_iter().map(|(offer, _)| offer).collect();
-        let whole = self.job(board, &offers, &rows, lots, shapes, budgets);
-        let parts = whole.parts();
+        let (job, members) = self.job(board, &offers, &rows, lots, shapes, budgets).merged();
+        // By row of the job: the lots that it is made of.
+        let rows: Vec<Vec<usize>> =
+            members.iter().map(|of| of.iter().map(|row| rows[*row]).collect()).collect();
+        let parts = job.parts();
         let numbers: Vec<Numbers> = parts.iter().map(|part| Numbers::of(&part.job)).collect();
         let mut packers: Vec<Packer<'_>> = Vec::new();
         for (part, numbers) in parts.iter().zip(&numbers) {
-            let rows: Vec<usize> = part.rows.iter().map(|row| rows[*row]).collect();
+            let rows: Vec<&[usize]> = part.rows.iter().map(|row| &*rows[*row]).collect();
             let offers: Vec<usize> = part.machines.iter().map(|m| offers[*m]).collect();
             packers.push(match packing.proof.filter(|proof| !proof.fillings.is_empty()) {
                 Some(proof) => {
-                    let values: Vec<f64> =
-                        rows.iter().map(|lot| proof.values[lots[*lot].shape]).collect();
+                    let value = |lots_of: &&[usize]| proof.values[lots[lots_of[0]].shape];
+                    let values: Vec<f64> = rows.iter().map(value).collect();
                     let known = self.translate(proof, &part.job, &offers, &rows, lots);
                     Packer::seeded(&part.job, numbers, self.rounds, &values, known)
                 }
                 None => Packer::new(&part.job, numbers, self.rounds),
             });
         }
-        control.run(&mut packers);
+        control.run(&mut packers, prover);
         for (part, packer) in parts.iter().zip(&packers) {
             for batch in &packer.best().batches {
                 let offer = offers[part.machines[batch.machine]];
                 let draws = budgets.draws(&self.offers.all[offer], board.input);
                 budgets.take(&draws, batch.copies);
-                let pattern = batch.pattern.iter().map(|(row, n)| (rows[part.rows[*row]], *n));
-                let pattern: Vec<(usize, u64)> = pattern.collect();
+                let pattern = batch.pattern.iter().map(|(row, n)| (&*rows[part.rows[*row]], *n));
+                let pattern: Vec<(&[usize], u64)> = pattern.collect();
                 for _ in 0..batch.copies {
                     self.open(offer, &pattern, lots, board, shapes);
                 }
@@ -129,17 +155,19 @@ impl<'a> Launcher<'_, 'a> {
         let bounds = packers.iter().map(Packer::bound).collect::<Option<Vec<_>>>()?;
         let mut proof = Proof::new(shapes.len());
         for (part, bound) in parts.iter().zip(bounds) {
-            let shape_of = part.rows.iter().map(|row| lots[rows[*row]].shape);
-            proof.take(bound, shape_of);
+            for (at, (row, value)) in part.rows.iter().zip(&bound.duals).enumerate() {
+                let value = if part.job.is_free(at) { 0.0 } else { *value };
+                rows[*row].iter().for_each(|lot| proof.values[lots[*lot].shape] = value);
+            }
         }
         Some(proof)
     }
 
-    /// Launches one machine with so many pods of each lot.
+    /// Launches one machine with so many pods of lots that are alike.
     fn open(
         &self,
         offer: usize,
-        pattern: &[(usize, u64)],
+        pattern: &[(&[usize], u64)],
         lots: &mut [Lot],
         board: &mut Board<'a>,
         shapes: &mut [Shape<'a>],
@@ -147,12 +175,18 @@ impl<'a> Launcher<'_, 'a> {
         let site = board.open(self.offers, offer);
         let mut pattern = pattern.to_vec();
         // Large shares of devices first: the order in which they fit.
-        pattern.sort_by_key(|(lot, _)| Reverse(shapes[lots[*lot].shape].demand.gpu_milli()));
-        for (lot, n) in pattern {
-            let lot = &mut lots[lot];
-            let counted = if lot.tuple.is_some() { Counted::Hostname } else { Counted::All };
-            lot.count -= n;
-            board.put(&mut shapes[lot.shape], n, site, counted);
+        pattern.sort_by_key(|(of, _)| Reverse(shapes[lots[of[0]].shape].demand.gpu_milli()));
+        for (of, mut n) in pattern {
+            for lot in of {
+                let lot = &mut lots[*lot];
+                let counted = if lot.tuple.is_some() { Counted::Hostname } else { Counted::All };
+                let some = n.min(lot.count);
+                if some > 0 {
+                    lot.count -= some;
+                    n -= some;
+                    board.put(&mut shapes[lot.shape], some, site, counted);
+                }
+            }
         }
     }
 
@@ -227,7 +261,7 @@ impl<'a> Launcher<'_, 'a> {
             budgets: budgets.left.clone(),
         };
         let shapes: Vec<&Shape<'_>> = rows.iter().map(|lot| &shapes[lots[*lot].shape]).collect();
-        Neighbours { board, shapes: &shapes }.write(&mut job);
+        Neighbours { board, shapes: &shapes }.write(&mut job, false);
         job
     }
 
@@ -235,7 +269,7 @@ impl<'a> Launcher<'_, 'a> {
     /// there are, and one of those others if none is there yet.
     fn bundle(
         &self,
-        market: &Market<'_>,
+        market: &Market<'_, '_>,
         board: &mut Board<'a>,
         shapes: &mut [Shape<'a>],
         budgets: &mut Budgets,
@@ -251,7 +285,7 @@ impl<'a> Launcher<'_, 'a> {
     fn bundle_one(
         &self,
         at: usize,
-        market: &Market<'_>,
+        market: &Market<'_, '_>,
         board: &mut Board<'a>,
         shapes: &mut [Shape<'a>],
         budgets: &mut Budgets,
@@ -282,10 +316,10 @@ impl<'a> Launcher<'_, 'a> {
         if let Some(partner) = partner {
             // One of them is enough: the others are packed with the rest.
             let mut others = shapes[partner].pods.split_off(1);
-            self.placer.place(board, &mut shapes[partner..=partner], &(site..site + 1));
+            self.placer.place(board, &mut shapes[partner..=partner], Where::These(&[site]));
             shapes[partner].pods.append(&mut others);
         }
-        self.placer.place(board, &mut shapes[at..=at], &(site..site + 1));
+        self.placer.place(board, &mut shapes[at..=at], Where::These(&[site]));
         if board.is_unused(site) {
             board.close_last();
         } else {
@@ -334,14 +368,19 @@ pub(super) struct Neighbours<'n, 'a> {
 }
 
 impl Neighbours<'_, '_> {
-    pub(super) fn write(&self, job: &mut Job) {
+    /// With `proof` only that is written which its checker knows of: how many pods with the same
+    /// required constraint go on one machine.
+    pub(super) fn write(&self, job: &mut Job, proof: bool) {
         let mut foes: Vec<(usize, usize)> = Vec::new();
         for group in self.groups() {
+            if proof && !self.board.groups.get(group).is_required() {
+                continue;
+            }
             let carriers = self.rows(|shape| shape.ties.carries.iter().any(|(g, _)| *g == group));
             let both = self.rows(|shape| shape.ties.carries.contains(&(group, true)));
             match self.board.groups.get(group).kind() {
                 Kind::Spread(spread) => cap(job, &both, u64::from(spread.max_skew)),
-                Kind::Apart => {
+                Kind::Apart | Kind::Avoid => {
                     let meant = self.rows(|shape| shape.ties.meant_by.contains(&group));
                     cap(job, &both, 1);
                     let pairs = carriers.iter().flat_map(|a| meant.iter().map(move |b| (*a, *b)));
@@ -350,7 +389,7 @@ impl Neighbours<'_, '_> {
                 Kind::Near => {}
             }
         }
-        let ported = self.rows(|shape| !shape.ports.is_empty());
+        let ported = self.rows(|shape| !proof && !shape.ports.is_empty());
         for a in &ported {
             for b in ported.iter().filter(|b| clash(self.shapes[*a].ports, self.shapes[**b].ports))
             {
@@ -361,7 +400,7 @@ impl Neighbours<'_, '_> {
                 }
             }
         }
-        if !foes.is_empty() {
+        if !foes.is_empty() && !proof {
             job.foes = vec![Bits::new(job.rows.len()); job.rows.len()];
             for (a, b) in foes {
                 job.foes[a].insert(b);

@@ -6,8 +6,9 @@ use super::bits::Bits;
 use super::board::{Board, Tuple};
 use super::existing::{Placer, crowd};
 use super::groups::{HOSTNAME, Kind, Spread};
-use super::offers::Offers;
+use super::offers::{Offer, Offers};
 use super::problem::Shape;
+use crate::model::Input;
 
 /// So many pods of a shape, and the offers that may carry them.
 #[derive(Debug, Clone)]
@@ -20,27 +21,37 @@ pub(super) struct Lot {
 }
 
 /// What offers have in common.
-pub(super) struct Market<'o> {
+pub(super) struct Market<'o, 'a> {
+    input: &'a Input,
     pub(super) offers: &'o Offers,
     /// By offer.
     tuples: Vec<Tuple>,
 }
 
-impl<'o> Market<'o> {
-    pub(super) fn new(board: &mut Board<'_>, offers: &'o Offers) -> Self {
+impl<'o, 'a> Market<'o, 'a> {
+    pub(super) fn new(board: &mut Board<'a>, offers: &'o Offers) -> Self {
         let input = board.input;
-        let tuples = if board.groups.is_empty() {
-            Vec::new()
-        } else {
+        let tuples = if board.is_regional() {
             offers.all.iter().map(|offer| board.tuple(|key| offer.label(input, key))).collect()
+        } else {
+            Vec::new()
         };
-        Self { offers, tuples }
+        Self { input, offers, tuples }
     }
 
     /// The offers that take a shape and have room for it.
     pub(super) fn of(&self, shape: &Shape<'_>) -> Bits {
         let takes = self.offers.takes(shape.class);
-        let fits = |at: &usize| takes.has(*at) && self.offers.all[*at].room.fits(&shape.demand);
+        let within = |at: usize| {
+            shape.pin.is_none_or(|(key, domain)| self.tuples[at][key - 1] == Some(domain))
+        };
+        let clashes = |offer: &Offer| {
+            offer.ports(self.input).any(|port| shape.ports.iter().any(|own| own.conflicts(port)))
+        };
+        let fits = |at: &usize| {
+            let offer = &self.offers.all[*at];
+            takes.has(*at) && within(*at) && offer.room.fits(&shape.demand) && !clashes(offer)
+        };
         let all = self.offers.all.len();
         Bits::collect(all, (0..all).filter(fits))
     }
@@ -49,7 +60,7 @@ impl<'o> Market<'o> {
 /// Assigns every pod that waits to domains, and sums up what is to be launched. Pods for which no
 /// domain is right are left out, and so are those that must share a node with others.
 pub(super) fn lots<'a>(
-    market: &Market<'_>,
+    market: &Market<'_, '_>,
     placer: &Placer<'_, 'a>,
     board: &mut Board<'a>,
     shapes: &[Shape<'a>],
@@ -109,6 +120,7 @@ fn merged(lots: Vec<Lot>) -> Vec<Lot> {
 pub(super) fn unassign(board: &mut Board<'_>, shape: &Shape<'_>, tuple: &Tuple, n: u64) {
     let count = u32::try_from(n).unwrap_or(u32::MAX);
     board.groups.place(&shape.ties, |key| regional(tuple, key), count, true);
+    board.disturbed = true;
 }
 
 fn regional(tuple: &Tuple, key: usize) -> Option<u32> {
@@ -139,7 +151,7 @@ struct Assigner<'s, 'a> {
 
 impl<'s, 'a> Assigner<'s, 'a> {
     fn new(
-        market: &Market<'_>,
+        market: &Market<'_, '_>,
         placer: &Placer<'_, 'a>,
         board: &mut Board<'a>,
         shape: &'s Shape<'a>,

@@ -12,6 +12,7 @@ mod class;
 mod control;
 mod domain;
 mod existing;
+mod gangs;
 mod groups;
 mod hash;
 mod launching;
@@ -25,6 +26,8 @@ mod reason;
 mod relax;
 mod room;
 mod run;
+mod scheduler;
+mod tree;
 
 use crate::config::Config;
 use crate::error::Result;
@@ -32,6 +35,7 @@ use crate::model::{Input, Plan};
 
 pub use control::Progress;
 pub use domain::Domain;
+pub use scheduler::{Scheduled, Scheduler};
 
 /// Decides where every pod goes and what to launch, in [`Config::iterations`] steps.
 ///

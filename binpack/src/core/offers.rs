@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::bits::Bits;
-use super::class::{Class, Domains, class_key, domains};
+use super::class::{Class, ClassKey, Domains, domains};
 use super::problem::{Problem, launched};
 use super::room::Room;
 use crate::error::Result;
@@ -96,8 +96,8 @@ pub(super) struct Offers {
 impl Offers {
     pub(super) fn new(problem: &Problem<'_>) -> Result<Self> {
         let input = problem.input;
-        let daemons = input.daemons.iter().map(|pod| Class::new(&class_key(pod, &[], false)));
-        let daemons: Vec<Class<'_>> = daemons.collect::<Result<_>>()?;
+        let daemons = input.daemons.iter().map(|pod| Class::new(&ClassKey::of(pod, &[], false)));
+        let daemons: Vec<Class> = daemons.collect::<Result<_>>()?;
         let mut all = Vec::new();
         for (pool, of) in input.pools.iter().enumerate() {
             let domains = domains(&of.requirements)?;
@@ -182,7 +182,7 @@ struct PoolOffers<'p, 'i> {
     pool: usize,
     of: &'i NodePool,
     domains: Domains,
-    daemons: &'p [Class<'i>],
+    daemons: &'p [Class],
 }
 
 impl PoolOffers<'_, '_> {
@@ -196,7 +196,7 @@ impl PoolOffers<'_, '_> {
             if sold.available == Some(0) || !wanted || !agrees(self.of, it, offering) {
                 continue;
             }
-            let runs = |class: &Class<'_>| class.may_enter(&self.of.taints) && class.allows(of);
+            let runs = |class: &Class| class.may_enter(&self.of.taints) && class.allows(of);
             let daemons: Vec<usize> =
                 (0..self.daemons.len()).filter(|at| runs(&self.daemons[*at])).collect();
             let room = rooms

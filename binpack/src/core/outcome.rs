@@ -9,6 +9,7 @@ use super::problem::{Problem, launched};
 use super::reason::Explainer;
 use super::relax::relaxations;
 use super::room::{Demand, Room};
+use super::scheduler::Scheduled;
 use crate::error::Result;
 use crate::model::{Binding, Input, Launch, Plan, Relaxed, Resources, Target, Unplaced};
 
@@ -47,6 +48,44 @@ impl Outcome<'_, '_> {
         let prices = plan.launches.iter().map(|launch| launch.price_micros);
         plan.cost_per_hour_micros = prices.fold(0, u64::saturating_add);
         Ok(plan)
+    }
+
+    /// What has come of pods, and the launches from a number on.
+    pub(super) fn scheduled(&self, pods: &[usize], from: usize) -> Result<Scheduled> {
+        let input = self.problem.input;
+        let mut scheduled = Scheduled::default();
+        let mut explainer = Explainer::new(self.problem, self.offers, self.board);
+        let mut launched: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for index in pods.iter().copied() {
+            let pod = &input.pods[index];
+            let Some(place) = &self.board.places[index] else {
+                let reason = explainer.explain(index)?;
+                scheduled.unplaced.push(Unplaced::new(pod.name.clone(), reason));
+                continue;
+            };
+            let target = match input.nodes.get(place.site) {
+                Some(node) => Target::Existing(node.name.clone()),
+                None => Target::Launch(place.site - input.nodes.len()),
+            };
+            if let Target::Launch(launch) = target {
+                launched.entry(launch).or_default().push(index);
+            }
+            scheduled.bindings.push(Binding::new(pod.name.clone(), target, place.gpus.clone()));
+            let given_up = relaxations(pod, place.level);
+            if !given_up.is_empty() {
+                scheduled.relaxed.push(Relaxed::new(pod.name.clone(), given_up));
+            }
+        }
+        for (at, pods) in launched.range(from..) {
+            let offer = &self.offers.all[self.board.opened[*at]];
+            let mut launch = launch(input, offer);
+            launch.alternatives = self.alternatives(offer, pods);
+            for pod in pods {
+                launch.requested = sum(&launch.requested, &input.pods[*pod].requests);
+            }
+            scheduled.launches.push((*at, launch));
+        }
+        Ok(scheduled)
     }
 
     /// By site of a launch that has pods: its place among the plan's launches.

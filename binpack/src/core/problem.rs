@@ -3,10 +3,10 @@
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
-use std::rc::Rc;
+use std::sync::Arc;
 
-use super::class::{Class, ClassKey, class_key};
-use super::groups::{Groups, Ties};
+use super::class::{Class, ClassKey};
+use super::groups::{DomainId, Groups, Ties};
 use super::hash::QuickMap;
 use super::relax::{Asked, Level, levels};
 use super::room::{Demand, Dims, Gpu, Room};
@@ -18,10 +18,16 @@ use crate::model::{Effect, HostPort, Input, Pod, Resources, Taint};
 pub(super) struct Shape<'a> {
     pub(super) demand: Demand,
     pub(super) class: usize,
-    pub(super) ties: Rc<Ties>,
+    /// The class of what is required of nodes alone, without volumes and preferences.
+    pub(super) plain: usize,
+    pub(super) ties: Arc<Ties>,
     pub(super) ports: &'a [HostPort],
     pub(super) priority: i32,
     pub(super) level: Level,
+    /// The gang that all of them are members of, by index.
+    pub(super) gang: Option<usize>,
+    /// The domain of a topology key outside of which its gang must not be.
+    pub(super) pin: Option<(usize, DomainId)>,
     /// Indices of the pods that wait, in the order of the input.
     pub(super) pods: VecDeque<usize>,
 }
@@ -37,12 +43,14 @@ impl Shape<'_> {
 pub(super) struct Problem<'a> {
     pub(super) input: &'a Input,
     pub(super) dims: Dims,
-    pub(super) classes: Vec<Class<'a>>,
-    class_of: QuickMap<ClassKey<'a>, usize>,
+    pub(super) classes: Vec<Class>,
+    class_of: QuickMap<ClassKey, usize>,
     /// Whether some taint only asks pods to stay away.
     pub(super) shuns: bool,
     /// The most that any node or type has of each resource.
     most: Vec<u64>,
+    /// Gangs by name.
+    gangs: QuickMap<Arc<str>, usize>,
 }
 
 /// A pod at a level, as the key of its shape: everything but its name, and its labels only where
@@ -60,6 +68,7 @@ impl PartialEq for Alike<'_> {
         self.level == other.level
             && a.requests == b.requests
             && a.priority == b.priority
+            && a.gang == b.gang
             && a.requirements == b.requirements
             && a.node_affinity == b.node_affinity
             && a.tolerations == b.tolerations
@@ -83,6 +92,7 @@ impl Hash for Alike<'_> {
         pod.requests.memory_bytes.hash(state);
         pod.requests.gpu_milli.hash(state);
         pod.priority.hash(state);
+        pod.gang.hash(state);
         pod.requirements.hash(state);
         if self.labels {
             pod.labels.hash(state);
@@ -100,7 +110,20 @@ impl<'a> Problem<'a> {
         let mut taints = taints.chain(input.pools.iter().flat_map(|pool| &pool.taints));
         let shuns = taints.any(|taint: &Taint| taint.effect == Effect::PreferNoSchedule);
         let most = most(input, &dims);
-        Self { input, dims, classes: Vec::new(), class_of: QuickMap::default(), shuns, most }
+        let gangs =
+            input.gangs.iter().enumerate().map(|(at, gang)| (gang.name.clone(), at)).collect();
+        Self { input, dims, classes: Vec::new(), class_of: QuickMap::default(), shuns, most, gangs }
+    }
+
+    /// The same for another input, of which nodes, pools, types and gangs are equal.
+    pub(super) fn on<'b>(self, input: &'b Input) -> Problem<'b> {
+        let Problem { dims, classes, class_of, shuns, most, gangs, .. } = self;
+        Problem { input, dims, classes, class_of, shuns, most, gangs }
+    }
+
+    /// The index of a gang.
+    pub(super) fn gang(&self, name: &Arc<str>) -> Option<usize> {
+        self.gangs.get(name).copied()
     }
 
     /// How many levels of relaxation a pod has.
@@ -112,14 +135,14 @@ impl<'a> Problem<'a> {
     pub(super) fn shapes(
         &mut self,
         pods: &[(usize, Level)],
-        groups: &mut Groups<'a>,
+        groups: &mut Groups,
     ) -> Result<Vec<Shape<'a>>> {
         let input = self.input;
         let labels = !groups.is_empty() || pods.iter().any(|(pod, _)| is_tied(&input.pods[*pod]));
         let mut shape_of: QuickMap<Alike<'a>, usize> = QuickMap::default();
         let mut shapes: Vec<Shape<'a>> = Vec::new();
         let mut carried = Vec::new();
-        let untied = Rc::new(Ties::default());
+        let untied = Arc::new(Ties::default());
         for (index, level) in pods {
             let pod = &input.pods[*index];
             let alike = Alike { pod, level: *level, labels };
@@ -132,11 +155,14 @@ impl<'a> Problem<'a> {
             shape_of.insert(alike, shapes.len());
             shapes.push(Shape {
                 demand: Demand::new(&self.dims, pod),
-                class: self.class(class_key(pod, asked.preferred, asked.shy))?,
-                ties: Rc::clone(&untied),
+                class: self.class(ClassKey::of(pod, asked.preferred, asked.shy))?,
+                plain: self.class(ClassKey::plain(pod))?,
+                ties: Arc::clone(&untied),
                 ports: &pod.host_ports,
                 priority: pod.priority,
                 level: *level,
+                gang: pod.gang.as_ref().and_then(|gang| self.gangs.get(gang).copied()),
+                pin: None,
                 pods: VecDeque::from([*index]),
             });
         }
@@ -144,14 +170,14 @@ impl<'a> Problem<'a> {
             for (shape, carried) in shapes.iter_mut().zip(&carried) {
                 let pod = &input.pods[shape.pods[0]];
                 let ties = groups.ties(carried, &groups.meaning(&pod.namespace, &pod.labels));
-                shape.ties = Rc::new(ties);
+                shape.ties = Arc::new(ties);
             }
         }
         self.order(&mut shapes);
         Ok(shapes)
     }
 
-    fn class(&mut self, key: ClassKey<'a>) -> Result<usize> {
+    fn class(&mut self, key: ClassKey) -> Result<usize> {
         if let Some(class) = self.class_of.get(&key) {
             return Ok(*class);
         }

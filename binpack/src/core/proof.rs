@@ -1,11 +1,12 @@
 //! A lower bound on what launches cost, and the values of pods that prove it.
 
+use std::collections::BTreeMap;
+
 use super::bits::Bits;
 use super::board::Board;
-use super::control::Control;
 use super::launching::Launcher;
 use super::lots::Lot;
-use super::pack::{Bound, Job, Machine, Numbers, Packer, Pattern, Row};
+use super::pack::{Job, Machine, Numbers, Packer, Pattern, Row};
 use super::problem::Shape;
 
 /// What has been proved of the shapes of a wave, and fillings that were found on the way.
@@ -21,40 +22,27 @@ impl Proof {
     pub(super) fn new(shapes: usize) -> Self {
         Self { values: vec![0.0; shapes], fillings: Vec::new() }
     }
-
-    /// Takes over what was proved of rows, by their shapes.
-    pub(super) fn take(&mut self, bound: &Bound, shape_of: impl Iterator<Item = usize>) {
-        for (shape, value) in shape_of.zip(&bound.duals) {
-            self.values[shape] = *value;
-        }
-    }
 }
 
 impl<'a> Launcher<'_, 'a> {
-    /// Solves the programme for all that is to be launched as if pods could go to any domain and
-    /// any pool that takes them: less is asked for, so its bound holds, and its fillings are good
-    /// ones for each domain.
-    pub(super) fn prove(
-        &self,
-        lots: &[Lot],
-        board: &Board<'a>,
-        shapes: &[Shape<'a>],
-        control: &mut Control<'_>,
-    ) -> Proof {
-        let whole = Whole::of(lots);
+    /// The programme for all that is to be launched as if pods could go to any domain and any pool
+    /// that takes them: less is asked for, so its bound holds, and its fillings are good ones for
+    /// each domain.
+    pub(super) fn relaxed(&self, lots: &[Lot], board: &Board<'a>, shapes: &[Shape<'a>]) -> Relaxed {
+        let whole = Whole::of(lots, |shape| self.plain_offers(&shapes[shape]));
         let (job, offers) = self.relaxed_job(&whole, board, shapes);
-        let numbers = Numbers::of(&job);
-        let mut packer = Packer::new(&job, &numbers, self.rounds);
-        control.solve(&mut packer);
-        let Some(bound) = packer.bound() else { return Proof::default() };
-        let mut proof = Proof::new(shapes.len());
-        proof.take(bound, whole.shapes.iter().copied());
-        let named = |(machine, pattern): &(usize, Pattern)| {
-            let pattern = pattern.iter().map(|(row, n)| (whole.shapes[*row], *n)).collect();
-            (offers[*machine], pattern)
-        };
-        proof.fillings = packer.fillings().iter().map(named).collect();
-        proof
+        let (job, members) = job.merged();
+        let of = |rows: Vec<usize>| rows.into_iter().map(|row| whole.shapes[row]).collect();
+        let shapes_of = members.into_iter().map(of).collect();
+        Relaxed { numbers: Numbers::of(&job), job, offers, shapes_of, all: shapes.len() }
+    }
+
+    /// The offers that a shape may use if nothing is asked for but what its pods require of nodes.
+    fn plain_offers(&self, shape: &Shape<'a>) -> Bits {
+        let demand = self.problem.dims.without_volumes(&shape.demand);
+        let takes = self.offers.takes(shape.plain).iter();
+        let fits = takes.filter(|at| self.offers.all[*at].room.fits(&demand));
+        Bits::collect(self.offers.all.len(), fits)
     }
 
     fn relaxed_job(
@@ -65,7 +53,7 @@ impl<'a> Launcher<'_, 'a> {
     ) -> (Job, Vec<usize>) {
         let all = &self.offers.all;
         let rows = whole.shapes.iter().zip(&whole.counts).map(|(shape, count)| Row {
-            demand: shapes[*shape].demand.clone(),
+            demand: self.problem.dims.without_volumes(&shapes[*shape].demand),
             count: *count,
             cap: u64::MAX,
         });
@@ -86,7 +74,7 @@ impl<'a> Launcher<'_, 'a> {
         }
         let mut job = Job { rows: rows.collect(), machines, ..Job::default() };
         let of: Vec<&Shape<'_>> = whole.shapes.iter().map(|shape| &shapes[*shape]).collect();
-        super::launching::Neighbours { board, shapes: &of }.write(&mut job);
+        super::launching::Neighbours { board, shapes: &of }.write(&mut job, true);
         (job, offers)
     }
 
@@ -96,7 +84,7 @@ impl<'a> Launcher<'_, 'a> {
         proof: &Proof,
         job: &Job,
         offers: &[usize],
-        rows: &[usize],
+        rows: &[&[usize]],
         lots: &[Lot],
     ) -> Vec<(usize, Pattern)> {
         let all = &self.offers.all;
@@ -107,7 +95,8 @@ impl<'a> Launcher<'_, 'a> {
             for machine in same {
                 let row = |shape: usize| {
                     let own = |row: &usize| {
-                        lots[rows[*row]].shape == shape && job.machines[machine].rows.has(*row)
+                        let taken = job.machines[machine].rows.has(*row);
+                        taken && rows[*row].iter().any(|lot| lots[*lot].shape == shape)
                     };
                     (0..rows.len()).find(own)
                 };
@@ -115,12 +104,45 @@ impl<'a> Launcher<'_, 'a> {
                     let row = row(*shape)?;
                     Some((row, (*n).min(job.rows[row].count)))
                 });
-                let mut pattern: Pattern = pods.collect();
-                pattern.sort_unstable();
-                found.push((machine, pattern));
+                let mut together: BTreeMap<usize, u64> = BTreeMap::new();
+                for (row, n) in pods {
+                    let sum = together.entry(row).or_default();
+                    *sum = (*sum + n).min(job.rows[row].count);
+                }
+                found.push((machine, together.into_iter().collect()));
             }
         }
         found
+    }
+}
+
+/// A programme that asks for less.
+pub(super) struct Relaxed {
+    pub(super) job: Job,
+    pub(super) numbers: Numbers,
+    /// By machine: its offer.
+    offers: Vec<usize>,
+    /// By row: its shapes.
+    shapes_of: Vec<Vec<usize>>,
+    /// How many shapes there are.
+    all: usize,
+}
+
+impl Relaxed {
+    /// What a packer has proved so far, and found.
+    pub(super) fn proof(&self, prover: &Packer<'_>) -> Proof {
+        let mut proof = Proof::new(self.all);
+        let Some(bound) = prover.bound() else { return proof };
+        for (row, (shapes, value)) in self.shapes_of.iter().zip(&bound.duals).enumerate() {
+            let value = if self.job.is_free(row) { 0.0 } else { *value };
+            shapes.iter().for_each(|shape| proof.values[*shape] = value);
+        }
+        let named = |(machine, pattern): &(usize, Pattern)| {
+            let pattern = pattern.iter().map(|(row, n)| (self.shapes_of[*row][0], *n)).collect();
+            (self.offers[*machine], pattern)
+        };
+        proof.fillings = prover.fillings().iter().map(named).collect();
+        proof
     }
 }
 
@@ -132,17 +154,17 @@ struct Whole {
 }
 
 impl Whole {
-    fn of(lots: &[Lot]) -> Self {
+    fn of(lots: &[Lot], offers: impl Fn(usize) -> Bits) -> Self {
         let mut whole = Self { shapes: Vec::new(), counts: Vec::new(), offers: Vec::new() };
+        let mut index: BTreeMap<usize, usize> = BTreeMap::new();
         for lot in lots {
-            if let Some(at) = whole.shapes.iter().position(|shape| *shape == lot.shape) {
-                whole.counts[at] += lot.count;
-                whole.offers[at].unite(&lot.offers);
-            } else {
+            let at = *index.entry(lot.shape).or_insert(whole.shapes.len());
+            if at == whole.shapes.len() {
                 whole.shapes.push(lot.shape);
-                whole.counts.push(lot.count);
-                whole.offers.push(lot.offers.clone());
+                whole.counts.push(0);
+                whole.offers.push(offers(lot.shape));
             }
+            whole.counts[at] += lot.count;
         }
         whole
     }

@@ -1,7 +1,8 @@
 //! Why a pod has no place, in words.
 
 use super::board::Board;
-use super::class::{Class, ClassKey, class_key};
+use super::budget::Budgets;
+use super::class::{Class, ClassKey};
 use super::hash::QuickMap;
 use super::offers::Offers;
 use super::problem::Problem;
@@ -14,7 +15,7 @@ pub(super) struct Explainer<'p, 'i> {
     problem: &'p Problem<'i>,
     offers: &'p Offers,
     board: &'p Board<'i>,
-    said: QuickMap<(ClassKey<'i>, &'i Resources, bool), Reason>,
+    said: QuickMap<(ClassKey, &'i Resources, bool), Reason>,
 }
 
 /// Something that could take a pod if it fitted: a node or an offer.
@@ -31,7 +32,7 @@ impl<'p, 'i> Explainer<'p, 'i> {
 
     pub(super) fn explain(&mut self, pod: usize) -> Result<Reason> {
         let pod = &self.problem.input.pods[pod];
-        let key = (class_key(pod, &[], false), &pod.requests, ties(pod).is_empty());
+        let key = (ClassKey::of(pod, &[], false), &pod.requests, ties(pod).is_empty());
         if let Some(reason) = self.said.get(&key) {
             return Ok(reason.clone());
         }
@@ -40,7 +41,7 @@ impl<'p, 'i> Explainer<'p, 'i> {
         Ok(reason)
     }
 
-    fn reason(&self, pod: &Pod, class: &Class<'_>) -> Reason {
+    fn reason(&self, pod: &Pod, class: &Class) -> Reason {
         if let Some((key, _)) = class.domains.iter().find(|(_, domain)| domain.is_empty()) {
             let message = format!("its requirements on {key} contradict each other: remove one");
             return Reason::new(ReasonKind::Contradiction, message);
@@ -64,15 +65,24 @@ impl<'p, 'i> Explainer<'p, 'i> {
             );
             return Reason::new(ReasonKind::Pods, message);
         }
-        if open.iter().filter(fitting).any(|site| site.new) {
+        let limited = !Budgets::new(self.problem.input).are_endless();
+        if open.iter().filter(fitting).any(|site| site.new && limited) {
             let message = "it fits on an instance type that may be launched, but the node pools' limits are used up";
             return Reason::new(ReasonKind::Limits, message);
+        }
+        if pod.gang.is_some() && open.iter().any(|site| fitting(&site)) {
+            let message = "its gang has no place as a whole: make room for all of it in one domain, or lower its min_member";
+            return Reason::new(ReasonKind::Gang, message);
+        }
+        if open.iter().any(|site| fitting(&site)) {
+            let message = "it fits where its labels and taints let it, but pods there or around it want to be apart from it: relax their anti-affinity";
+            return Reason::new(ReasonKind::Pods, message);
         }
         Reason::new(ReasonKind::Resources, self.too_small(&demand, &open))
     }
 
     /// Everything whose labels satisfy the class.
-    fn sites(&self, class: &Class<'_>) -> Vec<Site<'p>> {
+    fn sites(&self, class: &Class) -> Vec<Site<'p>> {
         let input: &'p Input = self.problem.input;
         let nodes = input.nodes.iter().enumerate();
         let nodes = nodes
@@ -93,7 +103,7 @@ impl<'p, 'i> Explainer<'p, 'i> {
     }
 
     /// Names the requirement that nothing satisfies, or all of them if each alone is satisfied.
-    fn unmatched(&self, class: &Class<'_>) -> String {
+    fn unmatched(&self, class: &Class) -> String {
         let input = self.problem.input;
         if input.nodes.is_empty() && self.offers.all.is_empty() {
             return "there is no node, and no node pool may launch anything: add a pool or an instance type".into();
@@ -175,7 +185,7 @@ fn gpu_only(demand: &Demand) -> Demand {
     Demand { amounts: demand.amounts.iter().map(|_| 0).collect(), gpu: demand.gpu }
 }
 
-fn untolerated(class: &Class<'_>, sites: &[Site<'_>]) -> String {
+fn untolerated(class: &Class, sites: &[Site<'_>]) -> String {
     let taints = sites.iter().flat_map(|site| site.taints);
     match taints
         .into_iter()

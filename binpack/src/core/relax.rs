@@ -30,6 +30,8 @@ pub(super) struct Asked<'a> {
     pub(super) spreads: Vec<&'a TopologySpread>,
     pub(super) near: Vec<&'a PodAffinityTerm>,
     pub(super) apart: Vec<&'a PodAffinityTerm>,
+    /// Those that it would like to be away from.
+    pub(super) avoid: Vec<&'a PodAffinityTerm>,
     /// Whether it keeps off nodes that ask for that.
     pub(super) shy: bool,
 }
@@ -51,11 +53,8 @@ impl<'a> Asked<'a> {
             preferred: labels.first().map_or(&[], |term| term.preference.as_slice()),
             spreads: required.chain(optional).collect(),
             near: pod.pod_affinity.iter().chain(near.iter().map(|t| &t.preference)).collect(),
-            apart: pod
-                .pod_anti_affinity
-                .iter()
-                .chain(apart.iter().map(|t| &t.preference))
-                .collect(),
+            apart: pod.pod_anti_affinity.iter().collect(),
+            avoid: apart.iter().map(|term| &term.preference).collect(),
             shy: shuns && dropped.0 == 0,
         }
     }

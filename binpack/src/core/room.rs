@@ -56,6 +56,18 @@ impl Dims {
             .collect()
     }
 
+    /// Whether the number of volumes is limited of any driver that pods use.
+    pub(super) fn has_volumes(&self) -> bool {
+        !self.drivers.is_empty()
+    }
+
+    /// The same pod without its volumes.
+    pub(super) fn without_volumes(&self, demand: &Demand) -> Demand {
+        let mut demand = demand.clone();
+        demand.amounts[FIXED + self.extended.len()..].fill(0);
+        demand
+    }
+
     /// How many more volumes of each driver a machine takes: those of the pods that run there
     /// count once each.
     pub(super) fn limit_volumes<'p>(
@@ -79,7 +91,7 @@ impl Dims {
 }
 
 /// GPUs that one pod needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Gpu {
     None,
     /// Thousandths of one device, less than all of it.
@@ -89,7 +101,7 @@ pub(super) enum Gpu {
 }
 
 /// What one pod needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Demand {
     pub(super) amounts: Box<[u64]>,
     pub(super) gpu: Gpu,

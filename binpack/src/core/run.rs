@@ -4,7 +4,8 @@ use super::board::Board;
 use super::budget::Budgets;
 use super::certificate::{Certifier, Proved};
 use super::control::{Control, Progress};
-use super::existing::Placer;
+use super::existing::{Placer, Where};
+use super::gangs::{GangPlacer, Gangs, disband};
 use super::groups::Groups;
 use super::launching::Launcher;
 use super::offers::Offers;
@@ -13,10 +14,12 @@ use super::problem::{Problem, Shape};
 use super::proof::Proof;
 use super::relax::Level;
 use super::room::Demand;
+use super::scheduler::Scheduled;
 use crate::config::{Config, Preference};
 use crate::error::Result;
 use crate::model::{Input, Plan};
 
+#[derive(Debug)]
 pub(super) struct Run<'a> {
     config: &'a Config,
     problem: Problem<'a>,
@@ -25,6 +28,7 @@ pub(super) struct Run<'a> {
     budgets: Budgets,
     /// By pod.
     levels: Vec<Level>,
+    gangs: Gangs,
     /// The first wave.
     shapes: Vec<Shape<'a>>,
 }
@@ -37,32 +41,24 @@ impl<'a> Run<'a> {
         for running in input.nodes.iter().flat_map(|node| &node.pods) {
             groups.of_running(&running.pod);
         }
-        let first = |pod: usize| match config.preference {
-            Preference::Respect => 0,
-            // Taints are not the pod's preferences: they are kept as long as possible all the same.
-            Preference::Ignore => problem.levels(pod) - 1 - Level::from(problem.shuns),
-        };
+        let first = |pod: usize| first_level(config, &problem, pod);
         let levels: Vec<Level> = (0..input.pods.len()).map(first).collect();
         let wave: Vec<(usize, Level)> = levels.iter().copied().enumerate().collect();
         let shapes = problem.shapes(&wave, &mut groups)?;
+        let mut gangs = Gangs::new(&problem, &mut groups);
         let mut board = Board::new(&problem, groups);
         board.count_running();
-        Ok(Self { config, problem, offers, board, budgets: Budgets::new(input), levels, shapes })
+        gangs.count_running(&problem, &board);
+        let budgets = Budgets::new(input);
+        Ok(Self { config, problem, offers, board, budgets, levels, gangs, shapes })
     }
 
     pub(super) fn finish(mut self, stop: &mut dyn FnMut(&Progress) -> bool) -> Result<Plan> {
         let mut control = Control::new(self.config.iterations, stop);
-        let mut shapes = std::mem::take(&mut self.shapes);
-        let mut proved = None;
-        while !shapes.is_empty() {
-            let pods = shapes.iter().map(|shape| shape.pods.iter().copied().collect()).collect();
-            let proof = self.place(&mut shapes, &mut control);
-            proved = proved.or_else(|| proof.map(|proof| Proved { proof, pods }));
-            self.repair();
-            shapes = self.next_wave()?;
-        }
-        let (problem, offers, board) = (&self.problem, &self.offers, &self.board);
-        let mut plan = Outcome { problem, offers, board }.plan()?;
+        let shapes = std::mem::take(&mut self.shapes);
+        let proved = self.waves(shapes, &mut control)?;
+        let mut plan = self.outcome().plan()?;
+        let (problem, board) = (&self.problem, &self.board);
         let budgets = &Budgets::new(problem.input);
         plan.certificate = Some(Certifier { problem, board, budgets }.certify(proved.as_ref()));
         plan.iterations = control.iterations();
@@ -70,49 +66,113 @@ impl<'a> Run<'a> {
         Ok(plan)
     }
 
+    fn outcome(&self) -> Outcome<'_, 'a> {
+        Outcome { problem: &self.problem, offers: &self.offers, board: &self.board }
+    }
+
+    /// Places shapes, and again those of their pods that have something to give up.
+    fn waves(
+        &mut self,
+        mut shapes: Vec<Shape<'a>>,
+        control: &mut Control<'_>,
+    ) -> Result<Option<Proved>> {
+        let mut proved = None;
+        let pods: Vec<usize> = shapes.iter().flat_map(|shape| shape.pods.iter().copied()).collect();
+        let ganged = pods.iter().any(|pod| self.problem.input.pods[*pod].gang.is_some());
+        while !shapes.is_empty() {
+            let of = shapes.iter().map(|shape| shape.pods.iter().copied().collect()).collect();
+            let proof = self.place(&mut shapes, control);
+            proved = proved.or_else(|| proof.map(|proof| Proved { proof, pods: of }));
+            self.repair();
+            if ganged {
+                disband(&self.problem, &mut self.board);
+                self.repair();
+            }
+            shapes = self.next_wave(&pods)?;
+        }
+        Ok(proved)
+    }
+
+    /// Places pods that were added to the input, and returns what came of it.
+    pub(super) fn schedule(&mut self, pods: &[usize]) -> Result<Scheduled> {
+        self.levels.resize(self.problem.input.pods.len(), 0);
+        self.board.places.resize(self.problem.input.pods.len(), None);
+        let first = |pod: &usize| (*pod, self.first_level(*pod));
+        let wave: Vec<(usize, Level)> = pods.iter().map(first).collect();
+        wave.iter().for_each(|(pod, level)| self.levels[*pod] = *level);
+        let groups = &self.board.groups;
+        let before = (groups.len(), groups.keys().len(), self.board.opened.len());
+        let shapes = self.problem.shapes(&wave, &mut self.board.groups)?;
+        let groups = &self.board.groups;
+        if (groups.len(), groups.keys().len()) != (before.0, before.1) {
+            self.board.recount(&self.offers);
+        }
+        let never = &mut |_: &Progress| false;
+        self.waves(shapes, &mut Control::new(self.config.iterations, never))?;
+        self.outcome().scheduled(pods, before.2)
+    }
+
+    pub(super) fn has_place(&self, pod: usize) -> bool {
+        self.board.places.get(pod).is_some_and(Option::is_some)
+    }
+
+    /// Takes pods off their sites.
+    pub(super) fn remove(&mut self, pods: &[usize]) {
+        for pod in pods {
+            let demand = Demand::new(&self.problem.dims, &self.problem.input.pods[*pod]);
+            self.board.evict(*pod, &demand);
+        }
+    }
+
+    /// The same run for another input, of which only the pods differ.
+    pub(super) fn on<'b>(self, input: &'b Input, config: &'b Config) -> Run<'b> {
+        let Run { problem, offers, board, budgets, levels, gangs, .. } = self;
+        let (problem, board) = (problem.on(input), board.on(input));
+        Run { config, problem, offers, board, budgets, levels, gangs, shapes: Vec::new() }
+    }
+
     /// Nodes that exist, then launches that have room, then new launches, and then whatever has
     /// room for those that had to wait for others.
-    fn place(&mut self, shapes: &mut [Shape<'a>], control: &mut Control<'_>) -> Option<Proof> {
+    fn place(&mut self, shapes: &mut Vec<Shape<'a>>, control: &mut Control<'_>) -> Option<Proof> {
         self.offers.learn(&self.problem);
         let placer = Placer::new(&self.problem, &self.offers, self.config.fit);
         let launcher = Launcher {
+            problem: &self.problem,
             offers: &self.offers,
             placer: Placer::new(&self.problem, &self.offers, self.config.fit),
             rounds: self.config.packing_rounds,
         };
+        let gang_placer = GangPlacer { problem: &self.problem, placer: &placer };
+        let left = gang_placer.place(&mut self.board, &mut self.gangs, shapes);
+        shapes.extend(gang_placer.pin(&mut self.board, &self.gangs, &self.offers, left));
         let nodes = self.problem.input.nodes.len();
-        placer.place(&mut self.board, shapes, &(0..nodes));
+        placer.place(&mut self.board, shapes, Where::Range(0, nodes));
         let sites = self.board.rooms.len();
-        placer.place(&mut self.board, shapes, &(nodes..sites));
+        placer.place(&mut self.board, shapes, Where::Range(nodes, sites));
         let proof = launcher.launch(&mut self.board, shapes, &mut self.budgets, control);
         let sites = self.board.rooms.len();
-        placer.place(&mut self.board, shapes, &(0..sites));
+        placer.place(&mut self.board, shapes, Where::Range(0, sites));
         proof
     }
 
     /// Takes off pods whose constraints no longer hold because others found no place. Each that
     /// goes may take others along.
     fn repair(&mut self) {
-        if self.board.groups.is_empty() {
-            return;
-        }
-        let mut again = true;
-        while again {
-            again = false;
+        while std::mem::take(&mut self.board.disturbed) {
             for pod in 0..self.board.places.len() {
                 if !self.board.stays(&self.problem, &self.offers, pod) {
                     let demand = Demand::new(&self.problem.dims, &self.problem.input.pods[pod]);
                     self.board.evict(pod, &demand);
-                    again = true;
+                    self.board.disturbed = true;
                 }
             }
         }
     }
 
     /// The pods without a place that have something left to give up.
-    fn next_wave(&mut self) -> Result<Vec<Shape<'a>>> {
+    fn next_wave(&mut self, pods: &[usize]) -> Result<Vec<Shape<'a>>> {
         let mut wave = Vec::new();
-        for pod in 0..self.levels.len() {
+        for pod in pods.iter().copied() {
             let next = self.levels[pod] + 1;
             if self.board.places[pod].is_none() && next < self.problem.levels(pod) {
                 self.levels[pod] = next;
@@ -120,5 +180,18 @@ impl<'a> Run<'a> {
             }
         }
         self.problem.shapes(&wave, &mut self.board.groups)
+    }
+
+    fn first_level(&self, pod: usize) -> Level {
+        first_level(self.config, &self.problem, pod)
+    }
+}
+
+/// Where a pod begins: with all that it would like, or with as little as counts.
+fn first_level(config: &Config, problem: &Problem<'_>, pod: usize) -> Level {
+    match config.preference {
+        Preference::Respect => 0,
+        // Taints are not the pod's preferences: they are kept as long as possible all the same.
+        Preference::Ignore => problem.levels(pod) - 1 - Level::from(problem.shuns),
     }
 }

@@ -158,7 +158,7 @@ fn invalid(what: &str, name: &str, field: &str, problem: impl Display) -> Error 
     Error::new(ErrorKind::Invalid, format!("{what} {name}: {field} {problem}"))
 }
 
-fn check_pod(pod: &Pod) -> Result<()> {
+pub(crate) fn check_pod(pod: &Pod) -> Result<()> {
     let bad = |field: &str, problem: &str| Err(invalid("pod", &pod.name, field, problem));
     check_resources("pod", &pod.name, "requests", &pod.requests)?;
     if pod.requests.pods > 1 {

@@ -21,8 +21,8 @@ pub use attachment::{HostPort, Protocol, Volume};
 pub use gang::Gang;
 #[cfg(any(test, feature = "conformance", feature = "json"))]
 pub(crate) use input::check_types;
-pub(crate) use input::malformed;
 pub use input::{Input, MAX_PRICE_MICROS, MAX_QUANTITY};
+pub(crate) use input::{check_pod, malformed};
 pub use instance_type::{CapacityType, InstanceType, Offering};
 pub use labels::{Labels, key, labels};
 pub use node::{Node, RunningPod};

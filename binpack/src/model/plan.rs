@@ -93,11 +93,11 @@ pub enum ReasonKind {
     Requirements,
     /// All that has the labels has a taint that it doesn't tolerate.
     Taints,
-    /// All that would take it is too small or too full.
+    /// All that would take it is too small or too full, volumes included.
     Resources,
     /// It fits on something that may be launched, and the pools' limits are used up.
     Limits,
-    /// Other pods keep it away: spread, affinity, anti-affinity, ports or volumes.
+    /// Other pods keep it away: spread, affinity, anti-affinity or host ports.
     Pods,
     /// The gang that it is a member of has no place as a whole.
     Gang,

@@ -22,6 +22,9 @@ use crate::model::{Certificate, Input, Plan};
 /// How many partial solutions are looked at for one offer.
 const WORK: u64 = 4_000_000;
 
+/// How many are looked at for all offers together.
+const WORK_IN_ALL: u64 = 4 * WORK;
+
 const NANOS_PER_MICRO: u64 = 1_000;
 
 /// A certificate that holds, and what it took to know that.
@@ -75,9 +78,10 @@ pub fn verify(input: &Input, plan: &Plan) -> Result<Verified> {
     let checked = undominated(all);
     for offer in &checked {
         let price = offer.offering.price_micros.saturating_mul(NANOS_PER_MICRO);
-        let mut work = WORK;
+        let given = WORK.min(WORK_IN_ALL - search_nodes);
+        let mut work = given;
         let proof = offer.machine.knapsack(&kinds).prove(price, &mut work);
-        search_nodes += WORK - work;
+        search_nodes += given - work;
         match proof {
             Proof::Holds => {}
             Proof::Refuted(worth) => return Err(refuted(offer, price, worth)),

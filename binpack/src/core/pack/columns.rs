@@ -4,13 +4,11 @@
 
 use std::collections::HashSet;
 
+use super::filler::{Filling, Site};
 use super::job::{Job, Numbers, Pattern, float};
-use super::search::{Effort, Filler, Filling};
+use super::pricing::{AT_ONCE, Fill, Known};
+use super::search::Search;
 use super::simplex::{Column, Simplex};
-
-/// Relative to the price: fillings worth no more above it are not looked for, and the bound gives
-/// as much away.
-pub(super) const TOLERANCE: f64 = 2e-4;
 
 /// The gap between programme and bound at which the programme counts as solved.
 const SOLVED: f64 = 3e-4;
@@ -24,6 +22,9 @@ const FIRST_STEPS: u64 = 8;
 /// Pivots per round: far more than a round takes.
 const MAX_PIVOTS: u32 = 20_000;
 
+/// Relative to the bound: more than what rounding adds up to.
+const SAFE: f64 = 1e-9;
+
 /// The programme for what is left of a job.
 #[derive(Clone)]
 pub(super) struct Generation<'j> {
@@ -36,8 +37,8 @@ pub(super) struct Generation<'j> {
     simplex: Simplex,
     columns: Vec<(usize, Pattern)>,
     seen: HashSet<(usize, Pattern)>,
-    /// By machine: the resource prices that bounded it last.
-    prices: Vec<Vec<f64>>,
+    known: Known,
+    pass: Option<Pass>,
     best: Bound,
     smoothing: f64,
     /// Search steps for each machine, more of them as less is found.
@@ -50,6 +51,41 @@ pub(in crate::core) struct Bound {
     pub(in crate::core) value: f64,
     /// By row of the job. No filling of any machine is worth more than its price.
     pub(in crate::core) duals: Vec<f64>,
+}
+
+/// All machines being filled at the same values.
+#[derive(Debug, Clone)]
+struct Pass {
+    /// By row of the job: the programme's duals.
+    out: Vec<f64>,
+    /// The values, where they are not these duals.
+    smoothed: Option<Vec<f64>>,
+    /// The machine to fill next, and the search of it that is paused.
+    next: usize,
+    paused: Option<Search>,
+    /// By how much values exceed prices at most.
+    ratio: f64,
+    found: Vec<(usize, Pattern)>,
+}
+
+impl Pass {
+    fn new(out: Vec<f64>, smoothed: Option<Vec<f64>>) -> Self {
+        Self { out, smoothed, next: 0, paused: None, ratio: 0.0, found: Vec::new() }
+    }
+
+    fn values(&self) -> &[f64] {
+        self.smoothed.as_ref().unwrap_or(&self.out)
+    }
+
+    /// Takes the filling of the next machine, at this price.
+    fn take(&mut self, filling: Filling, price: f64) {
+        self.ratio = self.ratio.max(filling.bound / price);
+        if filling.value > price * (1.0 + 1e-7) {
+            let all = std::iter::once(filling.pattern).chain(filling.more);
+            self.found.extend(all.map(|pattern| (self.next, pattern)));
+        }
+        self.next += 1;
+    }
 }
 
 /// What a round came to.
@@ -77,7 +113,8 @@ impl<'j> Generation<'j> {
             simplex: Simplex::new(demand, start),
             seen: columns.iter().cloned().collect(),
             columns,
-            prices: vec![Vec::new(); job.machines.len()],
+            known: Known::new(job.machines.len()),
+            pass: None,
             best: Bound { value: 0.0, duals: vec![0.0; left.len()] },
             smoothing: SMOOTHING,
             steps: FIRST_STEPS,
@@ -132,23 +169,45 @@ impl<'j> Generation<'j> {
     pub(super) fn reduce(&mut self, left: &[u64]) -> bool {
         self.left.copy_from_slice(left);
         self.best.value = 0.0;
+        self.pass = None;
         let demand = self.active.iter().map(|row| float(left[*row])).collect();
         self.simplex.cover(demand, MAX_PIVOTS)
     }
 
     /// One round of pricing, with at most so many search steps for each machine.
     pub(super) fn round(&mut self, most_steps: u64) -> Round {
-        let out = self.duals();
-        let smoothed = self.smoothed(&out);
-        let found = self.price(smoothed.as_ref().unwrap_or(&out));
-        let mut added = self.add(&out, found);
-        if added == 0 && smoothed.is_some() {
+        loop {
+            if let Some(round) = self.step(most_steps) {
+                return round;
+            }
+        }
+    }
+
+    /// A part of a round. `None` as long as it goes on.
+    pub(super) fn step(&mut self, most_steps: u64) -> Option<Round> {
+        let pass = self.pass.take().unwrap_or_else(|| {
+            let out = self.duals();
+            let smoothed = self.smoothed(&out);
+            Pass::new(out, smoothed)
+        });
+        let pass = self.fill(pass, most_steps);
+        if pass.next < self.job.machines.len() {
+            self.pass = Some(pass);
+            return None;
+        }
+        self.prove(&pass);
+        let added = self.add(&pass.out, pass.found);
+        if added == 0 && pass.smoothed.is_some() {
             // What was found is of no use to the programme: its own duals tell what is.
-            let found = self.price(&out);
-            added = self.add(&out, found);
             self.smoothing *= 0.5;
+            self.pass = Some(Pass::new(pass.out, None));
+            return None;
         }
         self.solve();
+        Some(self.judge(added, most_steps))
+    }
+
+    fn judge(&mut self, added: usize, most_steps: u64) -> Round {
         if self.objective() - self.best.value <= SOLVED * self.objective() {
             return Round::Solved;
         }
@@ -182,50 +241,39 @@ impl<'j> Generation<'j> {
         Some(self.best.duals.iter().zip(out).map(mix).collect())
     }
 
-    /// Fills every machine at these values, and takes the bound that comes of it.
-    fn price(&mut self, values: &[f64]) -> Vec<(usize, Pattern)> {
-        let mut found = Vec::new();
-        let mut ratio: f64 = 0.0;
-        for machine in 0..self.job.machines.len() {
-            let filling = self.fill(machine, values);
-            let price = float(self.job.machines[machine].price).max(1.0);
-            ratio = ratio.max(filling.bound / price);
-            if filling.value > price * (1.0 + 1e-7) {
-                found.push((machine, filling.pattern));
-                found.extend(filling.more.into_iter().map(|pattern| (machine, pattern)));
+    /// Fills machines until that took some steps.
+    fn fill(&mut self, mut pass: Pass, most_steps: u64) -> Pass {
+        let mut steps = 0;
+        while pass.next < self.job.machines.len() && steps < AT_ONCE {
+            let paused = pass.paused.take();
+            let (machine, values) = (pass.next, pass.values());
+            let Self { job, numbers, left, .. } = self;
+            let of = Site { job, numbers, machine, left, values };
+            match self.known.fill(of, self.steps, most_steps, paused) {
+                Fill::Paused(search) => {
+                    pass.paused = Some(search);
+                    return pass;
+                }
+                Fill::Done(filling) => {
+                    steps += 1 + filling.steps.min(AT_ONCE);
+                    let price = of.price();
+                    pass.take(filling, price);
+                }
             }
         }
+        pass
+    }
+
+    /// Takes the bound that filling all machines proves.
+    fn prove(&mut self, pass: &Pass) {
+        let values = pass.values();
         let worth: f64 = self.active.iter().map(|row| values[*row] * float(self.left[*row])).sum();
+        let ratio = pass.ratio * (1.0 + SAFE);
         if ratio > 0.0 && worth / ratio > self.best.value {
             let duals = values.iter().map(|value| value / ratio).collect();
             self.best = Bound { value: worth / ratio, duals };
+            self.smoothing = SMOOTHING;
         }
-        found
-    }
-
-    fn fill(&mut self, machine: usize, values: &[f64]) -> Filling {
-        let mut filler = Filler::new(self.job, self.numbers, machine, &self.left, values);
-        let price = float(self.job.machines[machine].price).max(1.0);
-        let known = &self.prices[machine];
-        if !known.is_empty() {
-            let bound = filler.bound_at(known);
-            if bound <= price {
-                return Filling { bound, ..Filling::default() };
-            }
-        }
-        let threshold = price * (1.0 + TOLERANCE);
-        let relaxed = filler.relaxed(threshold);
-        if relaxed.prices.len() == self.numbers.dims {
-            self.prices[machine].clone_from(&relaxed.prices);
-        }
-        if relaxed.bound <= threshold {
-            return Filling { bound: relaxed.bound, ..Filling::default() };
-        }
-        let rounded = filler.rounded(&relaxed);
-        if rounded.value > threshold {
-            return rounded;
-        }
-        filler.search(&relaxed, Effort { threshold, steps: self.steps })
     }
 
     /// How many of these fillings improve the programme at its own duals.

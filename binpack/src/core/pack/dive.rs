@@ -2,69 +2,127 @@
 //! and solve what is left anew (a diving heuristic with column generation; Sadykov et al. 2019).
 
 use super::columns::{Generation, Round};
-use super::job::{Batch, Job, Numbers, Pattern};
+use super::job::{Batch, Job, Numbers, Pattern, float, whole};
 
 /// Rounds of pricing after each decision.
-const ROUNDS: u32 = 6;
+const ROUNDS: u32 = 4;
+
+/// A filling that is used so often is used once more.
+const NEARLY: f64 = 0.8;
 
 /// Search steps for each machine in them.
 const STEPS: u64 = 30;
 
-/// Whole machines for all that is left, or nothing where the programme could not be mended.
-pub(super) fn dive(mut programme: Generation<'_>, mut left: Vec<u64>, most: f64) -> Vec<Batch> {
-    let (job, numbers) = (programme.job, programme.numbers);
-    let mut batches = Vec::new();
-    let mut spent = 0.0;
-    while left.iter().any(|n| *n > 0) {
-        let decided = decide(&programme, &left);
-        if decided.is_empty() {
-            return Vec::new();
-        }
-        for (machine, pattern, copies) in decided {
-            let batch = cheapest(job, numbers, Batch { machine, pattern, copies });
-            spent += super::job::float(job.machines[batch.machine].price * batch.copies);
-            for (row, n) in &batch.pattern {
-                left[*row] -= n * batch.copies;
-            }
-            batches.push(batch);
-        }
-        if spent > most {
-            return Vec::new();
-        }
-        if !programme.reduce(&left) {
-            programme = Generation::new(job, numbers, left.clone());
-            programme.solve();
-        }
-        for _ in 0..ROUNDS {
-            if left.iter().all(|n| *n == 0) || programme.round(STEPS) == Round::Solved {
-                break;
+/// A descent that is under way.
+pub(super) struct Dive<'j> {
+    programme: Generation<'j>,
+    /// By row: the pods without a machine.
+    left: Vec<u64>,
+    batches: Vec<Batch>,
+    spent: f64,
+    /// What it may cost.
+    most: f64,
+    /// Rounds of pricing before the next decision.
+    rounds: u32,
+}
+
+/// How far a descent is.
+pub(super) enum Progress {
+    Going,
+    /// Whole machines for all that was left.
+    Done(Vec<Batch>),
+    /// It costs too much, or the programme could not be mended.
+    Failed,
+}
+
+impl<'j> Dive<'j> {
+    pub(super) fn new(programme: Generation<'j>, left: Vec<u64>, most: f64) -> Self {
+        Self { programme, left, batches: Vec::new(), spent: 0.0, most, rounds: 0 }
+    }
+
+    pub(super) fn run(mut self) -> Option<Vec<Batch>> {
+        loop {
+            match self.step() {
+                Progress::Going => {}
+                Progress::Done(batches) => return Some(batches),
+                Progress::Failed => return None,
             }
         }
     }
-    batches
+
+    /// A decision, or a part of the pricing before it.
+    pub(super) fn step(&mut self) -> Progress {
+        if self.rounds == 0 {
+            return self.decide();
+        }
+        match self.programme.step(STEPS) {
+            None => {}
+            Some(Round::Improved) => self.rounds -= 1,
+            Some(Round::Solved) => self.rounds = 0,
+        }
+        Progress::Going
+    }
+
+    fn decide(&mut self) -> Progress {
+        let (job, numbers) = (self.programme.job, self.programme.numbers);
+        let decided = decide(&self.programme, &self.left);
+        if decided.is_empty() {
+            return Progress::Failed;
+        }
+        for (machine, pattern, copies) in decided {
+            let batch = cheapest(job, numbers, Batch { machine, pattern, copies });
+            self.spent += float(job.machines[batch.machine].price) * float(copies);
+            batch.pattern.iter().for_each(|(row, n)| self.left[*row] -= n * copies);
+            self.batches.push(batch);
+        }
+        if self.spent > self.most {
+            return Progress::Failed;
+        }
+        if self.left.iter().all(|n| *n == 0) {
+            return Progress::Done(std::mem::take(&mut self.batches));
+        }
+        if !self.programme.reduce(&self.left) {
+            self.programme = Generation::new(job, numbers, self.left.clone());
+            self.programme.solve();
+        }
+        self.rounds = ROUNDS;
+        Progress::Going
+    }
 }
 
-/// The fillings to fix next: all that are used once or more, else the one that is used most.
+/// The fillings to fix next: all that are used once or more, else all that nearly are, else the one
+/// that is used most.
 fn decide(programme: &Generation<'_>, left: &[u64]) -> Vec<(usize, Pattern, u64)> {
+    let mut decided = rounded(programme, left, 1e-6);
+    if decided.is_empty() {
+        decided = rounded(programme, left, 1.0 - NEARLY);
+    }
+    if decided.is_empty() {
+        let used = programme.solution().max_by(|a, b| a.1.total_cmp(&b.1));
+        let trimmed = used.map(|((machine, pattern), _)| (*machine, trim(pattern, left), 1));
+        decided.extend(trimmed.filter(|(_, pattern, _)| !pattern.is_empty()));
+    }
+    decided
+}
+
+/// The fillings in use as often as they are used, rounded up if no more than `up` is missing, and
+/// as far as there are pods for them.
+pub(super) fn rounded(
+    programme: &Generation<'_>,
+    left: &[u64],
+    up: f64,
+) -> Vec<(usize, Pattern, u64)> {
     let mut left = left.to_vec();
-    let mut decided = Vec::new();
     let mut used: Vec<_> = programme.solution().collect();
     used.sort_by(|a, b| b.1.total_cmp(&a.1));
-    for ((machine, pattern), level) in &used {
-        let whole = super::job::whole(level + 1e-6);
+    let mut decided = Vec::new();
+    for ((machine, pattern), level) in used {
         let fits = pattern.iter().map(|(row, n)| left[*row] / n).min().unwrap_or(0);
-        let copies = whole.min(fits);
+        let copies = whole(level + up).min(fits);
         if copies > 0 {
             pattern.iter().for_each(|(row, n)| left[*row] -= n * copies);
             decided.push((*machine, pattern.clone(), copies));
         }
-    }
-    if decided.is_empty() {
-        let best = used.iter().find_map(|((machine, pattern), _)| {
-            let trimmed = trim(pattern, &left);
-            (!trimmed.is_empty()).then_some((*machine, trimmed, 1))
-        });
-        decided.extend(best);
     }
     decided
 }

@@ -1,19 +1,17 @@
 //! All fillings of what is left of a machine, where they are few.
 
+use super::filler::{Filler, State};
 use super::job::{Pattern, float, whole};
-use super::search::{Filler, State};
 
 /// Steps after which it is given up: about what solving a relaxation takes.
 const STEPS: u32 = 300;
 
-/// What going through all fillings came to.
-pub(super) enum Outcome {
-    /// Nothing is worth more than was sought.
-    Nothing,
-    /// The most valuable one, and its value beyond what was taken before.
-    Best(Pattern, f64),
-    /// There are too many.
-    Unknown,
+/// What going through fillings came to.
+pub(super) struct Outcome {
+    /// The most valuable one above what was sought, and its value beyond what was taken before.
+    pub(super) best: Option<(Pattern, f64)>,
+    /// Whether there is none better.
+    pub(super) complete: bool,
 }
 
 /// A depth-first walk over the candidates that may be in a filling that is sought.
@@ -48,7 +46,7 @@ impl<'s, 'f, 'j> Enumeration<'s, 'f, 'j> {
         // filling that is sought.
         let spare = bound - sought;
         let of = |i: usize| filler.gain(i, prices);
-        let mut order: Vec<(f64, usize)> = (0..filler.rows.len())
+        let mut order: Vec<(f64, usize)> = (0..filler.len())
             .filter(|i| state.most[*i] > 0.0)
             .map(|i| (of(i), i))
             .filter(|(gain, _)| *gain > -spare)
@@ -68,10 +66,7 @@ impl<'s, 'f, 'j> Enumeration<'s, 'f, 'j> {
 
     pub(super) fn run(mut self) -> Outcome {
         self.visit(0, 0.0);
-        if self.steps == 0 || self.refused {
-            return Outcome::Unknown;
-        }
-        self.best.map_or(Outcome::Nothing, |(pattern, value)| Outcome::Best(pattern, value))
+        Outcome { complete: self.steps > 0 && !self.refused, best: self.best }
     }
 
     fn visit(&mut self, at: usize, value: f64) {
@@ -88,9 +83,8 @@ impl<'s, 'f, 'j> Enumeration<'s, 'f, 'j> {
             if value + room + self.rest[next] <= self.sought {
                 return;
             }
-            let row = self.filler.rows[self.order[next]];
             if value + room + self.rest[next] + self.gain[next].min(0.0) > self.sought
-                && self.state.load.reach(row, 1) > 0
+                && self.filler.reach(&self.state.load, self.order[next], 1) > 0
             {
                 self.branch(next, value, room);
                 return;
@@ -101,9 +95,9 @@ impl<'s, 'f, 'j> Enumeration<'s, 'f, 'j> {
     /// Tries every number of pods of a candidate, the most first.
     fn branch(&mut self, at: usize, value: f64, room: f64) {
         let candidate = self.order[at];
-        let row = self.filler.rows[candidate];
-        let reach = self.state.load.reach(row, whole(self.state.most[candidate]));
-        let most = self.state.load.count(row, reach);
+        let reach = whole(self.state.most[candidate]);
+        let reach = self.filler.reach(&self.state.load, candidate, reach);
+        let most = self.filler.count(&self.state.load, candidate, reach);
         self.refused |= most < reach;
         let devices = self.state.load.devices();
         self.put(candidate, most);
@@ -112,35 +106,34 @@ impl<'s, 'f, 'j> Enumeration<'s, 'f, 'j> {
             if value + room + self.gain[at] * float(n) + self.rest[at + 1] > self.sought {
                 self.visit(at + 1, value + self.filler.value[candidate] * float(n));
             } else if self.gain[at] >= 0.0 {
-                self.take_off(candidate, n, &devices, 0);
+                self.take_off(candidate, n, devices.as_ref(), 0);
                 return;
             }
             if n > 0 {
-                self.take_off(candidate, 1, &devices, n - 1);
+                self.take_off(candidate, 1, devices.as_ref(), n - 1);
             }
         }
     }
 
     fn put(&mut self, candidate: usize, n: u64) {
-        let row = self.filler.rows[candidate];
-        self.state.load.add(row, n);
+        let (item, need) = (self.filler.item(candidate), self.filler.need(candidate));
+        self.state.load.add_item(item, need, n);
         self.change(candidate, -float(n));
     }
 
-    /// Takes `n` pods off, so that `kept` of those that were put last are left.
-    fn take_off(&mut self, candidate: usize, n: u64, devices: &[u64], kept: u64) {
-        let row = self.filler.rows[candidate];
-        self.state.load.remove(row, n);
+    /// Takes a candidate off `n` times, so that `kept` of those that were put last are left.
+    fn take_off(&mut self, candidate: usize, n: u64, devices: Option<&Vec<u64>>, kept: u64) {
+        let (item, need) = (self.filler.item(candidate), self.filler.need(candidate));
+        self.state.load.remove_item(item, need, n);
         self.change(candidate, float(n));
-        if !devices.is_empty() {
-            self.state.load.restore_devices(devices.to_vec());
-            self.state.load.take_only_devices(row, kept);
+        if let Some(devices) = devices {
+            self.state.load.restore_devices(devices.clone());
+            self.state.load.take_only_devices(item, kept);
         }
     }
 
     fn change(&mut self, candidate: usize, n: f64) {
-        let dims = self.filler.dims;
-        let need = &self.filler.need[candidate * dims..(candidate + 1) * dims];
+        let need = self.filler.need(candidate);
         self.state.free.iter_mut().zip(need).for_each(|(free, need)| *free += need * n);
     }
 }

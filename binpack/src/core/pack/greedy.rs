@@ -9,9 +9,12 @@ use std::collections::BinaryHeap;
 
 use super::job::{Batch, Job, Load, Numbers, Pattern, float};
 
-/// Above so many waiting rows only the quick way of filling is tried, and one round made: the
-/// careful way takes time with their square, and so many rows fill any machine well.
-const CROWD: usize = 512;
+/// The most rows that the careful way of filling chooses among: it takes time with their number
+/// times the pods of a machine, and so many fill any machine well.
+const CROWD: usize = 96;
+
+/// Above so many rows one round is made.
+const MANY: usize = 512;
 
 /// Batches, and the pods that stay without a place because a budget is used up.
 #[derive(Debug, Clone, Default)]
@@ -25,10 +28,18 @@ pub(in crate::core) struct Packing {
 pub(super) fn pack(job: &Job, numbers: &Numbers, left: &[u64], rounds: u32) -> Packing {
     let mut packer = Packer::new(job, numbers);
     let mut best = Packing { waiting: u64::MAX, ..Packing::default() };
-    let crowded = left.iter().filter(|n| **n > 0).count() > CROWD;
+    let crowded = left.iter().filter(|n| **n > 0).count() > MANY;
     for _ in 0..if crowded { 1 } else { rounds } {
         let packing = packer.pack(left.to_vec());
         packer.learn(&packing.batches);
+        if (packing.waiting, packing.cost) < (best.waiting, best.cost) {
+            best = packing;
+        }
+    }
+    if best.waiting > 0 && !job.budgets.is_empty() {
+        // Where budgets run out, what a machine draws from them is its price.
+        packer.scarce = true;
+        let packing = packer.pack(left.to_vec());
         if (packing.waiting, packing.cost) < (best.waiting, best.cost) {
             best = packing;
         }
@@ -50,6 +61,8 @@ struct Packer<'j> {
     worth: Vec<f64>,
     /// All rows, the dearest first.
     order: Vec<usize>,
+    /// Whether machines are judged by what they draw from budgets, and not by their price.
+    scarce: bool,
 }
 
 impl<'j> Packer<'j> {
@@ -62,7 +75,8 @@ impl<'j> Packer<'j> {
                 *worth = worth.min(parts.fold(0.0, f64::max) * float(of.price.max(1)));
             }
         }
-        let mut packer = Self { job, numbers, order: (0..worth.len()).collect(), worth };
+        let order = (0..worth.len()).collect();
+        let mut packer = Self { job, numbers, order, worth, scarce: false };
         packer.sort();
         packer
     }
@@ -97,8 +111,9 @@ impl<'j> Packer<'j> {
     fn pack(&self, mut left: Vec<u64>) -> Packing {
         let mut budgets = self.job.budgets.clone();
         let mut queue = BinaryHeap::new();
+        // The quick way of filling tells which machines to look at first.
         for machine in 0..self.job.machines.len() {
-            let fill = self.fill(machine, &left);
+            let fill = self.by_worth(machine, &self.waiting(machine, &left), &left);
             queue.push((self.yields(&fill, machine), Reverse(machine)));
         }
         let mut packing = Packing::default();
@@ -139,7 +154,16 @@ impl<'j> Packer<'j> {
 
     /// Value for money, as a number that sorts like it.
     fn yields(&self, fill: &Pattern, machine: usize) -> u64 {
-        let price = float(self.job.machines[machine].price.max(1));
+        let of = &self.job.machines[machine];
+        let parts = of
+            .draws
+            .iter()
+            .map(|(budget, each)| float(*each) / float(self.job.budgets[*budget]).max(1.0));
+        let price = if self.scarce {
+            parts.fold(f64::MIN_POSITIVE, f64::max)
+        } else {
+            float(of.price.max(1))
+        };
         // Bits of floats that are not negative sort as the floats do.
         (self.value(fill) / price).to_bits()
     }
@@ -150,15 +174,35 @@ impl<'j> Packer<'j> {
 
     /// The better of two ways to fill this machine.
     fn fill(&self, machine: usize, left: &[u64]) -> Pattern {
-        let rows = &self.job.machines[machine].rows;
-        let waiting = self.order.iter().copied().filter(|row| left[*row] > 0 && rows.has(*row));
-        let waiting: Vec<usize> = waiting.collect();
+        let waiting = self.waiting(machine, left);
         let sized = self.by_worth(machine, &waiting, left);
-        if waiting.len() > CROWD {
-            return sized;
-        }
-        let dense = self.by_density(machine, &waiting, left);
+        let dense = self.by_density(machine, self.densest(machine, waiting), left);
         if self.value(&sized) > self.value(&dense) { sized } else { dense }
+    }
+
+    /// The rows with pods left that the machine takes, the dearest first.
+    fn waiting(&self, machine: usize, left: &[u64]) -> Vec<usize> {
+        let rows = &self.job.machines[machine].rows;
+        self.order.iter().copied().filter(|row| left[*row] > 0 && rows.has(*row)).collect()
+    }
+
+    /// Those of them that are worth most for the room that they take, if they are too many.
+    fn densest(&self, machine: usize, mut waiting: Vec<usize>) -> Vec<usize> {
+        if waiting.len() > CROWD {
+            let scales = scales(self.numbers.have(machine));
+            waiting.sort_by_cached_key(|row| {
+                let density = self.density(*row, &scales);
+                // Bits of floats that are not negative sort as the floats do.
+                (std::cmp::Reverse(density.to_bits()), *row)
+            });
+            waiting.truncate(CROWD);
+        }
+        waiting
+    }
+
+    fn density(&self, row: usize, scales: &[f64]) -> f64 {
+        let parts = self.numbers.need(row).iter().zip(scales).map(|(need, scale)| need * scale);
+        self.worth[row] / parts.sum::<f64>()
     }
 
     /// The dearest row first, as many as fit.
@@ -174,17 +218,15 @@ impl<'j> Packer<'j> {
     }
 
     /// Always the row that is worth most for the part of the remaining room that it takes.
-    fn by_density(&self, machine: usize, waiting: &[usize], left: &[u64]) -> Pattern {
+    fn by_density(&self, machine: usize, waiting: Vec<usize>, left: &[u64]) -> Pattern {
         let mut load = Load::new(self.job, self.numbers, machine);
-        let mut waiting: Vec<(usize, u64)> = waiting.iter().map(|row| (*row, left[*row])).collect();
+        let waiting = waiting.into_iter().map(|row| (row, left[row]));
+        let mut waiting: Vec<(usize, u64)> = waiting.collect();
         loop {
             waiting.retain(|(row, n)| *n > 0 && load.count(*row, 1) > 0);
             let scales = scales(&load.free);
-            let density = |row: usize| {
-                let parts = self.numbers.need(row).iter().zip(&scales).map(|(n, s)| n * s);
-                self.worth[row] / parts.sum::<f64>()
-            };
-            let keyed = waiting.iter().enumerate().map(|(at, (row, _))| (density(*row), at));
+            let keyed = waiting.iter().enumerate();
+            let keyed = keyed.map(|(at, (row, _))| (self.density(*row, &scales), at));
             let Some((_, best)) = keyed.max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)))
             else {
                 return load.pattern();

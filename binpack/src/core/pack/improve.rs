@@ -2,7 +2,7 @@
 //! their own (large neighbourhood search; Shaw 1998).
 
 use super::columns::{Generation, Round};
-use super::dive::dive;
+use super::dive::Dive;
 use super::job::{Batch, Job, Numbers, Pattern, float};
 
 /// Rounds of pricing for a small job.
@@ -30,13 +30,14 @@ impl<'j> Improver<'j> {
         numbers: &'j Numbers,
         batches: &[Batch],
         values: Vec<f64>,
+        seed: u64,
     ) -> Self {
         let each = |batch: &Batch| {
             let copies = usize::try_from(batch.copies).unwrap_or(usize::MAX);
             std::iter::repeat_n((batch.machine, batch.pattern.clone()), copies)
         };
         let machines = batches.iter().flat_map(each).collect();
-        Self { job, numbers, machines, values, random: SplitMix(SEED) }
+        Self { job, numbers, machines, values, random: SplitMix(seed) }
     }
 
     pub(super) fn batches(&self) -> Vec<Batch> {
@@ -82,9 +83,9 @@ impl<'j> Improver<'j> {
         if programme.bound().value > cost - 1.0 || programme.objective() > cost - 1.0 {
             return false;
         }
-        let batches = dive(programme, left, cost - 1.0);
-        let cheaper = !batches.is_empty() && float(self.job.cost(&batches)) < cost;
-        cheaper && self.replace(chosen, batches)
+        let batches = Dive::new(programme, left, cost - 1.0).run();
+        let cheaper = batches.filter(|batches| float(self.job.cost(batches)) < cost);
+        cheaper.is_some_and(|batches| self.replace(chosen, batches))
     }
 
     fn replace(&mut self, mut chosen: Vec<usize>, batches: Vec<Batch>) -> bool {
@@ -131,9 +132,6 @@ impl<'j> Improver<'j> {
         1.0 - value / price
     }
 }
-
-/// Any number does: the same for every run.
-const SEED: u64 = 0x5EED;
 
 /// Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (2014).
 struct SplitMix(u64);

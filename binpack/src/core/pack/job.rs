@@ -71,11 +71,15 @@ pub(in crate::core) struct Numbers {
     pub(super) plain: usize,
     /// By row: what a pod takes of each resource.
     need: Vec<f64>,
+    /// By row: what a pod takes of plain amounts, and whole devices.
+    need_by_device: Vec<f64>,
     /// By machine: what it has of each.
     have: Vec<f64>,
     /// By row: the groups that it is in.
     pub(super) groups_of: Vec<Vec<usize>>,
     pub(super) shares: bool,
+    /// Thousandths of a device that divide it and all shares.
+    unit: u64,
 }
 
 impl Numbers {
@@ -89,9 +93,12 @@ impl Numbers {
         let gpu_dims = if shares { 1 + DUAL_FEASIBLE.len() } else { usize::from(gpus) };
         let dims = used.len() + gpu_dims;
         let mut need = Vec::with_capacity(dims * job.rows.len());
+        let mut need_by_device = Vec::new();
         for row in &job.rows {
             need.extend(used.iter().map(|dim| float(row.demand.amounts[*dim])));
             need.extend(gpu_amounts(row.demand.gpu).take(gpu_dims));
+            need_by_device.extend(used.iter().map(|dim| float(row.demand.amounts[*dim])));
+            need_by_device.push(float(row.demand.gpu_milli() / GPU_MILLI));
         }
         let mut have = Vec::with_capacity(dims * job.machines.len());
         for machine in &job.machines {
@@ -103,7 +110,27 @@ impl Numbers {
         for (group, of) in job.groups.iter().enumerate() {
             of.rows.iter().for_each(|row| groups_of[*row].push(group));
         }
-        Self { dims, plain: used.len(), need, have, groups_of, shares }
+        let unit = job.rows.iter().fold(GPU_MILLI, |unit, row| match row.demand.gpu {
+            Gpu::Share(milli) => gcd(unit, milli),
+            Gpu::None | Gpu::Whole(_) => unit,
+        });
+        Self { dims, plain: used.len(), need, need_by_device, have, groups_of, shares, unit }
+    }
+
+    /// The same with devices as the only amount after the plain ones; nothing for shares of them.
+    pub(super) fn need_by_device(&self, row: usize) -> &[f64] {
+        let dims = self.plain + 1;
+        &self.need_by_device[row * dims..(row + 1) * dims]
+    }
+
+    /// A share of a device in the units that all shares are multiples of.
+    pub(super) fn units(&self, milli: u64) -> usize {
+        usize::try_from(milli / self.unit).unwrap_or(usize::MAX)
+    }
+
+    /// A device in these units.
+    pub(super) fn device_units(&self) -> usize {
+        self.units(GPU_MILLI)
     }
 
     pub(super) fn need(&self, row: usize) -> &[f64] {
@@ -117,6 +144,11 @@ impl Numbers {
 
 /// Divisible by 1, 2 and 3: with it, thousandths and their dual feasible images are integers.
 const SCALE: u64 = 6;
+
+/// Euclid's.
+fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
 
 /// What a pod takes of all devices: as it is, and as each dual feasible function sees it.
 fn gpu_amounts(gpu: Gpu) -> impl Iterator<Item = f64> {
@@ -140,13 +172,15 @@ pub(in crate::core) fn float(amount: u64) -> f64 {
 }
 
 /// A machine that is being filled: what is left, with every rule that its pods must keep.
+///
+/// Pods come and go as items: rows with how many pods of each, and what all of them take.
 #[derive(Debug, Clone)]
 pub(super) struct Load<'j> {
     job: &'j Job,
     numbers: &'j Numbers,
     pub(super) free: Vec<f64>,
-    /// Thousandths free of each device, where shares are in play.
-    devices: Vec<u64>,
+    /// Thousandths free of each device, where shares are in play and no item is a device's content.
+    devices: Option<Vec<u64>>,
     /// By row.
     pub(super) taken: Vec<u64>,
     /// By group.
@@ -155,112 +189,138 @@ pub(super) struct Load<'j> {
 
 impl<'j> Load<'j> {
     pub(super) fn new(job: &'j Job, numbers: &'j Numbers, machine: usize) -> Self {
-        let devices =
-            if numbers.shares { job.machines[machine].room.gpus.to_vec() } else { Vec::new() };
-        Self {
-            job,
-            numbers,
-            free: numbers.have(machine).to_vec(),
-            devices,
-            taken: vec![0; job.rows.len()],
-            in_group: vec![0; job.groups.len()],
-        }
+        let devices = numbers.shares.then(|| job.machines[machine].room.gpus.to_vec());
+        Self::of(job, numbers, numbers.have(machine).to_vec(), devices)
+    }
+
+    /// One whose items take whole devices, which are an amount like others: the last one.
+    pub(super) fn by_device(job: &'j Job, numbers: &'j Numbers, machine: usize) -> Self {
+        let mut free = numbers.have(machine)[..numbers.plain].to_vec();
+        free.push(float(job.machines[machine].room.gpus.len() as u64));
+        Self::of(job, numbers, free, None)
+    }
+
+    fn of(job: &'j Job, numbers: &'j Numbers, free: Vec<f64>, devices: Option<Vec<u64>>) -> Self {
+        let (taken, in_group) = (vec![0; job.rows.len()], vec![0; job.groups.len()]);
+        Self { job, numbers, free, devices, taken, in_group }
     }
 
     /// How many more pods of a row the machine takes, at most `most`.
     pub(super) fn count(&self, row: usize, most: u64) -> u64 {
-        self.reach(row, most).min(self.device_count(self.job.rows[row].demand.gpu))
-    }
-
-    /// The same without a look at single devices, whose pods might be put otherwise.
-    pub(super) fn reach(&self, row: usize, most: u64) -> u64 {
-        let of = &self.job.rows[row];
-        let mut n = most.min(of.cap.saturating_sub(self.taken[row]));
-        for group in &self.numbers.groups_of[row] {
-            n = n.min(self.job.groups[*group].cap.saturating_sub(self.in_group[*group]));
-        }
-        for (free, need) in self.free.iter().zip(self.numbers.need(row)) {
-            if *need > 0.0 {
-                n = n.min(whole(free / need));
-            }
-        }
-        if n == 0 || self.has_foe(row) { 0 } else { n }
-    }
-
-    fn has_foe(&self, row: usize) -> bool {
-        let foes = self.job.foes.get(row);
-        foes.is_some_and(|foes| {
-            self.taken.iter().enumerate().any(|(other, n)| *n > 0 && foes.has(other))
-        })
-    }
-
-    fn device_count(&self, gpu: Gpu) -> u64 {
-        match gpu {
-            Gpu::Share(milli) => self.devices.iter().map(|free| free / milli).sum(),
-            Gpu::Whole(devices) if self.numbers.shares => {
-                self.devices.iter().filter(|free| **free == GPU_MILLI).count() as u64 / devices
-            }
-            Gpu::None | Gpu::Whole(_) => u64::MAX,
-        }
+        self.count_item(&[(row, 1)], self.numbers.need(row), most)
     }
 
     /// Puts `n` more pods on the machine, which must take them.
     pub(super) fn add(&mut self, row: usize, n: u64) {
-        self.change(row, n, -1.0);
-        self.taken[row] += n;
-        self.numbers.groups_of[row].iter().for_each(|group| self.in_group[*group] += n);
-        self.take_only_devices(row, n);
+        let numbers = self.numbers;
+        self.add_item(&[(row, 1)], numbers.need(row), n);
     }
 
-    /// The devices of `n` pods, whose amounts are taken already.
-    pub(super) fn take_only_devices(&mut self, row: usize, n: u64) {
-        for _ in 0..n {
-            self.take_devices(self.job.rows[row].demand.gpu);
-        }
+    /// How many times more the machine takes an item, at most `most`.
+    pub(super) fn count_item(&self, item: &[(usize, u64)], need: &[f64], most: u64) -> u64 {
+        let reach = self.reach(item, need, most);
+        let gpu = |row: &usize| self.job.rows[*row].demand.gpu;
+        item.iter().map(|(row, _)| self.device_count(gpu(row))).fold(reach, u64::min)
     }
 
-    /// Takes `n` pods off again. With shares of devices the caller keeps a copy instead.
-    pub(super) fn remove(&mut self, row: usize, n: u64) {
-        self.change(row, n, 1.0);
-        self.taken[row] -= n;
-        self.numbers.groups_of[row].iter().for_each(|group| self.in_group[*group] -= n);
-    }
-
-    fn change(&mut self, row: usize, n: u64, sign: f64) {
-        for (free, need) in self.free.iter_mut().zip(self.numbers.need(row)) {
-            *free += sign * need * float(n);
-        }
-    }
-
-    /// A share goes to the fullest device that has room, so that whole ones stay whole.
-    fn take_devices(&mut self, gpu: Gpu) {
-        match gpu {
-            Gpu::Share(milli) => {
-                let with_room = self.devices.iter_mut().filter(|free| **free >= milli);
-                if let Some(free) = with_room.min() {
-                    *free -= milli;
+    /// The same without a look at single devices, whose pods might be put otherwise.
+    pub(super) fn reach(&self, item: &[(usize, u64)], need: &[f64], most: u64) -> u64 {
+        let mut n = most;
+        for (free, need) in self.free.iter().zip(need) {
+            if need * float(n) > *free {
+                if need > free {
+                    return 0;
                 }
+                n = whole(free / need);
             }
-            Gpu::Whole(devices) if self.numbers.shares => {
-                let whole = self.devices.iter_mut().filter(|free| **free == GPU_MILLI);
-                let n = usize::try_from(devices).unwrap_or(usize::MAX);
-                whole.take(n).for_each(|free| *free = 0);
+        }
+        for (row, each) in item {
+            n = n.min(self.job.rows[*row].cap.saturating_sub(self.taken[*row]) / each);
+            for group in &self.numbers.groups_of[*row] {
+                let here = item.iter().filter(|(r, _)| self.numbers.groups_of[*r].contains(group));
+                let each: u64 = here.map(|(_, each)| each).sum();
+                let free = self.job.groups[*group].cap.saturating_sub(self.in_group[*group]);
+                n = n.min(free / each);
             }
-            Gpu::None | Gpu::Whole(_) => {}
+        }
+        if n == 0 || item.iter().any(|(row, _)| self.has_foe(*row)) { 0 } else { n }
+    }
+
+    fn has_foe(&self, row: usize) -> bool {
+        let foes = self.job.foes.get(row);
+        foes.is_some_and(|foes| foes.iter().any(|other| self.taken[other] > 0))
+    }
+
+    fn device_count(&self, gpu: Gpu) -> u64 {
+        let Some(devices) = &self.devices else { return u64::MAX };
+        match gpu {
+            Gpu::Share(milli) => devices.iter().map(|free| free / milli).sum(),
+            Gpu::Whole(each) => {
+                devices.iter().filter(|free| **free == GPU_MILLI).count() as u64 / each
+            }
+            Gpu::None => u64::MAX,
         }
     }
 
-    pub(super) fn devices(&self) -> Vec<u64> {
+    /// Puts an item on the machine `n` times, which must take it.
+    pub(super) fn add_item(&mut self, item: &[(usize, u64)], need: &[f64], n: u64) {
+        self.change(need, -float(n));
+        for (row, each) in item {
+            self.taken[*row] += n * each;
+            self.numbers.groups_of[*row].iter().for_each(|g| self.in_group[*g] += n * each);
+        }
+        self.take_only_devices(item, n);
+    }
+
+    /// The devices of an item, `n` times, whose amounts are taken already.
+    pub(super) fn take_only_devices(&mut self, item: &[(usize, u64)], n: u64) {
+        let Some(devices) = &mut self.devices else { return };
+        for (row, each) in item {
+            (0..n * each).for_each(|_| take_devices(devices, self.job.rows[*row].demand.gpu));
+        }
+    }
+
+    /// Takes an item off again, `n` times. With shares of devices the caller keeps a copy instead.
+    pub(super) fn remove_item(&mut self, item: &[(usize, u64)], need: &[f64], n: u64) {
+        self.change(need, float(n));
+        for (row, each) in item {
+            self.taken[*row] -= n * each;
+            self.numbers.groups_of[*row].iter().for_each(|g| self.in_group[*g] -= n * each);
+        }
+    }
+
+    fn change(&mut self, need: &[f64], n: f64) {
+        self.free.iter_mut().zip(need).for_each(|(free, need)| *free += need * n);
+    }
+
+    pub(super) fn devices(&self) -> Option<Vec<u64>> {
         self.devices.clone()
     }
 
     pub(super) fn restore_devices(&mut self, devices: Vec<u64>) {
-        self.devices = devices;
+        self.devices = Some(devices);
     }
 
     pub(super) fn pattern(&self) -> Pattern {
         let taken = self.taken.iter().enumerate().filter(|(_, n)| **n > 0);
         taken.map(|(row, n)| (row, *n)).collect()
+    }
+}
+
+/// A share goes to the fullest device that has room, so that whole ones stay whole.
+fn take_devices(devices: &mut [u64], gpu: Gpu) {
+    match gpu {
+        Gpu::Share(milli) => {
+            let with_room = devices.iter_mut().filter(|free| **free >= milli);
+            if let Some(free) = with_room.min() {
+                *free -= milli;
+            }
+        }
+        Gpu::Whole(each) => {
+            let whole = devices.iter_mut().filter(|free| **free == GPU_MILLI);
+            whole.take(usize::try_from(each).unwrap_or(usize::MAX)).for_each(|free| *free = 0);
+        }
+        Gpu::None => {}
     }
 }
 
@@ -275,6 +335,11 @@ pub(super) fn whole(quotient: f64) -> u64 {
 }
 
 impl Job {
+    /// Whether pods of a row can be had for nothing.
+    pub(in crate::core) fn is_free(&self, row: usize) -> bool {
+        self.machines.iter().any(|machine| machine.price == 0 && machine.rows.has(row))
+    }
+
     pub(super) fn cost(&self, batches: &[Batch]) -> u64 {
         let costs = batches.iter().map(|b| self.machines[b.machine].price.saturating_mul(b.copies));
         costs.fold(0, u64::saturating_add)

@@ -42,6 +42,8 @@ struct Tableau<'k, 'a> {
     basis: Vec<Option<usize>>,
     inverse: Vec<f64>,
     level: Vec<f64>,
+    /// The candidates that may be taken at all.
+    usable: Vec<usize>,
     /// By candidate: whether it is at its most (as opposed to none).
     full: Vec<bool>,
     basic: Vec<bool>,
@@ -59,6 +61,7 @@ impl Knapsack<'_> {
             basis: vec![None; dims],
             inverse,
             level: vec![1.0; dims],
+            usable: (0..self.value.len()).filter(|c| self.most[*c] > 0.0).collect(),
             full: vec![false; self.value.len()],
             basic: vec![false; self.value.len()],
         };
@@ -113,14 +116,17 @@ impl Tableau<'_, '_> {
 
     /// The candidate or slack that improves most for its size.
     fn entering(&self, duals: &[f64]) -> Option<Result<usize, usize>> {
+        let dims = self.of.dims;
+        let prices: Vec<f64> = duals.iter().zip(&self.scale).map(|(dual, s)| dual * s).collect();
         let mut best = (TINY, None);
-        for candidate in (0..self.of.value.len()).filter(|c| !self.basic[*c]) {
-            let worth: f64 = (0..self.of.dims).map(|d| duals[d] * self.need(candidate, d)).sum();
+        for candidate in self.usable.iter().copied().filter(|c| !self.basic[*c]) {
+            let need = &self.of.need[candidate * dims..(candidate + 1) * dims];
+            let worth: f64 = need.iter().zip(&prices).map(|(n, p)| n * p).sum();
             let value = self.of.value[candidate];
-            let gain = (value - worth) / value.max(worth).max(f64::MIN_POSITIVE);
-            let gain = if self.full[candidate] { -gain } else { gain };
-            if gain > best.0 && self.of.most[candidate] > 0.0 {
-                best = (gain, Some(Ok(candidate)));
+            let gain = if self.full[candidate] { worth - value } else { value - worth };
+            // Most gain nothing: what it is relative to is computed for the others only.
+            if gain > best.0 * value.max(worth) {
+                best = (gain / value.max(worth).max(f64::MIN_POSITIVE), Some(Ok(candidate)));
             }
         }
         if best.1.is_none() {

@@ -1,0 +1,87 @@
+//! Clusters that have room, and pods to put there.
+
+use binpack::{BuiltinCatalogue, workload};
+use binpack::{
+    CapacityType, Input, LabelSelector, Node, NodePool, Pod, Resources, TopologySpread, key,
+};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::karpenter::{CPU_MILLI, MEMORY_MIB};
+use crate::SEED;
+
+const MIB: u64 = 1 << 20;
+const ZONES: [&str; 3] = ["zone-1", "zone-2", "zone-3"];
+/// How many pods a deployment has.
+pub const REPLICAS: usize = 100;
+
+/// `pods` of the built-in mix, `nodes` empty nodes of 32 cores of which every fourth has 8 GPUs,
+/// and the built-in catalogue.
+#[must_use]
+pub fn mixed(pods: usize, nodes: usize) -> Input {
+    let node = |i: usize| {
+        let gpus = if i.is_multiple_of(4) { 8_000 } else { 0 };
+        let all = Resources::new(32_000, 128 << 30).with_pods(110).with_gpu_milli(gpus);
+        Node::new(format!("node-{i}"), all).with_label(key::ARCH, "amd64")
+    };
+    Input {
+        pods: workload::mix(pods, SEED),
+        nodes: (0..nodes).map(node).collect(),
+        pools: vec![NodePool::linux_amd64_on_demand("default")],
+        instance_types: BuiltinCatalogue::new().types(),
+        ..Input::default()
+    }
+}
+
+/// `pods` without constraints, each of one of 30 shapes, on `nodes` nodes.
+#[must_use]
+pub fn plain(pods: usize, nodes: usize) -> Input {
+    let mut random = StdRng::seed_from_u64(SEED);
+    let nodes = used(nodes, &mut random);
+    let pod = |i: usize| Pod::new(format!("pod-{i}"), shape(random.random_range(0..30)));
+    Input { pods: (0..pods).map(pod).collect(), nodes, ..Input::default() }
+}
+
+/// `pods` of deployments of 100, each spread over zones with skew 1 and alone among its like on a
+/// node, on `nodes` nodes. The deployments have 30 shapes in turns.
+#[must_use]
+pub fn tied(pods: usize, nodes: usize) -> Input {
+    let nodes = used(nodes, &mut StdRng::seed_from_u64(SEED));
+    Input { pods: deployments(pods), nodes, ..Input::default() }
+}
+
+/// The pods of [`tied`].
+#[must_use]
+pub fn deployments(pods: usize) -> Vec<Pod> {
+    let pod = |i: usize| {
+        let deployment = i / REPLICAS;
+        let app = format!("app-{deployment}");
+        let alike = LabelSelector::labels([("app", app.as_str())]);
+        Pod::new(format!("{app}-{}", i % REPLICAS), shape(deployment % 30))
+            .with_label("app", app.as_str())
+            .spread(TopologySpread::new(key::ZONE, alike.clone(), 1))
+            .alone_among(alike)
+    };
+    (0..pods).map(pod).collect()
+}
+
+/// Nodes of 16 cores and 64 GiB in three zones, of which up to a half is used.
+fn used(nodes: usize, random: &mut StdRng) -> Vec<Node> {
+    let node = |i: usize| {
+        let mut node =
+            Node::new(format!("node-{i}"), Resources::new(16_000, 64 << 30).with_pods(110))
+                .with_label(key::OS, "linux")
+                .with_label(key::ARCH, "amd64")
+                .with_label(key::CAPACITY_TYPE, CapacityType::OnDemand.as_str())
+                .with_label(key::ZONE, ZONES[i % ZONES.len()]);
+        let memory = random.random_range(0..=32_768) * MIB;
+        node.used = Resources::new(random.random_range(0..=80) * 100, memory).with_pods(10);
+        node
+    };
+    (0..nodes).map(node).collect()
+}
+
+fn shape(at: usize) -> Resources {
+    let (cpu, memory) = (at % CPU_MILLI.len(), at / CPU_MILLI.len() % MEMORY_MIB.len());
+    Resources::new(CPU_MILLI[cpu], MEMORY_MIB[memory] * MIB)
+}

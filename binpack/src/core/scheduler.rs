@@ -1,0 +1,179 @@
+//! Pods that come and go, one change after the other.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
+use super::run::Run;
+use crate::config::Config;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Binding, Input, Launch, Pod, Relaxed, Unplaced, check_pod};
+
+/// What has come of the pods of one change.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Scheduled {
+    /// The pods that have a place, in the order in which they were given.
+    /// [`Target::Launch`](crate::Target::Launch) counts all launches of the scheduler, from the
+    /// first on.
+    pub bindings: Vec<Binding>,
+    /// New launches, each with its number. What they cost is not proved to be little, as in a
+    /// [`Plan`](crate::Plan).
+    pub launches: Vec<(usize, Launch)>,
+    /// The pods that have none.
+    pub unplaced: Vec<Unplaced>,
+    /// The preferences that pods with a place did without.
+    pub relaxed: Vec<Relaxed>,
+}
+
+/// Places pods as they come, in time that goes with their number and not with that of those which
+/// are there.
+///
+/// With pools it launches what does not fit; without, it is a scheduler for the nodes that exist.
+/// Under [`Fit::First`](crate::Fit::First) a pod's node is found in time that goes with the
+/// logarithm of the number of nodes; [`Fit::Best`](crate::Fit::Best) looks at each node once for
+/// each shape of pods in a change.
+///
+/// ```
+/// use binpack::{Config, Fit, Input, Node, Pod, Resources, Scheduler};
+///
+/// let node = |i| Node::new(format!("n{i}"), Resources::new(4_000, 16 << 30).with_pods(110));
+/// let input = Input { nodes: (0..100).map(node).collect(), ..Input::default() };
+/// let mut config = Config::default();
+/// config.fit = Fit::First;
+/// let mut scheduler = Scheduler::new(input, config)?;
+/// let pod = |i| Pod::new(format!("web-{i}"), Resources::new(3_000, 1 << 30));
+/// let done = scheduler.schedule((0..100).map(pod).collect())?;
+/// assert_eq!(done.bindings.len(), 100);
+/// assert_eq!(scheduler.schedule(vec![pod(100)])?.unplaced.len(), 1);
+/// assert_eq!(scheduler.remove(["web-7"]), 1);
+/// assert_eq!(scheduler.reschedule()?.bindings.len(), 1, "the one that waited has its place");
+/// # Ok::<(), binpack::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Scheduler {
+    input: Input,
+    config: Config,
+    /// What was decided so far; it is lent to the input for the time of a call.
+    run: Option<Run<'static>>,
+    names: HashMap<Arc<str>, usize>,
+    /// Places in the input's list of pods that are free.
+    vacant: Vec<usize>,
+}
+
+static NOTHING: LazyLock<(Input, Config)> = LazyLock::new(Default::default);
+
+impl Scheduler {
+    /// A scheduler for these nodes, pools, types, gangs and daemons. The input's pods are placed
+    /// first; [`reschedule`](Self::reschedule) tells what became of those that wait.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] if [`Input::check`] or [`Config::check`] refuses.
+    pub fn new(mut input: Input, config: Config) -> Result<Self> {
+        config.check()?;
+        input.check()?;
+        let pods = std::mem::take(&mut input.pods);
+        let run = Run::new(&input, &config)?.on(&NOTHING.0, &NOTHING.1);
+        let running = input.nodes.iter().flat_map(|node| &node.pods);
+        let names = running.map(|running| (running.pod.name.clone(), usize::MAX)).collect();
+        let mut scheduler = Self { input, config, run: Some(run), names, vacant: Vec::new() };
+        scheduler.schedule(pods)?;
+        Ok(scheduler)
+    }
+
+    /// Places pods that are new.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] if one is malformed, is called as another is, or names a gang that was
+    /// not given; nothing has changed then.
+    pub fn schedule(&mut self, pods: Vec<Pod>) -> Result<Scheduled> {
+        self.check(&pods)?;
+        let mut added = Vec::with_capacity(pods.len());
+        for pod in pods {
+            let name = pod.name.clone();
+            let index = if let Some(index) = self.vacant.pop() {
+                self.input.pods[index] = pod;
+                index
+            } else {
+                self.input.pods.push(pod);
+                self.input.pods.len() - 1
+            };
+            self.names.insert(name, index);
+            added.push(index);
+        }
+        self.lend(|run| run.schedule(&added))
+    }
+
+    /// Tries pods anew that have no place.
+    ///
+    /// # Errors
+    ///
+    /// None today; it is there for what may go wrong later.
+    pub fn reschedule(&mut self) -> Result<Scheduled> {
+        let mut waiting: Vec<usize> = self.names.values().copied().collect();
+        waiting.retain(|index| *index != usize::MAX && !self.has_place(*index));
+        waiting.sort_unstable();
+        self.lend(|run| run.schedule(&waiting))
+    }
+
+    /// Takes pods away, by name, whether they have a place or wait for one, and returns how many of
+    /// them there were. Pods that ran before the scheduler was made are not its own.
+    pub fn remove<'n>(&mut self, pods: impl IntoIterator<Item = &'n str>) -> usize {
+        let mut gone = Vec::new();
+        for name in pods {
+            if self.names.get(name).is_some_and(|index| *index != usize::MAX) {
+                gone.extend(self.names.remove(name));
+            }
+        }
+        let removed = self.lend(|run| {
+            run.remove(&gone);
+            Ok(gone.len())
+        });
+        self.vacant.extend(&gone);
+        removed.unwrap_or(0)
+    }
+
+    /// How many pods wait for a place.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        let own = self.names.values().filter(|index| **index != usize::MAX);
+        own.filter(|index| !self.has_place(**index)).count()
+    }
+
+    fn has_place(&self, index: usize) -> bool {
+        self.run.as_ref().is_some_and(|run| run.has_place(index))
+    }
+
+    fn check(&self, pods: &[Pod]) -> Result<()> {
+        let refused = |pod: &Pod, problem: String| {
+            Err(Error::new(ErrorKind::Invalid, format!("pod {}: {problem}", pod.name)))
+        };
+        let mut new = std::collections::HashSet::new();
+        for pod in pods {
+            check_pod(pod)?;
+            if self.names.contains_key(&pod.name) || !new.insert(&pod.name) {
+                return refused(pod, "name is given twice: rename one".into());
+            }
+            let known = |gang: &Arc<str>| self.input.gangs.iter().any(|of| of.name == *gang);
+            if let Some(gang) = pod.gang.as_ref().filter(|gang| !known(gang)) {
+                return refused(
+                    pod,
+                    format!("gang is {gang}, which is not given: add it to gangs"),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn lend<T>(&mut self, work: impl FnOnce(&mut Run<'_>) -> Result<T>) -> Result<T> {
+        let Some(run) = self.run.take() else {
+            let problem = "an earlier call did not come to its end: make a new scheduler";
+            return Err(Error::new(ErrorKind::Closed, problem));
+        };
+        let mut run = run.on(&self.input, &self.config);
+        let done = work(&mut run);
+        self.run = Some(run.on(&NOTHING.0, &NOTHING.1));
+        done
+    }
+}
