@@ -81,8 +81,9 @@ fn any_type() -> impl Strategy<Value = InstanceType> {
         select(vec!["a", "b", "c"]),
         select(vec![CapacityType::OnDemand, CapacityType::Spot, CapacityType::Reserved]),
     );
+    let price = prop_oneof![19 => 1..1_000u64, 1 => Just(0)];
     let available = prop_oneof![4 => Just(None), 1 => (0..3u32).prop_map(Some)];
-    let sold = prop::collection::btree_map(place, (0..1_000u64, available), 1..4);
+    let sold = prop::collection::btree_map(place, (price, available), 1..4);
     (any_capacity(), machine_facts(), sold).prop_map(
         |(capacity, (disk, generation, volumes, kept), sold)| {
             let allocatable = capacity.saturating_sub(&Resources::new(kept, 0));
