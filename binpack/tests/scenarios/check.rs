@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use binpack::{Binding, Input, Labels, Plan, ReasonKind, Relaxation, Target, key};
 
-use crate::case::Case;
-use crate::expectation::{Counts, Expectation};
+use crate::language::case::Case;
+use crate::language::expectation::{Counts, Expectation};
 
 /// A plan, and where every pod is once it is carried out.
 pub(crate) struct Outcome<'c> {

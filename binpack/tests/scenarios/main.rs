@@ -9,12 +9,9 @@
     reason = "helpers of tests fail by panic"
 )]
 
-mod case;
 mod check;
-mod expectation;
-mod pods;
-mod syntax;
-mod text;
+#[path = "../language/mod.rs"]
+mod language;
 
 use std::fmt::Write;
 use std::fs;
@@ -22,9 +19,9 @@ use std::path::PathBuf;
 
 use binpack::{Config, ErrorKind, Fit, breaches, plan, verify};
 
-use case::Case;
 use check::Outcome;
-use expectation::Expectation;
+use language::case::Case;
+use language::expectation::Expectation;
 
 /// Every config by its name.
 fn configs() -> [(&'static str, Config); 4] {
@@ -70,24 +67,30 @@ fn problems(case: &Case, config: &Config) -> Vec<String> {
     found
 }
 
-/// What is wrong with a case, by config; empty where nothing is.
+/// What is wrong with a case, each with its configs; empty where nothing is.
 fn failures(case: &Case) -> Vec<String> {
     let all = configs();
     let unknown = case.configs.iter().find(|name| all.iter().all(|(known, _)| name != known));
     if let Some(unknown) = unknown {
         return vec![format!("there is no config {unknown}")];
     }
-    let mut found = Vec::new();
+    let mut found: Vec<(String, Vec<&str>)> = Vec::new();
     for (name, mut config) in all {
         if !case.configs.is_empty() && !case.configs.iter().any(|wanted| wanted == name) {
             continue;
         }
         config.preference = case.preference;
-        found.extend(
-            problems(case, &config).into_iter().map(|problem| format!("{name}: {problem}")),
-        );
+        for problem in problems(case, &config) {
+            match found.iter_mut().find(|(known, _)| *known == problem) {
+                Some((_, configs)) => configs.push(name),
+                None => found.push((problem, vec![name])),
+            }
+        }
     }
     found
+        .into_iter()
+        .map(|(problem, configs)| format!("{}: {problem}", configs.join(" ")))
+        .collect()
 }
 
 fn folder() -> PathBuf {

@@ -7,7 +7,7 @@ use binpack::{
     Resources, Taint, Toleration, TolerationOperator, key,
 };
 
-use crate::text::{Fault, Line, quantity};
+use super::text::{Fault, Line, quantity};
 
 /// A label's key: short names for those that everyone knows.
 pub(crate) fn label_key(word: &str) -> Arc<str> {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use binpack::{ReasonKind, Relaxation, Resources, Taint};
 
-use crate::syntax::{amounts, label_key, taint};
-use crate::text::{Fault, Line};
+use super::syntax::{amounts, label_key, taint};
+use super::text::{Fault, Line};
 
 /// The name of a pod or of several.
 pub(crate) type Name = String;

@@ -5,8 +5,8 @@ use binpack::{
     Volume, Weighted,
 };
 
-use crate::syntax::{all_of, any_of, label_key, labels, port, resource, selector, toleration};
-use crate::text::{Fault, Line};
+use super::syntax::{all_of, any_of, label_key, labels, port, resource, selector, toleration};
+use super::text::{Fault, Line};
 
 /// The pod of this name that the rest of a line describes.
 pub(crate) fn pod(name: &str, line: &mut Line<'_>) -> Result<Pod, Fault> {

@@ -8,10 +8,10 @@ use binpack::{
     Resources, RunningPod, key,
 };
 
-use crate::expectation::Expectation;
-use crate::pods::pod;
-use crate::syntax::{all_of, amounts, label_key, labels, limits, resource, taint};
-use crate::text::{Fault, Line};
+use super::expectation::Expectation;
+use super::pods::pod;
+use super::syntax::{all_of, amounts, label_key, labels, limits, resource, taint};
+use super::text::{Fault, Line};
 
 /// How many pods a machine takes where a case doesn't say: the kubelet's default.
 const PODS: u64 = 110;
