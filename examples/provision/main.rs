@@ -34,6 +34,7 @@ mod svg;
 mod text;
 
 use std::fs;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -85,10 +86,8 @@ fn run(args: &Args) -> Result<ExitCode> {
     let planned = Planned::of(input, args, &interrupt)?;
     let checked = Checked::of(input, &planned.plan);
     let outcome = Outcome::new(input, &planned, &checked);
-    print!("{outcome}");
-    if args.explain {
-        print!("{}", explanation::of(&outcome));
-    }
+    let explained = if args.explain { explanation::of(&outcome) } else { String::new() };
+    show(&format!("{outcome}{explained}"))?;
     if let Some(broken) = checked.broken() {
         eprintln!("provision: {broken}");
         return Ok(ExitCode::from(BROKEN));
@@ -104,6 +103,16 @@ fn run(args: &Args) -> Result<ExitCode> {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::from(UNPLACED),
     })
+}
+
+/// Whoever reads may stop at any time, as `head` does.
+fn show(text: &str) -> Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context(|| "the standard output can't be written".to_owned())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn write(flag: &str, path: &Path, content: &str) -> Result<()> {

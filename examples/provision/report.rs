@@ -169,7 +169,7 @@ impl fmt::Display for Outcome<'_> {
             Some(Stop::Interrupt) => ", stopped by Ctrl-C",
         };
         let (seconds, steps) = (planned.elapsed.as_secs_f64(), u64::from(plan.iterations));
-        writeln!(f, "time: {seconds:.2} s, {}{stopped}", counted(steps, "step"))?;
+        writeln!(f, "time: {seconds:.2} s of planning, {}{stopped}", counted(steps, "step"))?;
         writeln!(f, "checked: {}", self.checked)
     }
 }

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use serde_json::{Value, json};
+use serde_json::{Value, json as value};
 
-use crate::program::{Bench, launched};
+use crate::program::{Bench, json, launched};
 use crate::xml::{self, Element};
 
 const PODS: &str = "name,cpu_milli,memory_mib,num_gpu,gpu_milli\n\
@@ -33,9 +33,9 @@ fn the_default_pool_is_shaped_by_flags() {
 
     let plan = planned(1, &[]);
     assert_eq!(launched(&plan), ["tiny<&\"1\">"; 2], "amd64 on demand");
-    assert_eq!((paid(&plan), &plan["unplaced"][0]["pod"]), (json!("on-demand"), &json!("c")));
+    assert_eq!((paid(&plan), &plan["unplaced"][0]["pod"]), (value!("on-demand"), &value!("c")));
     let plan = planned(1, &["--capacity-type", "spot"]);
-    assert_eq!((launched(&plan).len(), paid(&plan)), (2, json!("spot")));
+    assert_eq!((launched(&plan).len(), paid(&plan)), (2, value!("spot")));
     let plan = planned(0, &["--arch", "arm64"]);
     assert!(launched(&plan).iter().all(|name| *name == "large"));
     let plan = planned(0, &["--arch", "any", "--capacity-type", "any"]);
@@ -66,7 +66,7 @@ fn a_deadline_that_is_over_leaves_the_quick_plan() {
     let bench = Bench::new();
     let pods = bench.file("p.csv", PODS);
     let (plan, ran) = bench.planned(0, &["--pods", &pods, "--deadline-ms", "0"]);
-    assert_eq!((&plan["cut_short"], &plan["iterations"]), (&json!(true), &json!(0)));
+    assert_eq!((&plan["cut_short"], &plan["iterations"]), (&value!(true), &value!(0)));
     assert_eq!(plan["counts"]["placed"], 3);
     assert!(ran.stdout.contains("stopped by the deadline"), "{}", ran.stdout);
     let (plan, _) = bench.planned(0, &["--pods", &pods, "--deadline-ms", &u64::MAX.to_string()]);
@@ -105,6 +105,19 @@ fn the_drawing_is_well_formed_and_shows_every_node() {
         let [x, width, height] = ["x", "width", "height"].map(|name| number(name).unwrap());
         assert!(x >= 0.0 && width > 0.0 && height > 0.0, "{rect:?}");
     }
+}
+
+#[test]
+fn output_that_nobody_reads_is_no_mistake() {
+    let bench = Bench::new();
+    let (pods, out) = (bench.file("p.csv", PODS), bench.path("out.json"));
+    let mut child =
+        Bench::command(&["--pods", &pods, "--json", out.to_str().unwrap()]).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert_eq!(json(&out)["counts"]["placed"], 3);
 }
 
 /// More different nodes than bars that anybody would look at.
