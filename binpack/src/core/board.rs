@@ -197,8 +197,10 @@ impl<'a> Board<'a> {
             match kind {
                 Kind::Apart | Kind::Avoid => true,
                 Kind::Near => {
+                    // The first of its like stays as long as none of them is elsewhere.
                     let total = self.groups.get(*group).total();
-                    count.meant > u32::from(*means) || (*means && total.meant == 1)
+                    let first = *means && total.holders == count.holders;
+                    count.meant > u32::from(*means) || first
                 }
                 Kind::Spread(spread) if key == HOSTNAME => count.meant <= spread.max_skew,
                 Kind::Spread(spread) => {

@@ -99,14 +99,18 @@ impl Class {
     }
 
     pub(super) fn tolerates(&self, taint: &Taint) -> bool {
-        self.tolerations.iter().any(|toleration| {
-            let same_value = match &toleration.operator {
-                TolerationOperator::Exists => true,
-                TolerationOperator::Equal(value) => *value == taint.value,
-            };
-            same_value
-                && toleration.key.as_ref().is_none_or(|key| *key == taint.key)
-                && toleration.effect.is_none_or(|effect| effect == taint.effect)
-        })
+        tolerates(&self.tolerations, taint)
     }
+}
+
+pub(super) fn tolerates(tolerations: &[Toleration], taint: &Taint) -> bool {
+    tolerations.iter().any(|toleration| {
+        let same_value = match &toleration.operator {
+            TolerationOperator::Exists => true,
+            TolerationOperator::Equal(value) => *value == taint.value,
+        };
+        same_value
+            && toleration.key.as_ref().is_none_or(|key| *key == taint.key)
+            && toleration.effect.is_none_or(|effect| effect == taint.effect)
+    })
 }

@@ -38,7 +38,7 @@ impl<'a> Launcher<'_, 'a> {
         if self.offers.all.is_empty() || shapes.iter().all(|shape| shape.left() == 0) {
             return None;
         }
-        let market = Market::new(board, self.offers);
+        let market = Market::new(board, self.offers, budgets);
         self.bundle(&market, board, shapes, budgets);
         let mut lots = lots(&market, &self.placer, board, shapes);
         if lots.is_empty() {
@@ -47,6 +47,7 @@ impl<'a> Launcher<'_, 'a> {
         let weights = Offers::weights(board.input);
         // Where pods are free to go anywhere, the packing and the proof are one programme.
         let free = weights.len() == 1 && budgets.are_endless();
+        let free = free && self.offers.flexible.iter().all(|flexible| *flexible);
         let free = free && lots.iter().all(|lot| self.is_plain(lot, board, &shapes[lot.shape]));
         let relaxed = (!free && !control.is_quick()).then(|| self.relaxed(&lots, board, shapes));
         let mut prover = relaxed.as_ref().map(|of| Packer::new(&of.job, &of.numbers, self.rounds));

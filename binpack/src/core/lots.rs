@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::bits::Bits;
 use super::board::{Board, Tuple};
+use super::budget::Budgets;
 use super::existing::{Placer, crowd};
 use super::groups::{HOSTNAME, Kind, Spread};
 use super::offers::{Offer, Offers};
@@ -26,17 +27,21 @@ pub(super) struct Market<'o, 'a> {
     pub(super) offers: &'o Offers,
     /// By offer.
     tuples: Vec<Tuple>,
+    /// By offer: whether neither a limit nor a wish for more types keeps it from being launched.
+    open: Vec<bool>,
 }
 
 impl<'o, 'a> Market<'o, 'a> {
-    pub(super) fn new(board: &mut Board<'a>, offers: &'o Offers) -> Self {
+    pub(super) fn new(board: &mut Board<'a>, offers: &'o Offers, budgets: &Budgets) -> Self {
         let input = board.input;
         let tuples = if board.is_regional() {
             offers.all.iter().map(|offer| board.tuple(|key| offer.label(input, key))).collect()
         } else {
             Vec::new()
         };
-        Self { input, offers, tuples }
+        let open = offers.all.iter().zip(&offers.flexible);
+        let open = open.map(|(of, flexible)| *flexible && budgets.allow(&budgets.draws(of, input)));
+        Self { input, offers, tuples, open: open.collect() }
     }
 
     /// The offers that take a shape and have room for it.
@@ -50,7 +55,11 @@ impl<'o, 'a> Market<'o, 'a> {
         };
         let fits = |at: &usize| {
             let offer = &self.offers.all[*at];
-            takes.has(*at) && within(*at) && offer.room.fits(&shape.demand) && !clashes(offer)
+            takes.has(*at)
+                && self.open[*at]
+                && within(*at)
+                && offer.room.fits(&shape.demand)
+                && !clashes(offer)
         };
         let all = self.offers.all.len();
         Bits::collect(all, (0..all).filter(fits))

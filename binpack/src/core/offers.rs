@@ -89,6 +89,8 @@ pub(super) struct Offers {
     pub(super) all: Vec<Offer>,
     /// Offers that differ by their type alone, by price.
     markets: Vec<Vec<usize>>,
+    /// By offer: whether enough others could stand in for it, as its pool wants.
+    pub(super) flexible: Vec<bool>,
     /// By class: the offers that take its pods, as far as labels and taints say.
     takes: Vec<Bits>,
 }
@@ -107,16 +109,12 @@ impl Offers {
         }
         let mut offers = Self { all, ..Self::default() };
         offers.group(input);
-        if input.pools.iter().any(|pool| !pool.min_values.is_empty()) {
-            offers.keep_flexible(input);
-            offers.group(input);
-        }
+        offers.flexible = offers.all.iter().map(|of| offers.is_flexible(of, input)).collect();
         Ok(offers)
     }
 
     fn group(&mut self, input: &Input) {
         let mut index: BTreeMap<(usize, &str, CapacityType), usize> = BTreeMap::new();
-        self.markets.clear();
         for (at, offer) in self.all.iter_mut().enumerate() {
             let sold = &input.instance_types[offer.instance_type].offerings[offer.offering];
             let next = index.len();
@@ -137,21 +135,16 @@ impl Offers {
         &self.markets[offer.market]
     }
 
-    /// Where a pool wants to choose among types, takes out those that too few others could stand
-    /// in for.
-    fn keep_flexible(&mut self, input: &Input) {
-        let flexible = |offer: &Offer| {
-            input.pools[offer.pool].min_values.iter().all(|least| {
-                let beside = self.beside(offer).iter().map(|at| &self.all[*at]);
-                let covering = beside.filter(|other| other.room.covers(&offer.room));
-                let values: BTreeSet<&str> =
-                    covering.filter_map(|other| other.label(input, &least.key)).collect();
-                values.len() as u64 >= u64::from(least.count)
-            })
-        };
-        let kept: Vec<bool> = self.all.iter().map(flexible).collect();
-        let mut kept = kept.into_iter();
-        self.all.retain(|_| kept.next().unwrap_or(false));
+    /// Whether the types of at least as large machines beside an offer have as many values of each
+    /// label as its pool wants to choose among.
+    fn is_flexible(&self, offer: &Offer, input: &Input) -> bool {
+        input.pools[offer.pool].min_values.iter().all(|least| {
+            let beside = self.beside(offer).iter().map(|at| &self.all[*at]);
+            let covering = beside.filter(|other| other.room.covers(&offer.room));
+            let values: BTreeSet<&str> =
+                covering.filter_map(|other| other.label(input, &least.key)).collect();
+            values.len() as u64 >= u64::from(least.count)
+        })
     }
 
     /// Looks at classes that are new.

@@ -1,11 +1,11 @@
 //! An input compiled for packing: pods grouped into shapes, constraints into classes and groups.
 
 use std::cmp::Reverse;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use super::class::{Class, ClassKey};
+use super::class::{Class, ClassKey, tolerates};
 use super::groups::{DomainId, Groups, Ties};
 use super::hash::QuickMap;
 use super::relax::{Asked, Level, levels};
@@ -45,8 +45,8 @@ pub(super) struct Problem<'a> {
     pub(super) dims: Dims,
     pub(super) classes: Vec<Class>,
     class_of: QuickMap<ClassKey, usize>,
-    /// Whether some taint only asks pods to stay away.
-    pub(super) shuns: bool,
+    /// Taints that only ask pods to stay away.
+    soft: Vec<Taint>,
     /// The most that any node or type has of each resource.
     most: Vec<u64>,
     /// Gangs by name.
@@ -107,18 +107,20 @@ impl<'a> Problem<'a> {
     pub(super) fn new(input: &'a Input) -> Self {
         let dims = Dims::of(input);
         let taints = input.nodes.iter().flat_map(|node| &node.taints);
-        let mut taints = taints.chain(input.pools.iter().flat_map(|pool| &pool.taints));
-        let shuns = taints.any(|taint: &Taint| taint.effect == Effect::PreferNoSchedule);
+        let taints = taints.chain(input.pools.iter().flat_map(|pool| &pool.taints));
+        let soft = taints.filter(|taint| taint.effect == Effect::PreferNoSchedule);
+        let soft: BTreeSet<&Taint> = soft.collect();
+        let soft = soft.into_iter().cloned().collect();
         let most = most(input, &dims);
         let gangs =
             input.gangs.iter().enumerate().map(|(at, gang)| (gang.name.clone(), at)).collect();
-        Self { input, dims, classes: Vec::new(), class_of: QuickMap::default(), shuns, most, gangs }
+        Self { input, dims, classes: Vec::new(), class_of: QuickMap::default(), soft, most, gangs }
     }
 
     /// The same for another input, of which nodes, pools, types and gangs are equal.
     pub(super) fn on<'b>(self, input: &'b Input) -> Problem<'b> {
-        let Problem { dims, classes, class_of, shuns, most, gangs, .. } = self;
-        Problem { input, dims, classes, class_of, shuns, most, gangs }
+        let Problem { dims, classes, class_of, soft, most, gangs, .. } = self;
+        Problem { input, dims, classes, class_of, soft, most, gangs }
     }
 
     /// The index of a gang.
@@ -128,7 +130,13 @@ impl<'a> Problem<'a> {
 
     /// How many levels of relaxation a pod has.
     pub(super) fn levels(&self, pod: usize) -> Level {
-        levels(&self.input.pods[pod], self.shuns)
+        let pod = &self.input.pods[pod];
+        levels(pod, self.shuns(pod))
+    }
+
+    /// Whether some taint asks a pod to stay away which it does not tolerate.
+    pub(super) fn shuns(&self, pod: &Pod) -> bool {
+        !self.soft.iter().all(|taint| tolerates(&pod.tolerations, taint))
     }
 
     /// Groups pods, each at its level, into shapes, in the order in which they are placed.
@@ -150,7 +158,7 @@ impl<'a> Problem<'a> {
                 shapes[*shape].pods.push_back(*index);
                 continue;
             }
-            let asked = Asked::at(pod, *level, self.shuns);
+            let asked = Asked::at(pod, *level, self.shuns(pod));
             carried.push(groups.carried(pod, &asked));
             shape_of.insert(alike, shapes.len());
             shapes.push(Shape {

@@ -192,6 +192,9 @@ fn first_level(config: &Config, problem: &Problem<'_>, pod: usize) -> Level {
     match config.preference {
         Preference::Respect => 0,
         // Taints are not the pod's preferences: they are kept as long as possible all the same.
-        Preference::Ignore => problem.levels(pod) - 1 - Level::from(problem.shuns),
+        Preference::Ignore => {
+            let shuns = problem.shuns(&problem.input.pods[pod]);
+            problem.levels(pod) - 1 - Level::from(shuns)
+        }
     }
 }

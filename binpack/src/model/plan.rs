@@ -73,6 +73,11 @@ impl Launch {
     pub fn node(&self, name: impl Into<Arc<str>>) -> Node {
         let mut node =
             Node::new(name, self.allocatable.clone()).with_capacity(self.capacity.clone());
+        for name in [Resources::BATCH_CPU, Resources::BATCH_MEMORY] {
+            // What best-effort pods use beside the others is no part of the machine itself.
+            let beside = self.allocatable.extended.get(name).copied().unwrap_or(0);
+            node.capacity = node.capacity.with_extended(name, beside);
+        }
         node.labels = self.labels.clone();
         node.taints.clone_from(&self.taints);
         node.used = self.daemon_overhead.clone();

@@ -28,8 +28,8 @@ pub struct Pod {
     pub tolerations: Vec<Toleration>,
     /// How it and its like are spread.
     pub topology_spread: Vec<TopologySpread>,
-    /// Pods that must be near it. Where it matches the term itself and no other pod does, it may
-    /// be the first.
+    /// Pods that must be near it. Where it matches the term itself and no pod that runs does, it and
+    /// those with the same term may be the first together.
     pub pod_affinity: Vec<PodAffinityTerm>,
     /// Pods that must not be near it.
     pub pod_anti_affinity: Vec<PodAffinityTerm>,

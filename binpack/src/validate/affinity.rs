@@ -1,6 +1,6 @@
 //! Pods near other pods, and pods apart from them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ptr;
 
 use super::crowd::{Crowd, Term};
@@ -10,7 +10,8 @@ use super::{Breach, Rule};
 /// Every term with the pods that have it.
 type Terms<'s, 'a> = BTreeMap<Term<'a>, Vec<&'s Placed<'a>>>;
 
-/// Every bound pod has those near it that it must have, or is the first of its like.
+/// Every bound pod has those near it that it must have, or is the first of its like: nobody else
+/// with the same term is elsewhere, and nobody that it means runs.
 pub(super) fn together(state: &State<'_>, crowd: &Crowd<'_, '_>) -> Vec<Breach> {
     let mut terms = Terms::new();
     for placed in state.placed().filter(|placed| placed.bound()) {
@@ -25,7 +26,10 @@ pub(super) fn together(state: &State<'_>, crowd: &Crowd<'_, '_>) -> Vec<Breach> 
         crowd.meant(term).filter_map(|meant| meant.domain(key)).for_each(|domain| {
             *near.entry(domain).or_default() += 1;
         });
-        let everywhere: u64 = near.values().sum();
+        // A pending pod without the term comes after those that have it, as with spreads: it keeps
+        // none of them from being the first.
+        let runs = crowd.meant(term).any(|meant| !meant.bound() && meant.domain(key).is_some());
+        let homes: BTreeSet<Option<Domain<'_>>> = pods.iter().map(|pod| pod.domain(key)).collect();
         for placed in pods {
             let pod = placed.pod;
             let itself = u64::from(term.means(&pod.namespace, &pod.labels));
@@ -33,7 +37,7 @@ pub(super) fn together(state: &State<'_>, crowd: &Crowd<'_, '_>) -> Vec<Breach> 
                 None => format!("the node has no {key}"),
                 Some(domain) => {
                     let others = near.get(&domain).copied().unwrap_or(0).saturating_sub(itself);
-                    if others > 0 || (itself == 1 && everywhere == 1) {
+                    if others > 0 || (itself == 1 && homes.len() == 1 && !runs) {
                         continue;
                     }
                     format!("none of the pods that it must be near is in {domain}")
