@@ -29,6 +29,7 @@ mod config;
 pub mod conformance;
 mod core;
 mod error;
+mod explain;
 mod file;
 #[cfg(feature = "manifests")]
 mod manifest;
@@ -48,6 +49,7 @@ pub use cluster::{Cluster, ClusterState, MemoryCluster};
 pub use config::{Config, Fit, Limit, Preference};
 pub use core::{Domain, Progress, Scheduled, Scheduler, plan, plan_until};
 pub use error::{Error, ErrorKind, Result};
+pub use explain::{Constraint, Explanation, LaunchReason, Remedy, Stuck, explain};
 #[cfg(feature = "manifests")]
 pub use manifest::Manifests;
 pub use model::{

@@ -233,14 +233,42 @@ impl<'a> Board<'a> {
     /// Puts the next `n` pods of a shape on a site, which must take them, and counts them in the
     /// domains of these keys.
     pub(super) fn put(&mut self, shape: &mut Shape<'a>, n: u64, site: usize, counted: Counted) {
-        let (places, level) = (&mut self.places, shape.level);
-        let (class, plain) = (shape.class, shape.plain);
+        let mut devices = Vec::new();
+        self.rooms[site].take(&shape.demand, n, |gpus| devices.push(gpus));
+        self.settle(shape, site, counted, devices);
+    }
+
+    /// The same for as many pods as devices are given for.
+    pub(super) fn put_on(
+        &mut self,
+        shape: &mut Shape<'a>,
+        site: usize,
+        counted: Counted,
+        devices: &[Vec<usize>],
+    ) {
+        let index = |device: &usize| u32::try_from(*device).unwrap_or(u32::MAX);
+        devices.iter().for_each(|of| self.rooms[site].take_on(&shape.demand, of));
+        let devices = devices.iter().map(|of| of.iter().map(index).collect());
+        self.settle(shape, site, counted, devices.collect());
+    }
+
+    /// Writes down where the next pods of a shape are, and their devices there.
+    fn settle(
+        &mut self,
+        shape: &mut Shape<'a>,
+        site: usize,
+        counted: Counted,
+        devices: Vec<Vec<u32>>,
+    ) {
+        let n = devices.len();
+        let (level, class, plain) = (shape.level, shape.class, shape.plain);
         let ties = (!shape.ties.is_empty()).then(|| shape.ties.clone());
-        self.rooms[site].take(&shape.demand, n, |gpus| {
+        for gpus in devices {
             if let Some(pod) = shape.pods.pop_front() {
-                places[pod] = Some(Place { site, gpus, level, class, plain, ties: ties.clone() });
+                let ties = ties.clone();
+                self.places[pod] = Some(Place { site, gpus, level, class, plain, ties });
             }
-        });
+        }
         self.tree.set(site, &self.rooms[site]);
         if !shape.ports.is_empty() {
             self.ports.entry(site).or_default().extend_from_slice(shape.ports);

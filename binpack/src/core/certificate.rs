@@ -97,13 +97,14 @@ impl Certifier<'_, '_> {
         let mut rows: Vec<(Demand, usize, u64, u64)> = Vec::new();
         for (pod, value) in values.iter().enumerate().filter(|(_, value)| **value > 0) {
             let Some(place) = &self.board.places[pod] else { continue };
-            let demand = Demand::new(&self.problem.dims, &input.pods[pod]);
+            let dims = &self.problem.dims;
+            let demand = dims.without_volumes(&Demand::new(dims, &input.pods[pod]));
             match rows
                 .iter_mut()
-                .find(|row| row.1 == place.class && row.2 == *value && row.0 == demand)
+                .find(|row| row.1 == place.plain && row.2 == *value && row.0 == demand)
             {
                 Some(row) => row.3 += 1,
-                None => rows.push((demand, place.class, *value, 1)),
+                None => rows.push((demand, place.plain, *value, 1)),
             }
         }
         let machine = |node: usize| {

@@ -11,9 +11,10 @@ use super::existing::{Placer, Where};
 use super::groups::{HOSTNAME, Kind};
 use super::lots::{Lot, Market, lots, shares_a_node, unassign};
 use super::offers::Offers;
-use super::pack::{Group, Job, Machine, Numbers, Packer, Row};
+use super::pack::{Group, Job, Machine, Numbers, Packer, Row, assign};
 use super::problem::{Problem, Shape};
 use super::proof::Proof;
+use super::room::Gpu;
 use crate::model::HostPort;
 
 /// Launches for what waits, and keeps what it has come to.
@@ -173,19 +174,33 @@ impl<'a> Launcher<'_, 'a> {
         shapes: &mut [Shape<'a>],
     ) {
         let site = board.open(self.offers, offer);
-        let mut pattern = pattern.to_vec();
-        // Large shares of devices first: the order in which they fit.
-        pattern.sort_by_key(|(of, _)| Reverse(shapes[lots[of[0]].shape].demand.gpu_milli()));
-        for (of, mut n) in pattern {
-            for lot in of {
-                let lot = &mut lots[*lot];
-                let counted = if lot.tuple.is_some() { Counted::Hostname } else { Counted::All };
-                let some = n.min(lot.count);
-                if some > 0 {
-                    lot.count -= some;
-                    n -= some;
-                    board.put(&mut shapes[lot.shape], some, site, counted);
-                }
+        let mut takes: Vec<(usize, u64)> = Vec::new();
+        for (of, n) in pattern {
+            let mut n = *n;
+            for lot in *of {
+                let some = n.min(lots[*lot].count);
+                lots[*lot].count -= some;
+                n -= some;
+                takes.push((*lot, some));
+            }
+        }
+        // Pods that share devices get them together: one after the other they might not fit.
+        let gpu = |lot: usize| shapes[lots[lot].shape].demand.gpu;
+        let pods = takes.iter().flat_map(|(lot, n)| (0..*n).map(move |_| *lot)).map(gpu);
+        let pods: Vec<Gpu> = pods.collect();
+        let shares = pods.iter().any(|gpu| matches!(gpu, Gpu::Share(_)));
+        let devices = if shares { assign(&board.rooms[site].gpus, &pods) } else { None };
+        let mut devices = devices.as_deref();
+        for (lot, n) in takes.into_iter().filter(|(_, n)| *n > 0) {
+            let counted = if lots[lot].tuple.is_some() { Counted::Hostname } else { Counted::All };
+            let shape = &mut shapes[lots[lot].shape];
+            let own =
+                devices.and_then(|devices| devices.split_at_checked(usize::try_from(n).ok()?));
+            if let Some((own, rest)) = own {
+                devices = Some(rest);
+                board.put_on(shape, site, counted, own);
+            } else {
+                board.put(shape, n, site, counted);
             }
         }
     }

@@ -29,7 +29,7 @@ impl<'a> Launcher<'_, 'a> {
     /// that takes them: less is asked for, so its bound holds, and its fillings are good ones for
     /// each domain.
     pub(super) fn relaxed(&self, lots: &[Lot], board: &Board<'a>, shapes: &[Shape<'a>]) -> Relaxed {
-        let whole = Whole::of(lots, |shape| self.plain_offers(&shapes[shape]));
+        let whole = Whole::of(lots, shapes, |shape| self.plain_offers(&shapes[shape]));
         let (job, offers) = self.relaxed_job(&whole, board, shapes);
         let (job, members) = job.merged();
         let of = |rows: Vec<usize>| rows.into_iter().map(|row| whole.shapes[row]).collect();
@@ -154,17 +154,18 @@ struct Whole {
 }
 
 impl Whole {
-    fn of(lots: &[Lot], offers: impl Fn(usize) -> Bits) -> Self {
+    /// All pods of a shape that wait, those included for which no domain was right: what has a value
+    /// must have been counted.
+    fn of(lots: &[Lot], shapes: &[Shape<'_>], offers: impl Fn(usize) -> Bits) -> Self {
         let mut whole = Self { shapes: Vec::new(), counts: Vec::new(), offers: Vec::new() };
         let mut index: BTreeMap<usize, usize> = BTreeMap::new();
         for lot in lots {
             let at = *index.entry(lot.shape).or_insert(whole.shapes.len());
             if at == whole.shapes.len() {
                 whole.shapes.push(lot.shape);
-                whole.counts.push(0);
+                whole.counts.push(shapes[lot.shape].left());
                 whole.offers.push(offers(lot.shape));
             }
-            whole.counts[at] += lot.count;
         }
         whole
     }

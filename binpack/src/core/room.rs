@@ -187,11 +187,26 @@ impl Room {
 
     /// Takes `n` pods, which must fit, and hands over each one's devices.
     pub(super) fn take(&mut self, demand: &Demand, n: u64, mut each: impl FnMut(Vec<u32>)) {
-        for (free, need) in self.free.iter_mut().zip(&demand.amounts) {
-            *free = free.saturating_sub(need.saturating_mul(n));
-        }
+        self.take_amounts(demand, n);
         for _ in 0..n {
             each(self.take_gpus(demand.gpu));
+        }
+    }
+
+    /// Takes one pod, which must fit, with these devices.
+    pub(super) fn take_on(&mut self, demand: &Demand, devices: &[usize]) {
+        self.take_amounts(demand, 1);
+        let each = demand.gpu_milli().min(GPU_MILLI);
+        for device in devices {
+            if let Some(free) = self.gpus.get_mut(*device) {
+                *free = free.saturating_sub(each);
+            }
+        }
+    }
+
+    fn take_amounts(&mut self, demand: &Demand, n: u64) {
+        for (free, need) in self.free.iter_mut().zip(&demand.amounts) {
+            *free = free.saturating_sub(need.saturating_mul(n));
         }
     }
 

@@ -56,7 +56,9 @@ pub(super) fn offers<'a>(input: &'a Input, kinds: &Kinds<'a>) -> Vec<Offer<'a>> 
     let mut all = Vec::new();
     for pool in &input.pools {
         for instance_type in &*input.instance_types {
-            let sold = instance_type.offerings.iter();
+            // What can't be had carries nothing.
+            let had = |offering: &&Offering| offering.available != Some(0);
+            let sold = instance_type.offerings.iter().filter(had);
             all.extend(sold.filter_map(|offering| {
                 let launched = Launched { pool, instance_type, offering };
                 let machine = launched.machine(input, kinds, &mut admission)?;

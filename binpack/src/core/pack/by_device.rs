@@ -40,7 +40,7 @@ pub(super) fn fill(
     if search.best.value > effort.threshold {
         return search.best;
     }
-    search.expand(&filler, Branch { bound: relaxed.bound, decisions: Vec::new() }, &relaxed);
+    search.expand(&filler, &Branch { bound: relaxed.bound, decisions: Vec::new() }, &relaxed);
     search.run()
 }
 
@@ -69,8 +69,7 @@ struct Search<'s, 'j> {
 impl<'j> Search<'_, 'j> {
     fn relaxed(&mut self, decisions: &[Decision]) -> (Filler<'j>, Relaxed) {
         let mut filler = Filler::new(self.of, decisions);
-        self.contents.iter().for_each(|content| filler.add_content(content));
-        let relaxed = filler.relaxed_by_device(&mut self.devices);
+        let relaxed = filler.relaxed_by_device(&mut self.devices, self.contents);
         *self.contents = filler.contents_in(&relaxed.amounts);
         (filler, relaxed)
     }
@@ -89,7 +88,7 @@ impl<'j> Search<'_, 'j> {
             let (filler, relaxed) = self.relaxed(&branch.decisions);
             let bound = branch.bound.min(relaxed.bound);
             if bound > self.sought() {
-                self.expand(&filler, Branch { bound, ..branch }, &relaxed);
+                self.expand(&filler, &Branch { bound, ..branch }, &relaxed);
             }
         }
         self.best.bound = self.open.max(self.sought());
@@ -102,9 +101,9 @@ impl<'j> Search<'_, 'j> {
         self.effort.threshold.max(self.best.value)
     }
 
-    fn expand(&mut self, filler: &Filler<'j>, branch: Branch, relaxed: &Relaxed) {
+    fn expand(&mut self, filler: &Filler<'j>, branch: &Branch, relaxed: &Relaxed) {
         let Some((row, below)) = filler.divided(&relaxed.amounts) else {
-            self.search(&branch, relaxed);
+            self.search(branch, relaxed);
             return;
         };
         for decision in [Decision::Limit(row, below), Decision::Take(row, below + 1)] {

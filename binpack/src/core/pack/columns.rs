@@ -208,7 +208,7 @@ impl<'j> Generation<'j> {
     }
 
     fn judge(&mut self, added: usize, most_steps: u64) -> Round {
-        if self.objective() - self.best.value <= SOLVED * self.objective() {
+        if self.is_proved() {
             return Round::Solved;
         }
         if added == 0 {
@@ -223,6 +223,11 @@ impl<'j> Generation<'j> {
     /// The values that prove the best bound, or those of the programme as it is without one.
     pub(super) fn values(&self) -> Vec<f64> {
         if self.best.value > 0.0 { self.best.duals.clone() } else { self.duals() }
+    }
+
+    /// Whether the bound has as good as reached the programme.
+    pub(super) fn is_proved(&self) -> bool {
+        self.objective() - self.best.value <= SOLVED * self.objective()
     }
 
     fn duals(&self) -> Vec<f64> {
@@ -321,4 +326,48 @@ fn single(job: &Job, numbers: &Numbers, row: usize, left: u64) -> (usize, Patter
         }
     }
     best.map_or((0, vec![(row, 1)]), |(_, machine, n)| (machine, vec![(row, n)]))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::{carries, counts, job, optimum};
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn bounds_are_below_the_programme_and_the_optimum(job in job()) {
+            let numbers = Numbers::of(&job);
+            let optimum = float(optimum(&job));
+            let mut programme = Generation::new(&job, &numbers, counts(&job));
+            programme.solve();
+            for _ in 0..60 {
+                let round = programme.round(200);
+                let bound = programme.bound();
+                prop_assert!(bound.value <= optimum * (1.0 + 1e-9), "{} above {optimum}", bound.value);
+                prop_assert!(bound.value <= programme.objective() * (1.0 + 1e-6));
+                let worth: f64 =
+                    bound.duals.iter().zip(counts(&job)).map(|(dual, n)| dual * float(n)).sum();
+                prop_assert!((worth - bound.value).abs() <= worth * 1e-9, "the duals prove it");
+                if round == Round::Solved {
+                    break;
+                }
+            }
+            for (machine, pattern) in programme.columns() {
+                prop_assert!(carries(&job, *machine, pattern));
+            }
+            let mut covered = vec![0.0; job.rows.len()];
+            for ((_, pattern), level) in programme.solution() {
+                for (row, n) in pattern {
+                    covered[*row] += level * float(*n);
+                }
+            }
+            for (covered, count) in covered.iter().zip(counts(&job)) {
+                prop_assert!(*covered >= float(count) - 1e-6);
+            }
+        }
+    }
 }

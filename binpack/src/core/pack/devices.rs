@@ -174,3 +174,86 @@ impl Walk<'_, '_> {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::super::job::Numbers;
+    use super::super::testing::{counts, job, value};
+    use super::*;
+
+    /// All contents of a device, whatever else the machine has.
+    fn all(of: Site<'_>) -> Vec<Pattern> {
+        let share = |row: usize| match of.job.rows[row].demand.gpu {
+            Gpu::Share(milli) => milli,
+            Gpu::None | Gpu::Whole(_) => 0,
+        };
+        let mut all = vec![Pattern::new()];
+        for row in of.rows().filter(|row| share(*row) > 0) {
+            let most = of.left[row].min(of.job.rows[row].cap);
+            let with = |(pattern, n): (&Pattern, u64)| -> Pattern {
+                pattern.iter().copied().chain([(row, n)]).collect()
+            };
+            let more =
+                all.iter().flat_map(|pattern| (1..=most).map(move |n| (pattern, n))).map(with);
+            let fits = |p: &Pattern| p.iter().map(|(row, n)| share(*row) * n).sum::<u64>() <= 1_000;
+            let more: Vec<Pattern> = more.filter(fits).collect();
+            all.extend(more);
+        }
+        let foes =
+            |pattern: &Pattern| {
+                let has = |row: usize| pattern.iter().any(|(r, _)| *r == row);
+                of.job.foes.iter().enumerate().any(|(row, foes)| {
+                    has(row) && pattern.iter().any(|(other, _)| foes.has(*other))
+                })
+            };
+        all.into_iter().filter(|pattern| !pattern.is_empty() && !foes(pattern)).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn the_best_and_all_near_it_are_found(
+            job in job(),
+            values in prop::collection::vec(1..30u32, 4),
+            prices in prop::collection::vec(0..3u32, 3),
+            spare in 0..20u32,
+        ) {
+            let numbers = Numbers::of(&job);
+            let left = counts(&job);
+            let values: Vec<f64> = values.iter().map(|v| f64::from(*v)).collect();
+            let prices: Vec<f64> = prices.iter().map(|p| f64::from(*p)).collect();
+            let machine = job.machines.len() - 1;
+            let of = Site { job: &job, numbers: &numbers, machine, left: &left, values: &values };
+            let mut devices = Devices::new(of);
+            let price = devices.price(&prices);
+            let gain = |pattern: &Pattern| {
+                let need = |(row, n): &(usize, u64)| {
+                    let need = &numbers.need(*row)[..numbers.plain];
+                    float(*n) * need.iter().zip(&prices).map(|(n, p)| n * p).sum::<f64>()
+                };
+                value(pattern, &values) - pattern.iter().map(need).sum::<f64>()
+            };
+            let all = all(of);
+            let best = all.iter().map(gain).fold(0.0, f64::max);
+            prop_assert!(price >= best);
+            if job.foes.is_empty() {
+                prop_assert!((price - best).abs() < 1e-9, "{price} is not {best}");
+                prop_assert!((gain(&devices.best()) - best).abs() < 1e-9);
+            }
+            let spare = f64::from(spare);
+            let near: BTreeSet<_> =
+                all.into_iter().filter(|p| gain(p) >= price - spare).collect();
+            let contents = devices.contents(price, spare, usize::MAX);
+            prop_assert!(contents.complete >= spare);
+            prop_assert_eq!(&contents.patterns.into_iter().collect::<BTreeSet<_>>(), &near);
+            let few = devices.contents(price, spare, 3);
+            prop_assert!(few.patterns.len() <= 3);
+            let missing = near.iter().filter(|p| !few.patterns.contains(p));
+            let nearest = missing.map(|p| price - gain(p)).fold(f64::INFINITY, f64::min);
+            prop_assert!(nearest >= few.complete, "{nearest} within {}", few.complete);
+        }
+    }
+}

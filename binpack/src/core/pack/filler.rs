@@ -172,6 +172,20 @@ impl<'j> Filler<'j> {
 
     /// Adds what a device may carry as a candidate, if the machine takes it. No cuts yet.
     pub(super) fn add_content(&mut self, content: &[(usize, u64)]) {
+        let (need, value) = self.content(content);
+        self.push(content, &need, value, u64::MAX);
+    }
+
+    /// The same for a relaxation, which may take a part of what the machine does not take whole.
+    fn add_relaxed(&mut self, content: &[(usize, u64)]) {
+        let (need, value) = self.content(content);
+        let devices = whole(self.have[self.dims - 1]);
+        let most = self.remaining(&self.base, content, devices);
+        self.push_most(content, &need, value, most);
+    }
+
+    /// What a device needs with a content, and what it is worth.
+    fn content(&self, content: &[(usize, u64)]) -> (Vec<f64>, f64) {
         let Site { numbers, values, .. } = self.of;
         let mut need = vec![0.0; self.dims];
         let mut value = 0.0;
@@ -181,14 +195,16 @@ impl<'j> Filler<'j> {
             value += values[*row] * float(*n);
         }
         need[self.dims - 1] = 1.0;
-        self.push(content, &need, value, u64::MAX);
+        (need, value)
     }
 
     fn push(&mut self, item: &[(usize, u64)], need: &[f64], value: f64, most: u64) {
-        let taken = &self.base.taken;
-        let of = |(row, n): &(usize, u64)| self.of.left[*row].saturating_sub(taken[*row]) / n;
-        let most = item.iter().map(of).fold(most, u64::min);
+        let most = self.remaining(&self.base, item, most);
         let most = self.base.count_item(item, need, most);
+        self.push_most(item, need, value, most);
+    }
+
+    fn push_most(&mut self, item: &[(usize, u64)], need: &[f64], value: f64, most: u64) {
         if most == 0 {
             return;
         }
@@ -254,9 +270,16 @@ impl<'j> Filler<'j> {
     }
 
     /// The relaxation over everything that devices may carry, of which the candidates get what it
-    /// asks for. Its bound holds for contents that are no candidates too.
-    pub(super) fn relaxed_by_device(&mut self, devices: &mut Devices<'_>) -> Relaxed {
+    /// asks for, beginning with those that are known. Its bound holds for all others too.
+    pub(super) fn relaxed_by_device(
+        &mut self,
+        devices: &mut Devices<'_>,
+        known: &[Pattern],
+    ) -> Relaxed {
         let device = self.dims - 1;
+        for content in known {
+            self.add_relaxed(content);
+        }
         let mut relaxed = self.knapsack().solve();
         for _ in 0..MOST_CONTENTS {
             let price = devices.price(&relaxed.prices[..device]);
@@ -267,7 +290,7 @@ impl<'j> Filler<'j> {
                 break;
             }
             let before = self.len();
-            self.add_content(&devices.best());
+            self.add_relaxed(&devices.best());
             if self.len() == before {
                 break;
             }
@@ -350,20 +373,20 @@ impl<'j> Filler<'j> {
     /// How many times more the machine takes a candidate, at most `most`.
     pub(super) fn count(&self, load: &Load<'_>, candidate: usize, most: u64) -> u64 {
         let item = self.item(candidate);
-        load.count_item(item, self.need(candidate), self.remaining(load, candidate, most))
+        load.count_item(item, self.need(candidate), self.remaining(load, item, most))
     }
 
     /// The same without a look at single devices.
     pub(super) fn reach(&self, load: &Load<'_>, candidate: usize, most: u64) -> u64 {
         let item = self.item(candidate);
         let n = load.reach(item, self.need(candidate), most);
-        if n == 0 { 0 } else { self.remaining(load, candidate, n) }
+        if n == 0 { 0 } else { self.remaining(load, item, n) }
     }
 
-    /// How many more there are of a candidate.
-    fn remaining(&self, load: &Load<'_>, candidate: usize, most: u64) -> u64 {
-        let item = self.item(candidate).iter();
-        item.map(|(row, n)| (self.of.left[*row] - load.taken[*row]) / n).fold(most, u64::min)
+    /// How many times more there are the pods of an item.
+    fn remaining(&self, load: &Load<'_>, item: &[(usize, u64)], most: u64) -> u64 {
+        let left = |row: usize| self.of.left[row].saturating_sub(load.taken[row]);
+        item.iter().map(|(row, n)| left(*row) / n).fold(most, u64::min)
     }
 
     pub(super) fn put(

@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::job::{Batch, Job, Load, Numbers, Pattern, float};
+use super::job::{Batch, Job, Load, Numbers, Pattern, float, take};
 
 /// The most rows that the careful way of filling chooses among: it takes time with their number
 /// times the pods of a machine, and so many fill any machine well.
@@ -135,8 +135,8 @@ impl<'j> Packer<'j> {
             if copies == 0 {
                 continue;
             }
-            fill.iter().for_each(|(row, n)| left[*row] -= n * copies);
-            draws.iter().for_each(|(budget, each)| budgets[*budget] -= each * copies);
+            take(&mut left, &fill, copies);
+            take(&mut budgets, draws, copies);
             packing.batches.push(self.cheapest(Batch { machine, pattern: fill, copies }));
             queue.push((now, Reverse(machine)));
         }
@@ -193,7 +193,7 @@ impl<'j> Packer<'j> {
             waiting.sort_by_cached_key(|row| {
                 let density = self.density(*row, &scales);
                 // Bits of floats that are not negative sort as the floats do.
-                (std::cmp::Reverse(density.to_bits()), *row)
+                (Reverse(density.to_bits()), *row)
             });
             waiting.truncate(CROWD);
         }
@@ -243,4 +243,41 @@ impl<'j> Packer<'j> {
 /// One over what is free, for quick ratios.
 fn scales(free: &[f64]) -> Vec<f64> {
     free.iter().map(|free| 1.0 / free.max(1.0)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::{check, counts, job};
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn packings_place_every_pod(job in job(), values in prop::collection::vec(1..90u32, 4)) {
+            let numbers = Numbers::of(&job);
+            let values: Vec<f64> = values.into_iter().map(f64::from).take(job.rows.len()).collect();
+            let by_value = pack_by(&job, &numbers, &counts(&job), &values);
+            for packing in [pack(&job, &numbers, &counts(&job), 3), by_value] {
+                prop_assert_eq!(packing.waiting, 0);
+                check(&job, &packing.batches)?;
+                prop_assert_eq!(packing.cost, job.cost(&packing.batches));
+            }
+        }
+
+        /// Pods stay without a place only when the budget is used up.
+        #[test]
+        fn budgets_leave_pods_waiting(job in job(), budget in 0..3u64) {
+            let mut job = job;
+            job.budgets = vec![budget];
+            job.machines.iter_mut().for_each(|machine| machine.draws = vec![(0, 1)]);
+            let packing = pack(&job, &Numbers::of(&job), &counts(&job), 2);
+            let machines: u64 = packing.batches.iter().map(|batch| batch.copies).sum();
+            prop_assert!(machines <= budget);
+            let pods: u64 = packing.batches.iter()
+                .flat_map(|batch| batch.pattern.iter().map(|(_, n)| n * batch.copies)).sum();
+            prop_assert_eq!(pods + packing.waiting, counts(&job).iter().sum::<u64>());
+            prop_assert!(packing.waiting == 0 || machines == budget);
+        }
+    }
 }

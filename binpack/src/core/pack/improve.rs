@@ -2,7 +2,7 @@
 //! their own (large neighbourhood search; Shaw 1998).
 
 use super::columns::{Generation, Round};
-use super::dive::Dive;
+use super::dive::{Dive, MISSING};
 use super::job::{Batch, Job, Numbers, Pattern, float};
 
 /// Rounds of pricing for a small job.
@@ -63,7 +63,9 @@ impl<'j> Improver<'j> {
         for at in &chosen {
             let (machine, pattern) = &self.machines[*at];
             cost += float(self.job.machines[*machine].price);
-            pattern.iter().for_each(|(row, n)| left[*row] += n);
+            for (row, n) in pattern {
+                left[*row] += n;
+            }
         }
         let mut programme = Generation::new(self.job, self.numbers, left.clone());
         for at in &chosen {
@@ -83,7 +85,7 @@ impl<'j> Improver<'j> {
         if programme.bound().value > cost - 1.0 || programme.objective() > cost - 1.0 {
             return false;
         }
-        let batches = Dive::new(programme, left, cost - 1.0).run();
+        let batches = Dive::new(programme, left, cost - 1.0, MISSING[1]).run();
         let cheaper = batches.filter(|batches| float(self.job.cost(batches)) < cost);
         cheaper.is_some_and(|batches| self.replace(chosen, batches))
     }
@@ -151,5 +153,36 @@ impl SplitMix {
 
     fn index(&mut self, n: usize) -> usize {
         usize::try_from(self.below(n as u64)).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::{check, counts, job};
+    use super::super::{greedy, job::Numbers};
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn steps_keep_every_pod_and_never_cost_more(job in job(), seed in 0..9u64) {
+            let numbers = Numbers::of(&job);
+            let packing = greedy::pack(&job, &numbers, &counts(&job), 1);
+            let values = vec![1e6; job.rows.len()];
+            let mut improver = Improver::new(&job, &numbers, &packing.batches, values, seed);
+            let mut cost = packing.cost;
+            for _ in 0..8 {
+                let cheaper = improver.step(&[]);
+                let batches = improver.batches();
+                check(&job, &batches)?;
+                let now = job.cost(&batches);
+                prop_assert_eq!(now < cost, cheaper);
+                prop_assert!(now <= cost);
+                cost = now;
+            }
+        }
     }
 }

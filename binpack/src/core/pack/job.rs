@@ -2,6 +2,7 @@
 //!
 //! Amounts are floats that hold integers below 2^53, so sums and comparisons of them are exact.
 
+use super::assign::assign;
 use crate::core::bits::Bits;
 use crate::core::room::{Demand, Gpu, Room};
 use crate::model::GPU_MILLI;
@@ -103,8 +104,7 @@ impl Numbers {
         let mut have = Vec::with_capacity(dims * job.machines.len());
         for machine in &job.machines {
             have.extend(used.iter().map(|dim| float(machine.room.free[*dim])));
-            let milli = machine.room.gpu_free();
-            have.extend(std::iter::repeat_n(float(milli * SCALE), gpu_dims));
+            have.extend(gpu_room(&machine.room).take(gpu_dims));
         }
         let mut groups_of = vec![Vec::new(); job.rows.len()];
         for (group, of) in job.groups.iter().enumerate() {
@@ -150,6 +150,14 @@ fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
+/// What there is of all devices: as it is, and as dual feasible functions see it, which are made
+/// for whole devices.
+fn gpu_room(room: &Room) -> impl Iterator<Item = f64> {
+    let devices = room.gpus.iter().filter(|free| **free > 0).count() as u64;
+    let images = std::iter::repeat(float(devices * GPU_MILLI * SCALE));
+    std::iter::once(float(room.gpu_free() * SCALE)).chain(images)
+}
+
 /// What a pod takes of all devices: as it is, and as each dual feasible function sees it.
 fn gpu_amounts(gpu: Gpu) -> impl Iterator<Item = f64> {
     let plain = match gpu {
@@ -158,7 +166,7 @@ fn gpu_amounts(gpu: Gpu) -> impl Iterator<Item = f64> {
         Gpu::Whole(devices) => devices * GPU_MILLI,
     };
     let image = move |k: u64| match gpu {
-        Gpu::Share(milli) if (k + 1) * milli % GPU_MILLI != 0 => {
+        Gpu::Share(milli) if !((k + 1) * milli).is_multiple_of(GPU_MILLI) => {
             (k + 1) * milli / GPU_MILLI * GPU_MILLI * SCALE / k
         }
         _ => plain * SCALE,
@@ -243,12 +251,16 @@ impl<'j> Load<'j> {
                 n = n.min(free / each);
             }
         }
-        if n == 0 || item.iter().any(|(row, _)| self.has_foe(*row)) { 0 } else { n }
+        if n == 0 || item.iter().any(|(row, _)| self.has_foe(*row, item)) { 0 } else { n }
     }
 
-    fn has_foe(&self, row: usize) -> bool {
+    /// Whether a row's pods don't go with what is on the machine or with the rest of an item.
+    fn has_foe(&self, row: usize, item: &[(usize, u64)]) -> bool {
         let foes = self.job.foes.get(row);
-        foes.is_some_and(|foes| foes.iter().any(|other| self.taken[other] > 0))
+        foes.is_some_and(|foes| {
+            let here = |other: usize| item.iter().any(|(row, _)| *row == other);
+            foes.iter().any(|other| self.taken[other] > 0 || here(other))
+        })
     }
 
     fn device_count(&self, gpu: Gpu) -> u64 {
@@ -324,6 +336,13 @@ fn take_devices(devices: &mut [u64], gpu: Gpu) {
     }
 }
 
+/// Takes the pods of a pattern off what is left, so many times.
+pub(super) fn take(left: &mut [u64], pattern: &[(usize, u64)], copies: u64) {
+    for (row, n) in pattern {
+        left[*row] -= n * copies;
+    }
+}
+
 /// The integer part of a quotient that is not negative.
 #[expect(
     clippy::cast_possible_truncation,
@@ -335,6 +354,18 @@ pub(super) fn whole(quotient: f64) -> u64 {
 }
 
 impl Job {
+    /// As much of a pattern as the rules of the job let go on a machine.
+    pub(super) fn allowed(&self, numbers: &Numbers, machine: usize, pattern: &Pattern) -> Pattern {
+        let mut load = Load::new(self, numbers, machine);
+        for (row, n) in pattern {
+            let n = load.count(*row, *n);
+            if n > 0 {
+                load.add(*row, n);
+            }
+        }
+        load.pattern()
+    }
+
     /// Whether pods of a row can be had for nothing.
     pub(in crate::core) fn is_free(&self, row: usize) -> bool {
         self.machines.iter().any(|machine| machine.price == 0 && machine.rows.has(row))
@@ -376,20 +407,16 @@ impl Job {
         if used.iter().zip(numbers.have(machine)).any(|(used, have)| used > have) {
             return false;
         }
-        !numbers.shares || self.devices_hold(numbers, machine, pattern)
+        !numbers.shares || self.devices_hold(machine, pattern)
     }
 
-    /// Large shares first: the order in which fullest-first fits most.
-    fn devices_hold(&self, numbers: &Numbers, machine: usize, pattern: &[(usize, u64)]) -> bool {
-        let mut load = Load::new(self, numbers, machine);
-        let mut sorted = pattern.to_vec();
-        sorted.sort_by_key(|(row, _)| std::cmp::Reverse(self.rows[*row].demand.gpu_milli()));
-        sorted.into_iter().all(|(row, n)| {
-            let fits = load.device_count(self.rows[row].demand.gpu) >= n;
-            if fits {
-                load.add(row, n);
-            }
-            fits
-        })
+    fn devices_hold(&self, machine: usize, pattern: &[(usize, u64)]) -> bool {
+        let of = |(row, n): &(usize, u64)| {
+            let copies = usize::try_from(*n).unwrap_or(usize::MAX);
+            std::iter::repeat_n(self.rows[*row].demand.gpu, copies)
+        };
+        let with = pattern.iter().filter(|(row, _)| self.rows[*row].demand.gpu != Gpu::None);
+        let gpus: Vec<Gpu> = with.flat_map(of).collect();
+        assign(&self.machines[machine].room.gpus, &gpus).is_some()
     }
 }

@@ -1,5 +1,6 @@
 //! Which machines to launch for pods that wait: quickly, and then ever cheaper, with a bound.
 
+mod assign;
 mod by_device;
 mod columns;
 mod devices;
@@ -15,18 +16,22 @@ mod pricing;
 mod relaxed;
 mod search;
 mod simplex;
+#[cfg(test)]
+mod testing;
 
+pub(super) use assign::assign;
 pub(super) use columns::Bound;
-pub(super) use greedy::Packing;
+use greedy::Packing;
 pub(super) use job::{Group, Job, Machine, Numbers, Pattern, Row, float};
 
 use columns::{Generation, Round};
 use dive::{Dive, Progress};
 use improve::Improver;
-use job::Batch;
+use job::{Batch, take};
 
-/// Search steps for each machine, at most: at the end the bound is what counts.
-const STEPS: u64 = 2_048;
+/// Search steps for each machine, at most, until the programme counts as solved; and in the end,
+/// when the bound is what counts.
+const STEPS: [u64; 2] = [2_048, 65_536];
 
 /// Rounds of pricing before the first look at whether a descent is worth while. Before each further
 /// one they are half as many more.
@@ -37,6 +42,9 @@ const NEARLY_SOLVED: f64 = 0.03;
 
 /// Relative to the programme: a descent is worth while if the packing is that far above it.
 const WORTH_WHILE: f64 = 1e-3;
+
+/// Every so many steps what promises less has its turn.
+const SELDOM: u64 = 4;
 
 /// Fillings of the programme that miss no more of a whole machine are rounded up.
 const ROUNDED_UP: f64 = 0.4;
@@ -59,16 +67,20 @@ pub(super) struct Packer<'j> {
     left: Vec<u64>,
     best: Packing,
     programme: Option<Box<Generation<'j>>>,
-    /// Whether the programme is solved.
+    /// Whether the programme is solved, or as good as.
     solved: bool,
+    /// Search steps for each machine, at most. None once nothing more can be proved.
+    most_steps: Option<u64>,
     /// Rounds of pricing until now.
     rounds: u64,
     /// Those after which there is a look at whether a descent is worth while.
     look_at: u64,
     dive: Option<Box<Dive<'j>>>,
+    /// Descents that were begun.
+    dives: usize,
     improver: Option<Improver<'j>>,
-    /// Whether the packing is improved next, and not the programme.
-    improves: bool,
+    /// Steps until now.
+    steps: u64,
 }
 
 impl<'j> Packer<'j> {
@@ -84,11 +96,13 @@ impl<'j> Packer<'j> {
             best,
             programme: None,
             solved: false,
+            most_steps: Some(STEPS[0]),
             rounds: 0,
             look_at: FIRST_LOOK,
             dive: None,
+            dives: 0,
             improver: None,
-            improves: false,
+            steps: 0,
         }
     }
 
@@ -110,8 +124,8 @@ impl<'j> Packer<'j> {
         self.programme.take()
     }
 
-    /// With values of pods, by row, and fillings that are known to be good: it begins with a
-    /// descent.
+    /// With values of pods, by row, and fillings that are known to be good where less is asked for:
+    /// it begins with a descent.
     pub(super) fn seeded(
         job: &'j Job,
         numbers: &'j Numbers,
@@ -126,11 +140,10 @@ impl<'j> Packer<'j> {
         }
         if let Some(mut programme) = packer.programme() {
             for (machine, pattern) in known {
-                programme.suggest(machine, pattern);
+                programme.suggest(machine, job.allowed(numbers, machine, &pattern));
             }
             programme.solve();
-            let dive = Dive::new((*programme).clone(), packer.left.clone(), f64::INFINITY);
-            packer.dive = Some(Box::new(dive));
+            packer.begin_dive(&programme);
             packer.programme = Some(programme);
         }
         packer
@@ -139,9 +152,9 @@ impl<'j> Packer<'j> {
     /// One step towards a better bound alone. False once nothing is left to do.
     pub(super) fn prove(&mut self) -> bool {
         let Some(mut programme) = self.programme() else { return false };
-        self.solved = self.solved || programme.step(STEPS) == Some(Round::Solved);
+        self.round(&mut programme);
         self.programme = Some(programme);
-        !self.solved
+        self.most_steps.is_some()
     }
 
     /// Whether the programme is solved.
@@ -168,18 +181,27 @@ impl<'j> Packer<'j> {
     /// One step towards a cheaper packing or a better bound. False once nothing is left to do.
     pub(super) fn step(&mut self) -> bool {
         let Some(mut programme) = self.programme() else { return false };
+        self.steps += 1;
         if let Some(dive) = self.dive.take() {
             self.descend(&programme, dive);
-        } else if self.improves {
+        } else if self.improves(&programme) {
             self.improve(&programme);
-            self.improves = self.solved;
         } else {
             self.price(&mut programme);
-            self.improves = self.improver.is_some();
         }
-        let more = self.improvable(programme.bound().value);
+        let open = self.dive.is_some() || self.improver.is_some() || self.most_steps.is_some();
+        let more = open && self.improvable(programme.bound().value);
         self.programme = Some(programme);
         more
+    }
+
+    /// Whether the packing is improved next, and not the programme: most of the time that of which
+    /// more may still come.
+    fn improves(&self, programme: &Generation<'j>) -> bool {
+        let objective = programme.objective();
+        let packing = float(self.best.cost) - objective > objective - programme.bound().value;
+        let seldom = self.steps.is_multiple_of(SELDOM);
+        self.improver.is_some() && (self.most_steps.is_none() || packing != seldom)
     }
 
     fn descend(&mut self, programme: &Generation<'j>, mut dive: Box<Dive<'j>>) {
@@ -192,11 +214,14 @@ impl<'j> Packer<'j> {
             Progress::Done(batches) => self.offer(batches),
             Progress::Failed => {}
         }
-        if self.best.cost < before || self.improver.is_none() {
+        if self.best.waiting == 0 && (self.best.cost < before || self.improver.is_none()) {
             let values = programme.values();
             let batches = &self.best.batches;
             self.improver =
                 Some(Improver::new(self.job, self.numbers, batches, values, self.rounds));
+        }
+        if self.solved && !self.dives.is_multiple_of(dive::MISSING.len()) {
+            self.begin_dive(programme);
         }
     }
 
@@ -210,16 +235,26 @@ impl<'j> Packer<'j> {
 
     /// A part of a round of pricing, after which a descent may begin.
     fn price(&mut self, programme: &mut Generation<'j>) {
-        match programme.step(STEPS) {
-            None => return,
-            Some(Round::Improved) => {}
-            Some(Round::Solved) => self.solved = true,
-        }
-        self.rounds += 1;
-        if self.rounds >= self.look_at || self.solved {
+        let Some(round) = self.round(programme) else { return };
+        if self.rounds >= self.look_at || round == Round::Solved {
             self.look_at = self.rounds + self.rounds / 2;
             self.look(programme);
         }
+    }
+
+    /// A part of a round of pricing: what the round came to if it is over, until the programme was
+    /// solved before.
+    fn round(&mut self, programme: &mut Generation<'j>) -> Option<Round> {
+        let most_steps = self.most_steps?;
+        let round = programme.step(most_steps)?;
+        if round == Round::Solved && self.solved {
+            let more = (most_steps * 4).min(STEPS[1]);
+            self.most_steps = (more > most_steps && !programme.is_proved()).then_some(more);
+            return None;
+        }
+        self.rounds += 1;
+        self.solved |= round == Round::Solved;
+        Some(round)
     }
 
     /// Packs by the values that the programme shows, and begins a descent if it is worth while.
@@ -231,10 +266,16 @@ impl<'j> Packer<'j> {
         }
         self.round_off(programme);
         if self.solved || programme.bound().value > objective * (1.0 - NEARLY_SOLVED) {
-            let most = if self.best.waiting == 0 { float(self.best.cost) } else { f64::INFINITY };
-            let dive = Dive::new(programme.clone(), self.left.clone(), most);
-            self.dive = Some(Box::new(dive));
+            self.begin_dive(programme);
         }
+    }
+
+    fn begin_dive(&mut self, programme: &Generation<'j>) {
+        let most = if self.best.waiting == 0 { float(self.best.cost) } else { f64::INFINITY };
+        let missing = dive::MISSING[self.dives % dive::MISSING.len()];
+        let dive = Dive::new(programme.clone(), self.left.clone(), most, missing);
+        self.dive = Some(Box::new(dive));
+        self.dives += 1;
     }
 
     /// What the programme uses nearly whole, and the rest packed by the values that it shows.
@@ -242,7 +283,7 @@ impl<'j> Packer<'j> {
         let mut left = self.left.clone();
         let mut batches = Vec::new();
         for (machine, pattern, copies) in dive::rounded(programme, &left, ROUNDED_UP) {
-            pattern.iter().for_each(|(row, n)| left[*row] -= n * copies);
+            take(&mut left, &pattern, copies);
             batches.push(Batch { machine, pattern, copies });
         }
         let rest = greedy::pack_by(self.job, self.numbers, &left, &programme.bound().duals);
@@ -261,6 +302,86 @@ impl<'j> Packer<'j> {
         let cost = self.job.cost(&batches);
         if (self.best.waiting > 0 || cost < self.best.cost) && self.job.affords(&batches) {
             self.best = Packing { batches, waiting: 0, cost };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::testing::{check, job, optimum};
+    use super::*;
+
+    /// The packing after each of so many steps, and the bound.
+    fn run(job: &Job, steps: usize) -> Vec<(Packing, f64)> {
+        let numbers = Numbers::of(job);
+        let mut packer = Packer::new(job, &numbers, 2);
+        let state = |packer: &Packer<'_>| {
+            (packer.best().clone(), packer.bound().map_or(0.0, |bound| bound.value))
+        };
+        let mut states = vec![state(&packer)];
+        while states.len() <= steps && packer.step() {
+            states.push(state(&packer));
+        }
+        states.push(state(&packer));
+        states
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn every_packing_on_the_way_is_whole_and_the_bound_below_the_optimum(job in job()) {
+            let optimum = optimum(&job);
+            let mut before = u64::MAX;
+            for (packing, bound) in run(&job, 150) {
+                prop_assert_eq!(packing.waiting, 0);
+                check(&job, &packing.batches)?;
+                prop_assert_eq!(packing.cost, job.cost(&packing.batches));
+                prop_assert!(packing.cost <= before);
+                prop_assert!(bound <= float(optimum) * (1.0 + 1e-9), "{bound} above {optimum}");
+                prop_assert!(packing.cost >= optimum);
+                before = packing.cost;
+            }
+            // Far below what one more machine would cost: the small jobs are packed well.
+            prop_assert!(before <= optimum * 3 / 2, "{before} of {optimum}");
+        }
+
+        #[test]
+        fn runs_are_alike(job in job()) {
+            let costs = |run: Vec<(Packing, f64)>| -> Vec<_> {
+                run.into_iter().map(|(packing, bound)| (packing.batches, bound.to_bits())).collect()
+            };
+            prop_assert_eq!(costs(run(&job, 40)), costs(run(&job, 40)));
+        }
+
+        /// What has no place keeps waiting, and what has one is not lost.
+        #[test]
+        fn pods_wait_where_budgets_are_used_up(job in job(), budget in 0..3u64) {
+            let mut job = job;
+            job.budgets = vec![budget];
+            job.machines.iter_mut().for_each(|machine| machine.draws = vec![(0, 1)]);
+            for (packing, _) in run(&job, 200) {
+                prop_assert!(job.affords(&packing.batches));
+                let pods = |batch: &Batch| {
+                    batch.copies * batch.pattern.iter().map(|(_, n)| n).sum::<u64>()
+                };
+                let placed: u64 = packing.batches.iter().map(pods).sum();
+                let all: u64 = job.rows.iter().map(|row| row.count).sum();
+                prop_assert_eq!(placed + packing.waiting, all);
+            }
+        }
+
+        #[test]
+        fn budgets_are_kept(job in job(), budget in 1..4u64) {
+            let mut job = job;
+            job.budgets = vec![budget];
+            job.machines[0].draws = vec![(0, 1)];
+            for (packing, _) in run(&job, 60) {
+                prop_assert_eq!(packing.waiting, 0);
+                check(&job, &packing.batches)?;
+            }
         }
     }
 }

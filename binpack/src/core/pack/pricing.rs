@@ -11,10 +11,13 @@ use super::search::{Effort, Search};
 pub(super) const TOLERANCE: f64 = 2e-4;
 
 /// Search steps after which filling machines is interrupted.
-pub(super) const AT_ONCE: u64 = 100;
+pub(super) const AT_ONCE: u64 = 50;
 
 /// How many times more search steps a machine gets at most that is still open.
-const MOST_OPEN: u64 = 16;
+const MOST_OPEN: u64 = 4;
+
+/// Search steps at most where the search is not paused.
+const MOST_BY_DEVICE: u64 = 512;
 
 /// What is known of machines from the last time that they were filled.
 #[derive(Debug, Clone)]
@@ -62,6 +65,7 @@ impl Known {
         let prices = &mut self.prices[of.machine];
         if of.is_by_device() {
             let contents = &mut self.contents[of.machine];
+            let effort = Effort { steps: effort.steps.min(MOST_BY_DEVICE), ..effort };
             return Fill::Done(by_device::fill(of, effort, prices, contents));
         }
         if !prices.is_empty() && paused.is_none() {
@@ -104,4 +108,59 @@ fn go_on(mut search: Search, filler: &Filler<'_>, effort: Effort) -> Fill {
         return Fill::Paused(search);
     }
     Fill::Done(search.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::job::{Numbers, float};
+    use super::super::testing::{carries, counts, job, patterns, value};
+    use super::*;
+
+    fn fill(known: &mut Known, of: Site<'_>, steps: u64) -> Filling {
+        let mut paused = None;
+        loop {
+            match known.fill(of, steps, steps, paused.take()) {
+                Fill::Done(filling) => return filling,
+                Fill::Paused(search) => paused = Some(search),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn fillings_and_bounds_agree_with_all_patterns(
+            job in job(),
+            values in prop::collection::vec(1..30u32, 4),
+            steps in prop_oneof![Just(1u64), Just(3), Just(1_000)],
+        ) {
+            let numbers = Numbers::of(&job);
+            let left = counts(&job);
+            let values: Vec<f64> = values[..job.rows.len()].iter().map(|v| f64::from(*v) * 1e6).collect();
+            let mut known = Known::new(job.machines.len());
+            // The second time, what is known from the first is put to use.
+            for scale in [1.0, 1.1] {
+                let values: Vec<f64> = values.iter().map(|value| value * scale).collect();
+                for machine in 0..job.machines.len() {
+                    let of = Site { job: &job, numbers: &numbers, machine, left: &left, values: &values };
+                    let filling = fill(&mut known, of, steps);
+                    let all = patterns(&job, machine, &left);
+                    let best = all.iter().map(|p| value(p, &values)).fold(0.0, f64::max);
+                    prop_assert!(filling.bound >= best * (1.0 - 1e-9), "{} below {best}", filling.bound);
+                    for pattern in filling.more.iter().chain([&filling.pattern]) {
+                        prop_assert!(carries(&job, machine, pattern), "{pattern:?} on {machine}");
+                        prop_assert!(pattern.iter().all(|(row, n)| *n <= left[*row]));
+                    }
+                    prop_assert!((value(&filling.pattern, &values) - filling.value).abs() <= 1e-3);
+                    let price = float(job.machines[machine].price);
+                    let gpus = &job.machines[machine].room.gpus;
+                    let simple = gpus.len() < 2 || of.is_by_device();
+                    if steps == 1_000 && simple && best > price * (1.0 + 2.0 * TOLERANCE) {
+                        prop_assert!(filling.value > price, "{} misses {best}", filling.value);
+                    }
+                }
+            }
+        }
+    }
 }

@@ -139,7 +139,9 @@ impl Simplex {
         let pivot = direction[leaving];
         let (before, from) = self.inverse.split_at_mut(leaving * rows);
         let (own, after) = from.split_at_mut(rows);
-        own.iter_mut().for_each(|cell| *cell /= pivot);
+        for cell in own.iter_mut() {
+            *cell /= pivot;
+        }
         let others = before.chunks_exact_mut(rows).chain(after.chunks_exact_mut(rows));
         let factors = direction[..leaving].iter().chain(&direction[leaving + 1..]);
         for (other, factor) in others.zip(factors).filter(|(_, factor)| factor.abs() > 1e-15) {
@@ -270,6 +272,8 @@ fn subtract(cells: &mut [f64], rows: usize, row: usize, from: usize, factor: f64
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn column(cost: f64, rows: &[(usize, f64)]) -> Column {
@@ -291,5 +295,68 @@ mod tests {
         assert!((simplex.objective() - 8.0).abs() < 1e-9);
         simplex.refresh();
         assert!((simplex.objective() - 8.0).abs() < 1e-9, "computed anew it is the same");
+    }
+
+    /// The least cost of all bases of three rows: columns, the start's included, and surplus.
+    fn exhaustive(columns: &[Column], demand: &[f64]) -> f64 {
+        let surplus = (0..3).map(|row| Column { cost: 0.0, rows: vec![(row, -1.0)] });
+        let all: Vec<Column> = columns.iter().cloned().chain(surplus).collect();
+        let cell = |c: usize, row: usize| -> f64 {
+            all[c].rows.iter().filter(|(r, _)| *r == row).map(|(_, n)| n).sum()
+        };
+        let mut best = f64::INFINITY;
+        for a in 0..all.len() {
+            for b in 0..a {
+                for c in 0..b {
+                    let matrix = (0..3).flat_map(|row| [a, b, c].map(|of| cell(of, row))).collect();
+                    let Some(inverse) = invert(matrix, 3) else { continue };
+                    let level = |at: usize| -> f64 {
+                        (0..3).map(|row| inverse[at * 3 + row] * demand[row]).sum()
+                    };
+                    let levels = [level(0), level(1), level(2)];
+                    if levels.iter().all(|level| *level >= -1e-9) {
+                        let costs = [a, b, c].map(|of| all[of].cost);
+                        best = best.min(costs.iter().zip(levels).map(|(c, l)| c * l).sum());
+                    }
+                }
+            }
+        }
+        best
+    }
+
+    proptest! {
+        #[test]
+        fn optima_are_those_of_the_best_basis(
+            costs in prop::collection::vec((1..20u32, 0..4u32, 0..4u32, 0..4u32), 0..7),
+            demands in prop::collection::vec((0..9u32, 0..9u32, 0..9u32), 1..4),
+        ) {
+            let start: Vec<Column> =
+                [9.0, 10.0, 11.0].into_iter().enumerate().map(|(row, cost)| column(cost, &[(row, 2.0)])).collect();
+            let more = costs.into_iter().map(|(cost, a, b, c)| {
+                let rows = [a, b, c].into_iter().enumerate().filter(|(_, n)| *n > 0);
+                let rows = rows.map(|(row, n)| (row, f64::from(n))).collect();
+                Column { cost: f64::from(cost), rows }
+            });
+            let more: Vec<Column> = more.filter(|column| !column.rows.is_empty()).collect();
+            let all: Vec<Column> = start.iter().chain(&more).cloned().collect();
+            let of = |(a, b, c): (u32, u32, u32)| vec![f64::from(a), f64::from(b), f64::from(c)];
+            let mut simplex = Simplex::new(of(demands[0]), start);
+            for column in more {
+                simplex.add(column);
+            }
+            simplex.primal(1_000);
+            for (at, demand) in demands.into_iter().enumerate() {
+                if at > 0 {
+                    prop_assert!(simplex.cover(of(demand), 1_000));
+                    simplex.primal(1_000);
+                }
+                let least = exhaustive(&all, &of(demand));
+                let found = simplex.objective();
+                prop_assert!((found - least).abs() <= 1e-6 * least.max(1.0), "{found} is not {least}");
+                let worth: f64 =
+                    simplex.duals().iter().zip(of(demand)).map(|(dual, n)| dual * n).sum();
+                prop_assert!((found - worth).abs() <= 1e-6 * least.max(1.0), "the duals prove it");
+            }
+        }
     }
 }
