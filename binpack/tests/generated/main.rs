@@ -144,6 +144,7 @@ proptest! {
     fn what_is_carried_out_needs_no_further_plan(question in any_question_of_loners(), setting in Setting::any()) {
         let input = &question.0;
         let first = planned(&question, setting)?;
+        prop_assert_eq!(breaches(input, &first), vec![]);
         let left = |pod: &&Pod| first.unplaced.iter().any(|unplaced| unplaced.pod == pod.name);
         let pods = input.pods.iter().filter(left).cloned().collect();
         let mut next = Input { pods, nodes: after(input, &first), ..input.clone() };

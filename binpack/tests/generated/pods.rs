@@ -181,7 +181,9 @@ fn any_member(wish: impl Strategy<Value = Wish>, most: usize) -> impl Strategy<V
             if let Some(app) = app {
                 pod = pod.with_label("app", app);
             }
-            wishes.into_iter().for_each(|wish| wish.grant(&mut pod));
+            for wish in wishes {
+                wish.grant(&mut pod);
+            }
             pod
         },
     )

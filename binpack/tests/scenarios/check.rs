@@ -1,6 +1,7 @@
 //! Whether a plan is what a case expects.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use binpack::{Binding, Input, Labels, Plan, ReasonKind, Relaxation, Target, key};
@@ -44,10 +45,10 @@ impl<'c> Outcome<'c> {
                     None => plan.bindings.len(),
                     Some(of) => self.pods(of).filter(|pod| self.target(pod).is_some()).count(),
                 };
-                differs("pods have a place", placed, *n)
+                differs("pods have a place", &placed, n)
             }
             Expectation::Unplaced(of, kind, words) => self.unplaced(of, *kind, words.as_deref()),
-            Expectation::Launches(n) => differs("launches", plan.launches.len(), *n),
+            Expectation::Launches(n) => differs("launches", &plan.launches.len(), n),
             Expectation::LaunchesBy(key, counts) => {
                 let values = plan.launches.iter().map(|launch| value(&launch.labels, key));
                 differs(&format!("launches by {key}"), &count(values), counts)
@@ -85,12 +86,12 @@ impl<'c> Outcome<'c> {
         let (cost, launches) = (plan.cost_per_hour_micros, &plan.launches);
         let certificate = plan.certificate.as_ref();
         match expectation {
-            Expectation::Cost(micros) => differs("the cost", cost, *micros),
+            Expectation::Cost(micros) => differs("the cost", &cost, micros),
             Expectation::CostAtMost(micros) => {
                 (cost > *micros).then(|| format!("the cost is {cost}, above {micros}"))
             }
             Expectation::Bound(micros) => {
-                differs("the bound", certificate.map_or(0, |c| c.lower_bound_micros), *micros)
+                differs("the bound", &certificate.map_or(0, |c| c.lower_bound_micros), micros)
             }
             Expectation::LeftOut(words) => {
                 let left_out = certificate.map_or(&[][..], |c| &c.left_out);
@@ -102,7 +103,7 @@ impl<'c> Outcome<'c> {
                 Some(format!("{} did without {:?}", first.pod, first.relaxations))
             }
             Expectation::Relaxed(of, kinds) => {
-                self.pods(of).find_map(|pod| differs(pod, self.relaxed(pod), kinds))
+                self.pods(of).find_map(|pod| differs(pod, self.relaxed(pod), &kinds[..]))
             }
             Expectation::Tainted(taint) => launches
                 .iter()
@@ -115,7 +116,7 @@ impl<'c> Outcome<'c> {
                 .map(|alternatives| format!("the alternatives are {alternatives:?}")),
             Expectation::Alternatives(names) => launches.iter().find_map(|launch| {
                 let are: Vec<&str> = launch.alternatives.iter().map(|name| &**name).collect();
-                differs("the alternatives", are, names.iter().map(|name| &**name).collect())
+                differs("the alternatives", &are, &names.iter().map(|name| &**name).collect())
             }),
             Expectation::Overhead(amounts) => launches
                 .iter()
@@ -173,7 +174,7 @@ impl<'c> Outcome<'c> {
         }
         waiting.into_iter().find_map(|unplaced| {
             let (pod, reason) = (&unplaced.pod, &unplaced.reason);
-            let wrong = differs(pod, reason.kind, kind);
+            let wrong = differs(pod, &reason.kind, &kind);
             let silent = || words.is_some_and(|words| !reason.message.contains(words));
             wrong
                 .map(|wrong| format!("{wrong}: {reason}"))
@@ -182,7 +183,7 @@ impl<'c> Outcome<'c> {
     }
 }
 
-fn differs<T: PartialEq + std::fmt::Debug>(what: &str, is: T, expected: T) -> Option<String> {
+fn differs<T: PartialEq + Debug + ?Sized>(what: &str, is: &T, expected: &T) -> Option<String> {
     (is != expected).then(|| format!("{what}: {is:?}, not {expected:?}"))
 }
 
@@ -196,7 +197,7 @@ fn labels<'c>(input: &'c Input, plan: &'c Plan, target: &Target) -> Option<&'c L
 }
 
 fn value(labels: &Labels, key: &str) -> String {
-    labels.get(key).map_or_else(|| "-".to_owned(), |value| value.to_string())
+    labels.get(key).map_or_else(|| "-".to_owned(), ToString::to_string)
 }
 
 fn count(values: impl Iterator<Item = String>) -> Counts {
