@@ -81,9 +81,14 @@ fn limits_and_other_pods_are_constraints_too_and_equal_pods_are_told_once() {
     let node = Node::new("n", Resources::new(8_000, 32 << 30).with_pods(10));
     let input = Input { pods: (0..2).map(alone).collect(), nodes: vec![node], ..Input::default() };
     let why = explained(&input);
-    let remedy = why.stuck[0].cheapest.as_ref().unwrap();
-    assert_eq!(remedy.price_micros, 0);
-    assert!(matches!(remedy.constraints[..], [Constraint::Labels]), "{remedy:?}");
+    // Each keeps the other away: it has to stop asking, and to stop being meant.
+    assert_eq!(why.stuck[0].cheapest, None);
+    let apart = Constraint::PodAntiAffinity(key::HOSTNAME.into());
+    let fewest = why.stuck[0].fewest.as_ref().unwrap();
+    assert_eq!(
+        (&fewest.constraints[..], fewest.price_micros),
+        (&[apart, Constraint::Labels][..], 0)
+    );
 }
 
 #[test]

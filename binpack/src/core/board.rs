@@ -222,6 +222,16 @@ impl<'a> Board<'a> {
         !self.places.iter().flatten().any(|place| place.site == site)
     }
 
+    /// Closes a launch without pods for good. False if it was closed before.
+    pub(super) fn close(&mut self, site: usize) -> bool {
+        let room = &mut self.rooms[site];
+        let was_open = room.free.iter().any(|free| *free > 0);
+        room.free.fill(0);
+        room.gpus.fill(0);
+        self.tree.clear(site);
+        was_open
+    }
+
     /// Takes back the launch that was opened last and never used.
     pub(super) fn close_last(&mut self) {
         if self.opened.pop().is_some() {

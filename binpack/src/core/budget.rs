@@ -77,6 +77,11 @@ impl Budgets {
         draws.iter().all(|(budget, each)| self.left[*budget] >= *each)
     }
 
+    /// Gives back what one launch drew.
+    pub(super) fn give_back(&mut self, draws: &[(usize, u64)]) {
+        draws.iter().for_each(|(budget, each)| self.left[*budget] += each);
+    }
+
     pub(super) fn take(&mut self, draws: &[(usize, u64)], copies: u64) {
         for (budget, each) in draws {
             let left = &mut self.left[*budget];

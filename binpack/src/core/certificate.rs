@@ -19,13 +19,6 @@ const MARGIN: f64 = 1e-6;
 /// Different nodes whose room is looked at: with more the bound is not claimed.
 const MOST_NODES: usize = 1_000;
 
-/// What was proved of the pods of a wave, by shape.
-#[derive(Debug)]
-pub(super) struct Proved {
-    pub(super) proof: Proof,
-    pub(super) pods: Vec<Vec<usize>>,
-}
-
 pub(super) struct Certifier<'p, 'a> {
     pub(super) problem: &'p Problem<'a>,
     pub(super) board: &'p Board<'a>,
@@ -35,13 +28,13 @@ pub(super) struct Certifier<'p, 'a> {
 impl Certifier<'_, '_> {
     /// The certificate that follows of the first wave's proof: with the values of later ones a
     /// machine could be worth more than it costs.
-    pub(super) fn certify(&self, proved: Option<&Proved>) -> Certificate {
+    pub(super) fn certify(&self, proved: Option<&Proof>) -> Certificate {
         let input = self.problem.input;
         let mut values = vec![0; input.pods.len()];
         let launched = |pod: &usize| {
             self.board.places[*pod].as_ref().is_some_and(|place| place.site >= input.nodes.len())
         };
-        for (value, pods) in proved.iter().flat_map(|p| p.proof.values.iter().zip(&p.pods)) {
+        for (value, pods) in proved.iter().flat_map(|proof| proof.values.iter().zip(&proof.pods)) {
             let nanos = floor(value * 1_000.0 * (1.0 - MARGIN));
             pods.iter().filter(|pod| launched(pod)).for_each(|pod| values[*pod] = nanos);
         }
@@ -54,6 +47,10 @@ impl Certifier<'_, '_> {
                     .into(),
             );
             values.fill(0);
+        }
+        if free.is_some_and(|free| free > 0) {
+            left_out
+                .push("that nodes that exist can't carry at once what each of them could".into());
         }
         let bound = free.map_or(0, |free| worth.saturating_sub(free)) / 1_000;
         Certificate::new(u64::try_from(bound).unwrap_or(u64::MAX), values, left_out)

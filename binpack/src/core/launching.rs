@@ -44,6 +44,7 @@ impl<'a> Launcher<'_, 'a> {
         if lots.is_empty() {
             return None;
         }
+        let pods = shapes.iter().map(|shape| shape.pods.iter().copied().collect()).collect();
         let weights = Offers::weights(board.input);
         // Where pods are free to go anywhere, the packing and the proof are one programme.
         let free = weights.len() == 1 && budgets.are_endless();
@@ -71,7 +72,7 @@ impl<'a> Launcher<'_, 'a> {
                 unassign(board, &shapes[lot.shape], tuple, lot.count);
             }
         }
-        proof
+        proof.map(|proof| Proof { pods, ..proof })
     }
 
     /// Whether a lot asks for nothing that a proof leaves out.

@@ -7,13 +7,18 @@ use super::board::Board;
 use super::offers::{Offer, Offers};
 use super::problem::{Problem, launched};
 use super::reason::Explainer;
-use super::relax::relaxations;
+use super::relax::{Level, relaxations};
 use super::room::{Demand, Room};
+use super::run::first_level;
 use super::scheduler::Scheduled;
+use crate::config::Config;
 use crate::error::Result;
-use crate::model::{Binding, Input, Launch, Plan, Relaxed, Resources, Target, Unplaced};
+use crate::model::{
+    Binding, Input, Launch, Plan, Relaxation, Relaxed, Resources, Target, Unplaced,
+};
 
 pub(super) struct Outcome<'p, 'a> {
+    pub(super) config: &'p Config,
     pub(super) problem: &'p Problem<'a>,
     pub(super) offers: &'p Offers,
     pub(super) board: &'p Board<'a>,
@@ -40,7 +45,7 @@ impl Outcome<'_, '_> {
                 *requested = sum(requested, &pod.requests);
             }
             plan.bindings.push(Binding::new(pod.name.clone(), target, place.gpus.clone()));
-            let given_up = relaxations(pod, place.level);
+            let given_up = self.given_up(index, place.level);
             if !given_up.is_empty() {
                 plan.relaxed.push(Relaxed::new(pod.name.clone(), given_up));
             }
@@ -48,6 +53,13 @@ impl Outcome<'_, '_> {
         let prices = plan.launches.iter().map(|launch| launch.price_micros);
         plan.cost_per_hour_micros = prices.fold(0, u64::saturating_add);
         Ok(plan)
+    }
+
+    /// What a pod did without that it was to have.
+    fn given_up(&self, pod: usize, level: Level) -> Vec<Relaxation> {
+        let first = first_level(self.config, self.problem, pod);
+        let all = relaxations(&self.problem.input.pods[pod], level);
+        all.into_iter().skip(usize::try_from(first).unwrap_or(usize::MAX)).collect()
     }
 
     /// What has come of pods, and the launches from a number on.
@@ -71,7 +83,7 @@ impl Outcome<'_, '_> {
                 launched.entry(launch).or_default().push(index);
             }
             scheduled.bindings.push(Binding::new(pod.name.clone(), target, place.gpus.clone()));
-            let given_up = relaxations(pod, place.level);
+            let given_up = self.given_up(index, place.level);
             if !given_up.is_empty() {
                 scheduled.relaxed.push(Relaxed::new(pod.name.clone(), given_up));
             }

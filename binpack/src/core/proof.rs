@@ -16,11 +16,13 @@ pub(super) struct Proof {
     pub(super) values: Vec<f64>,
     /// Offers, and pods of shapes that fill them.
     pub(super) fillings: Vec<(usize, Pattern)>,
+    /// By shape: the pods that waited when it was proved.
+    pub(super) pods: Vec<Vec<usize>>,
 }
 
 impl Proof {
     pub(super) fn new(shapes: usize) -> Self {
-        Self { values: vec![0.0; shapes], fillings: Vec::new() }
+        Self { values: vec![0.0; shapes], ..Self::default() }
     }
 }
 

@@ -57,6 +57,10 @@ impl<'p, 'i> Explainer<'p, 'i> {
         }
         let demand = Demand::new(&self.problem.dims, pod);
         let fitting = |site: &&&Site<'_>| site.room.fits(&demand);
+        if pod.gang.is_some() && self.fitted_once(class, &demand) {
+            let message = "its gang has no place as a whole: make room for all of it in one domain, or lower its min_member";
+            return Reason::new(ReasonKind::Gang, message);
+        }
         let ties = ties(pod);
         if !ties.is_empty() && open.iter().any(|site| fitting(&site)) {
             let message = format!(
@@ -70,15 +74,26 @@ impl<'p, 'i> Explainer<'p, 'i> {
             let message = "it fits on an instance type that may be launched, but the node pools' limits are used up";
             return Reason::new(ReasonKind::Limits, message);
         }
-        if pod.gang.is_some() && open.iter().any(|site| fitting(&site)) {
-            let message = "its gang has no place as a whole: make room for all of it in one domain, or lower its min_member";
-            return Reason::new(ReasonKind::Gang, message);
-        }
         if open.iter().any(|site| fitting(&site)) {
             let message = "it fits where its labels and taints let it, but pods there or around it want to be apart from it: relax their anti-affinity";
             return Reason::new(ReasonKind::Pods, message);
         }
         Reason::new(ReasonKind::Resources, self.too_small(&demand, &open))
+    }
+
+    /// Whether a pod alone would have had a place, before others got theirs.
+    fn fitted_once(&self, class: &Class, demand: &Demand) -> bool {
+        let input = self.problem.input;
+        let nodes = input.nodes.iter().enumerate().filter(|(_, node)| {
+            class.may_enter(&node.taints)
+                && class.allows(|key| node.labels.get(key).map(|value| &**value))
+        });
+        let mut offers = self.offers.all.iter().filter(|offer| {
+            class.may_enter(&input.pools[offer.pool].taints)
+                && class.allows(|key| offer.label(input, key))
+        });
+        nodes.into_iter().any(|(at, _)| self.problem.node_room(at).fits(demand))
+            || offers.any(|offer| offer.room.fits(demand))
     }
 
     /// Everything whose labels satisfy the class.

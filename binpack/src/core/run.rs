@@ -2,7 +2,7 @@
 
 use super::board::Board;
 use super::budget::Budgets;
-use super::certificate::{Certifier, Proved};
+use super::certificate::Certifier;
 use super::control::{Control, Progress};
 use super::existing::{Placer, Where};
 use super::gangs::{GangPlacer, Gangs, disband};
@@ -67,7 +67,8 @@ impl<'a> Run<'a> {
     }
 
     fn outcome(&self) -> Outcome<'_, 'a> {
-        Outcome { problem: &self.problem, offers: &self.offers, board: &self.board }
+        let Self { config, problem, offers, board, .. } = self;
+        Outcome { config, problem, offers, board }
     }
 
     /// Places shapes, and again those of their pods that have something to give up.
@@ -75,20 +76,21 @@ impl<'a> Run<'a> {
         &mut self,
         mut shapes: Vec<Shape<'a>>,
         control: &mut Control<'_>,
-    ) -> Result<Option<Proved>> {
-        let mut proved = None;
+    ) -> Result<Option<Proof>> {
+        let (mut proved, mut again) = (None, false);
         let pods: Vec<usize> = shapes.iter().flat_map(|shape| shape.pods.iter().copied()).collect();
         let ganged = pods.iter().any(|pod| self.problem.input.pods[*pod].gang.is_some());
         while !shapes.is_empty() {
-            let of = shapes.iter().map(|shape| shape.pods.iter().copied().collect()).collect();
             let proof = self.place(&mut shapes, control);
-            proved = proved.or_else(|| proof.map(|proof| Proved { proof, pods: of }));
+            proved = proved.or(proof);
             self.repair();
             if ganged {
                 disband(&self.problem, &mut self.board);
                 self.repair();
             }
-            shapes = self.next_wave(&pods)?;
+            // What was given back may be enough for others, once.
+            again = !again && self.give_back();
+            shapes = if again { self.same_wave(&pods)? } else { self.next_wave(&pods)? };
         }
         Ok(proved)
     }
@@ -169,6 +171,33 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Closes launches that all pods have left, and gives back to the budgets what they drew.
+    fn give_back(&mut self) -> bool {
+        let nodes = self.problem.input.nodes.len();
+        if self.budgets.are_endless() {
+            return false;
+        }
+        let mut used = vec![false; self.board.opened.len()];
+        let sites = self.board.places.iter().flatten().map(|place| place.site);
+        sites.filter(|site| *site >= nodes).for_each(|site| used[site - nodes] = true);
+        let mut any = false;
+        for launch in (0..used.len()).filter(|launch| !used[*launch]) {
+            if self.board.close(nodes + launch) {
+                let offer = &self.offers.all[self.board.opened[launch]];
+                self.budgets.give_back(&self.budgets.draws(offer, self.problem.input));
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// The pods without a place, as they were.
+    fn same_wave(&mut self, pods: &[usize]) -> Result<Vec<Shape<'a>>> {
+        let waiting = pods.iter().copied().filter(|pod| self.board.places[*pod].is_none());
+        let wave: Vec<(usize, Level)> = waiting.map(|pod| (pod, self.levels[pod])).collect();
+        self.problem.shapes(&wave, &mut self.board.groups)
+    }
+
     /// The pods without a place that have something left to give up.
     fn next_wave(&mut self, pods: &[usize]) -> Result<Vec<Shape<'a>>> {
         let mut wave = Vec::new();
@@ -188,7 +217,7 @@ impl<'a> Run<'a> {
 }
 
 /// Where a pod begins: with all that it would like, or with as little as counts.
-fn first_level(config: &Config, problem: &Problem<'_>, pod: usize) -> Level {
+pub(super) fn first_level(config: &Config, problem: &Problem<'_>, pod: usize) -> Level {
     match config.preference {
         Preference::Respect => 0,
         // Taints are not the pod's preferences: they are kept as long as possible all the same.

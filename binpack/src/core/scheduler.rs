@@ -152,6 +152,9 @@ impl Scheduler {
         let mut new = std::collections::HashSet::new();
         for pod in pods {
             check_pod(pod)?;
+            if pod.name.is_empty() {
+                return refused(pod, "name is empty: give it one".into());
+            }
             if self.names.contains_key(&pod.name) || !new.insert(&pod.name) {
                 return refused(pod, "name is given twice: rename one".into());
             }

@@ -29,7 +29,8 @@ pub(super) fn together(state: &State<'_>, crowd: &Crowd<'_, '_>) -> Vec<Breach> 
         // A pending pod without the term comes after those that have it, as with spreads: it keeps
         // none of them from being the first.
         let runs = crowd.meant(term).any(|meant| !meant.bound() && meant.domain(key).is_some());
-        let homes: BTreeSet<Option<Domain<'_>>> = pods.iter().map(|pod| pod.domain(key)).collect();
+        let alike = pods.iter().filter(|of| term.means(&of.pod.namespace, &of.pod.labels));
+        let homes: BTreeSet<Option<Domain<'_>>> = alike.map(|pod| pod.domain(key)).collect();
         for placed in pods {
             let pod = placed.pod;
             let itself = u64::from(term.means(&pod.namespace, &pod.labels));

@@ -107,7 +107,13 @@ fn broken(pods: &[(Pod, usize, bool)], me: usize) -> BTreeSet<Rule> {
     let near = |term: &PodAffinityTerm| {
         let key = &term.topology_key;
         let meant = || others().filter(|(other, ..)| means(term, pod, other));
-        let first = means(term, pod, pod) && !meant().any(|(_, there, _)| has_domain(key, *there));
+        let runs = meant().any(|(_, there, bound)| !bound && has_domain(key, *there));
+        let like = |(other, _, bound): &&(Pod, usize, bool)| {
+            let own = term.namespaces != Namespaces::Own || other.namespace == pod.namespace;
+            *bound && own && other.pod_affinity.contains(term) && means(term, other, other)
+        };
+        let elsewhere = others().filter(like).any(|(_, there, _)| !same_domain(key, *at, *there));
+        let first = means(term, pod, pod) && !runs && !elsewhere;
         has_domain(key, *at)
             && (first || meant().any(|(_, there, _)| same_domain(key, *at, *there)))
     };

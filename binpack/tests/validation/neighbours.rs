@@ -104,6 +104,9 @@ fn launches_are_hostnames_and_have_zones() {
     let two =
         |zone| case.clone().launch("small", "a", [near("1")]).launch("small", zone, [near("2")]);
     two("a").keeps_all();
-    let torn = two("b").but(|input, _| input.pods[1].pod_affinity.clear());
-    torn.breaks(Rule::PodAffinity);
+    // One without the term comes after those that have it.
+    two("b").but(|input, _| input.pods[1].pod_affinity.clear()).keeps_all();
+    let follower = of("db", "1").near(by_zone("web"));
+    let torn = case.clone().launch("small", "a", [follower]);
+    torn.launch("small", "b", [of("web", "2")]).breaks(Rule::PodAffinity);
 }

@@ -52,10 +52,14 @@ const ROUNDED_UP: f64 = 0.4;
 /// By machine: a value that no filling of it exceeds, at these values of rows.
 pub(super) fn most_valuable(job: &Job, values: &[f64]) -> Vec<f64> {
     let numbers = Numbers::of(job);
-    let left: Vec<u64> = job.rows.iter().map(|row| row.count).collect();
     let bound = |machine: usize| {
-        let site = filler::Site { job, numbers: &numbers, machine, left: &left, values };
-        filler::Filler::new(site, &[]).relaxed(f64::INFINITY).bound
+        let rows = job.machines[machine].rows.iter();
+        let rows: Vec<usize> = rows.filter(|row| values[*row] > 0.0).collect();
+        let (have, dims) = (numbers.have(machine), numbers.dims);
+        let need: Vec<f64> = rows.iter().flat_map(|row| numbers.need(*row)).copied().collect();
+        let value: Vec<f64> = rows.iter().map(|row| values[*row]).collect();
+        let most: Vec<f64> = rows.iter().map(|row| float(job.rows[*row].count)).collect();
+        relaxed::Knapsack { dims, have, need: &need, value: &value, most: &most }.solve().bound
     };
     (0..job.machines.len()).map(bound).collect()
 }
