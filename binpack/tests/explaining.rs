@@ -1,5 +1,7 @@
 //! Explanations name what is in the way, and the price of going without it.
 
+#![allow(clippy::expect_used, reason = "a test may panic")]
+
 use binpack::{
     CapacityType, Config, Constraint, Effect, Explanation, Input, InstanceType, LabelSelector,
     Node, NodePool, Offering, Pod, PoolLimits, Requirement, Resources, Taint, explain, key, plan,

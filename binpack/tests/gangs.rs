@@ -1,5 +1,7 @@
 //! Gangs come together in one domain, or not at all.
 
+#![allow(clippy::expect_used, reason = "a test may panic")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use binpack::{

@@ -75,7 +75,7 @@ impl<'a> Board<'a> {
     }
 
     /// The same for another input, of which nodes, pools, types and daemons are equal.
-    pub(super) fn on<'b>(self, input: &'b Input) -> Board<'b> {
+    pub(super) fn on(self, input: &Input) -> Board<'_> {
         let Board {
             rooms, tree, groups, tuples, ports, opened, places, eligible, disturbed, ..
         } = self;
@@ -259,7 +259,9 @@ impl<'a> Board<'a> {
         devices: &[Vec<usize>],
     ) {
         let index = |device: &usize| u32::try_from(*device).unwrap_or(u32::MAX);
-        devices.iter().for_each(|of| self.rooms[site].take_on(&shape.demand, of));
+        for of in devices {
+            self.rooms[site].take_on(&shape.demand, of);
+        }
         let devices = devices.iter().map(|of| of.iter().map(index).collect());
         self.settle(shape, site, counted, devices.collect());
     }

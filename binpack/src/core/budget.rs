@@ -79,7 +79,9 @@ impl Budgets {
 
     /// Gives back what one launch drew.
     pub(super) fn give_back(&mut self, draws: &[(usize, u64)]) {
-        draws.iter().for_each(|(budget, each)| self.left[*budget] += each);
+        for (budget, each) in draws {
+            self.left[*budget] += each;
+        }
     }
 
     pub(super) fn take(&mut self, draws: &[(usize, u64)], copies: u64) {

@@ -55,8 +55,8 @@ impl<'s> Control<'s> {
                 busy[at] = packers[at].step();
                 self.done = self.done.saturating_add(1);
             }
-            let proves = prover.as_mut().is_some_and(|prover| prover.prove());
-            if !proves && busy.iter().all(|busy| !busy) {
+            let proving = prover.as_mut().is_some_and(|prover| prover.prove());
+            if !proving && busy.iter().all(|busy| !busy) {
                 return;
             }
         }

@@ -109,11 +109,10 @@ impl<'p, 'a> Placer<'p, 'a> {
             queues.entry(tuple).or_default().push(Reverse((key, site)));
         }
         let mut queues: Vec<_> = queues.into_iter().collect();
-        while !shape.pods.is_empty() && self.place_one(board, shape, &mut queues, &domains) {}
+        while !shape.pods.is_empty() && Self::place_one(board, shape, &mut queues, &domains) {}
     }
 
     fn place_one(
-        &self,
         board: &mut Board<'a>,
         shape: &mut Shape<'a>,
         queues: &mut [(Vec<Option<DomainId>>, Queue)],

@@ -196,7 +196,9 @@ impl<'a> GangPlacer<'_, 'a> {
                 pin = pin.or_else(|| priced.min().map(|(_, domain)| (*key, domain)));
             }
             if pin.is_some() || !self.problem.input.gangs[gang].topology_required {
-                members.iter_mut().for_each(|shape| shape.pin = pin);
+                for shape in &mut members {
+                    shape.pin = pin;
+                }
                 pinned.append(&mut members);
             }
         }

@@ -58,7 +58,7 @@ impl<'a> Launcher<'_, 'a> {
         let known = relaxed.as_ref().zip(prover.as_ref()).map(|(of, prover)| of.proof(prover));
         let mut proof = None;
         for weight in weights {
-            for tier in self.tiers(&lots, shapes, budgets) {
+            for tier in Self::tiers(&lots, shapes, budgets) {
                 let packing = Packing { tier: &tier, weight, proof: known.as_ref() };
                 let (lots, prover) = (&mut lots, prover.as_mut());
                 proof = self.pack(&packing, lots, board, shapes, budgets, control, prover);
@@ -90,7 +90,7 @@ impl<'a> Launcher<'_, 'a> {
 
     /// Lots that are packed together. Only where a limit may run out do pods of higher priority go
     /// first; else packing all together is cheaper.
-    fn tiers(&self, lots: &[Lot], shapes: &[Shape<'a>], budgets: &Budgets) -> Vec<Vec<usize>> {
+    fn tiers(lots: &[Lot], shapes: &[Shape<'a>], budgets: &Budgets) -> Vec<Vec<usize>> {
         if budgets.are_endless() {
             return vec![(0..lots.len()).collect()];
         }
@@ -190,8 +190,8 @@ impl<'a> Launcher<'_, 'a> {
         let gpu = |lot: usize| shapes[lots[lot].shape].demand.gpu;
         let pods = takes.iter().flat_map(|(lot, n)| (0..*n).map(move |_| *lot)).map(gpu);
         let pods: Vec<Gpu> = pods.collect();
-        let shares = pods.iter().any(|gpu| matches!(gpu, Gpu::Share(_)));
-        let devices = if shares { assign(&board.rooms[site].gpus, &pods) } else { None };
+        let divided = pods.iter().any(|gpu| matches!(gpu, Gpu::Share(_)));
+        let devices = if divided { assign(&board.rooms[site].gpus, &pods) } else { None };
         let mut devices = devices.as_deref();
         for (lot, n) in takes.into_iter().filter(|(_, n)| *n > 0) {
             let counted = if lots[lot].tuple.is_some() { Counted::Hostname } else { Counted::All };
@@ -307,7 +307,11 @@ impl<'a> Launcher<'_, 'a> {
         shapes: &mut [Shape<'a>],
         budgets: &mut Budgets,
     ) -> bool {
-        let Some(partner) = self.partner(at, board, shapes) else { return false };
+        let partner = match partner(at, board, shapes) {
+            Partner::None => None,
+            Partner::One(shape) => Some(shape),
+            Partner::Missing => return false,
+        };
         let (own, other) = (&shapes[at], partner.map(|partner| &shapes[partner]));
         let mut candidates = market.of(own);
         if let Some(other) = other {
@@ -344,21 +348,29 @@ impl<'a> Launcher<'_, 'a> {
         }
         shapes[at].left() < before
     }
+}
 
-    /// The shape one of whose pods has to come along, `None` for none at all; nothing where no
-    /// bundle helps.
-    fn partner(&self, at: usize, board: &Board<'a>, shapes: &[Shape<'a>]) -> Option<Option<usize>> {
-        let needed = shapes[at].ties.carries.iter().find(|(group, means)| {
-            let of = board.groups.get(*group);
-            let first = *means && of.total().meant == 0;
-            of.kind() == Kind::Near && of.topology() == HOSTNAME && !first
-        });
-        let Some((group, _)) = needed else { return Some(None) };
-        let means = |shape: &Shape<'_>| shape.left() > 0 && shape.ties.meant_by.contains(group);
-        let other = (0..shapes.len()).filter(|other| *other != at && means(&shapes[*other]));
-        let mut free = other.filter(|other| !shares_a_node(board, &shapes[*other]));
-        free.next().map(Some)
-    }
+/// Whose pod has to come along with those that must share a node.
+enum Partner {
+    /// Nobody's: they are the first of their like.
+    None,
+    /// One of this shape.
+    One(usize),
+    /// One that is not there, or has its place where no room is left.
+    Missing,
+}
+
+fn partner(at: usize, board: &Board<'_>, shapes: &[Shape<'_>]) -> Partner {
+    let needed = shapes[at].ties.carries.iter().find(|(group, means)| {
+        let of = board.groups.get(*group);
+        let first = *means && of.total().meant == 0;
+        of.kind() == Kind::Near && of.topology() == HOSTNAME && !first
+    });
+    let Some((group, _)) = needed else { return Partner::None };
+    let means = |shape: &Shape<'_>| shape.left() > 0 && shape.ties.meant_by.contains(group);
+    let other = (0..shapes.len()).filter(|other| *other != at && means(&shapes[*other]));
+    let mut free = other.filter(|other| !shares_a_node(board, &shapes[*other]));
+    free.next().map_or(Partner::Missing, Partner::One)
 }
 
 /// What is packed together, and what is known of it.

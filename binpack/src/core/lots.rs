@@ -101,8 +101,7 @@ pub(super) fn lots<'a>(
         let before: u64 = waiting.iter().map(|at| left[*at]).sum();
         for at in &waiting {
             let assigner = Assigner::new(market, placer, board, &shapes[*at]);
-            let assigned = assigner.assign(board, left[*at]);
-            for (tuple, count, offers) in assigned {
+            for (tuple, count, offers) in assigner.assign(board, left[*at]) {
                 left[*at] -= count;
                 lots.push(Lot { shape: *at, count, tuple: Some(tuple), offers });
             }

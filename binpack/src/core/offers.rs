@@ -220,9 +220,9 @@ impl PoolOffers<'_, '_> {
         daemons: &[usize],
     ) -> Option<(Room, Resources)> {
         let daemons = daemons.iter().map(|at| &self.problem.input.daemons[*at].requests);
-        let overhead = daemons.map(|r| r.clone().with_pods(1));
-        let overhead = overhead
-            .fold(Some(self.of.daemon_overhead.clone()), |all, one| all?.checked_add(&one))?;
+        let mut overhead = daemons.map(|r| r.clone().with_pods(1));
+        let own = self.of.daemon_overhead.clone();
+        let overhead = overhead.try_fold(own, |all, one| all.checked_add(&one))?;
         let free = allocatable.checked_sub(&overhead)?;
         let dims = &self.problem.dims;
         let mut room = Room::new(dims, &free, &Resources::default(), &[]);

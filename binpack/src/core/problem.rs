@@ -118,7 +118,7 @@ impl<'a> Problem<'a> {
     }
 
     /// The same for another input, of which nodes, pools, types and gangs are equal.
-    pub(super) fn on<'b>(self, input: &'b Input) -> Problem<'b> {
+    pub(super) fn on(self, input: &Input) -> Problem<'_> {
         let Problem { dims, classes, class_of, soft, most, gangs, .. } = self;
         Problem { input, dims, classes, class_of, soft, most, gangs }
     }

@@ -137,7 +137,9 @@ impl Relaxed {
         let Some(bound) = prover.bound() else { return proof };
         for (row, (shapes, value)) in self.shapes_of.iter().zip(&bound.duals).enumerate() {
             let value = if self.job.is_free(row) { 0.0 } else { *value };
-            shapes.iter().for_each(|shape| proof.values[*shape] = value);
+            for shape in shapes {
+                proof.values[*shape] = value;
+            }
         }
         let named = |(machine, pattern): &(usize, Pattern)| {
             let pattern = pattern.iter().map(|(row, n)| (self.shapes_of[*row][0], *n)).collect();

@@ -43,7 +43,7 @@ impl Dims {
         let fixed = ["cpu_milli", "memory_bytes", "pods", "ephemeral_bytes"];
         let drivers = self.drivers.iter().map(|driver| format!("volumes of {driver}"));
         let named = fixed.into_iter().map(str::to_owned);
-        let extended = self.extended.iter().map(|name| name.to_string());
+        let extended = self.extended.iter().map(ToString::to_string);
         named.chain(extended).chain(drivers).nth(dim).unwrap_or_default()
     }
 

@@ -101,7 +101,9 @@ impl<'a> Run<'a> {
         self.board.places.resize(self.problem.input.pods.len(), None);
         let first = |pod: &usize| (*pod, self.first_level(*pod));
         let wave: Vec<(usize, Level)> = pods.iter().map(first).collect();
-        wave.iter().for_each(|(pod, level)| self.levels[*pod] = *level);
+        for (pod, level) in &wave {
+            self.levels[*pod] = *level;
+        }
         let groups = &self.board.groups;
         let before = (groups.len(), groups.keys().len(), self.board.opened.len());
         let shapes = self.problem.shapes(&wave, &mut self.board.groups)?;

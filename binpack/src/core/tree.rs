@@ -50,7 +50,7 @@ impl RoomTree {
         self.grow(site + 1);
         self.sites = self.sites.max(site + 1);
         self.write_leaf(site, room);
-        let mut node = (self.leaves + site) / 2;
+        let mut node = (self.leaves + site) >> 1;
         while node > 0 {
             self.raise(node);
             node /= 2;

@@ -68,7 +68,7 @@ impl Constraint {
             Self::Spread(key) => pod.topology_spread.retain(|of| of.topology_key != *key),
             Self::PodAffinity(key) => pod.pod_affinity.retain(|of| of.topology_key != *key),
             Self::PodAntiAffinity(key) => {
-                pod.pod_anti_affinity.retain(|of| of.topology_key != *key)
+                pod.pod_anti_affinity.retain(|of| of.topology_key != *key);
             }
             Self::Labels => pod.labels.clear(),
             Self::HostPorts => pod.host_ports.clear(),

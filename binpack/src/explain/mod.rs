@@ -18,7 +18,7 @@ use constraint::constraints;
 use crate::config::Config;
 use crate::core::Scheduler;
 use crate::error::Result;
-use crate::model::{Input, Node, Plan, Pod, Reason, RunningPod, Target};
+use crate::model::{Input, Node, Plan, Pod, PoolLimits, Reason, RunningPod, Target};
 
 /// How many pods without a place are explained one by one; those that are alike count once.
 const MOST: usize = 100;
@@ -158,7 +158,9 @@ impl Explainer {
         (config.iterations, config.packing_rounds) = (0, 1);
         let after = after(input, plan);
         let mut unlimited = after.clone();
-        unlimited.pools.iter_mut().for_each(|pool| pool.limits = Default::default());
+        for pool in &mut unlimited.pools {
+            pool.limits = PoolLimits::default();
+        }
         let scheduler = Scheduler::new(after, config.clone())?;
         Ok(Self { scheduler, unlimited: Scheduler::new(unlimited, config)?, tried: 0 })
     }
@@ -199,7 +201,9 @@ impl Explainer {
         let mut relaxed = pod.clone();
         // A name that no other pod has.
         relaxed.name = format!("{}\u{0}{}", pod.name, self.tried).into();
-        without.iter().for_each(|constraint| constraint.relax(&mut relaxed));
+        for constraint in without {
+            constraint.relax(&mut relaxed);
+        }
         let limits = without.iter().any(|constraint| **constraint == Constraint::PoolLimits);
         let scheduler = if limits { &mut self.unlimited } else { &mut self.scheduler };
         let name = relaxed.name.clone();
@@ -242,11 +246,10 @@ fn after(input: &Input, plan: &Plan) -> Input {
             Target::Launch(at) => Some(input.nodes.len() + at),
         };
         let node = site.and_then(|site| nodes.get_mut(site));
-        if let Some((pod, node)) = pods.get(&*binding.pod).zip(node) {
-            if node.take(&pod.requests, &binding.gpus) {
-                let gpus = binding.gpus.clone();
-                node.pods.push(RunningPod { gpus, ..RunningPod::new((*pod).clone()) });
-            }
+        let Some((pod, node)) = pods.get(&*binding.pod).zip(node) else { continue };
+        if node.take(&pod.requests, &binding.gpus) {
+            let gpus = binding.gpus.clone();
+            node.pods.push(RunningPod { gpus, ..RunningPod::new((*pod).clone()) });
         }
     }
     Input { pods: Vec::new(), nodes, ..input.clone() }
