@@ -57,7 +57,12 @@ fn gap(settings: &Settings, trace: &Trace, folder: &Path) -> Outcome<f64> {
     let input = trace.read(folder)?;
     let rival = rules::pack(&input)?;
     let theirs = rival.cost_micros() as f64 / 1e6;
-    eprintln!("{name}: {} pods; the rules leave {}", input.pods.len(), rival.unplaced);
+    eprintln!("{name}: {} pods, of which the rules leave {}", input.pods.len(), rival.unplaced);
+    if let Some(dearest) = rival.machines.iter().max_by_key(|machine| machine.price_micros) {
+        let it = &input.instance_types[dearest.instance_type].name;
+        let (price, pods) = (dearest.price_micros as f64 / 1e6, dearest.pods.len());
+        eprintln!("{name}: their dearest machine is {it} at {price:.3} $/h with {pods} pods");
+    }
     report::line(&format!("{name}-rules"), theirs, "$/h");
     let mut counts = None;
     for (label, deadline) in DEADLINES {

@@ -8,14 +8,14 @@ use benches::report;
 use benches::settings::Settings;
 use binpack::{Config, Input, Preference};
 
-use crate::planned::{all_placed, quick, repeated, spread};
+use crate::planned::{self, quick};
 
 /// Five kinds of pods. The quick plan is the figure: Karpenter's scheduler optimises nothing either.
 pub(crate) fn diverse(settings: &Settings, name: &str, pods: usize) -> Outcome<()> {
     let input = karpenter::diverse(settings.count(pods));
     rival(name, &input)?;
-    measure(settings, &format!("{name}-optimised"), &input, &Config::default())?;
-    measure(settings, name, &input, &quick())
+    optimised(name, &input)?;
+    measure(name, &input, &quick(), settings.rounds)
 }
 
 /// Pods with preferences, with Karpenter's two policies.
@@ -23,23 +23,27 @@ pub(crate) fn preferring(settings: &Settings, name: &str, pods: usize) -> Outcom
     let input = karpenter::preferring(settings.count(pods));
     let mut ignoring = quick();
     ignoring.preference = Preference::Ignore;
-    measure(settings, &format!("{name}-ignored"), &input, &ignoring)?;
-    measure(settings, &format!("{name}-optimised"), &input, &Config::default())?;
-    measure(settings, name, &input, &quick())
+    measure(&format!("{name}-ignored"), &input, &ignoring, settings.rounds)?;
+    optimised(name, &input)?;
+    measure(name, &input, &quick(), settings.rounds)
 }
 
-fn measure(settings: &Settings, name: &str, input: &Input, config: &Config) -> Outcome<()> {
-    let (seconds, plan) = repeated(input, config, settings.rounds)?;
-    all_placed(&plan)?;
-    spread(name, &seconds);
-    let median = report::median(&seconds);
+/// With the default settings, once: it takes long.
+fn optimised(name: &str, input: &Input) -> Outcome<()> {
+    measure(&format!("{name}-optimised"), input, &Config::default(), 1)
+}
+
+fn measure(name: &str, input: &Input, config: &Config, rounds: usize) -> Outcome<()> {
+    let measured = planned::measure(name, input, config, rounds)?;
+    let plan = &measured.plan;
     report::line(&format!("{name}-nodes"), plan.launches.len() as f64, "nodes");
     report::line(&format!("{name}-cost"), plan.cost_per_hour(), "$/h");
     if let Some(gap) = plan.gap_percent() {
         report::line(&format!("{name}-gap"), gap, "%");
     }
-    report::line(&format!("{name}-pods"), input.pods.len() as f64 / median, "pods/s");
-    report::line(name, median, "s");
+    report::line(&format!("{name}-pods"), input.pods.len() as f64 / measured.seconds, "pods/s");
+    report::line(&format!("{name}-cpu"), measured.cpu, "s");
+    report::line(name, measured.seconds, "s");
     Ok(())
 }
 

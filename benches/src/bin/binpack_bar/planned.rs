@@ -3,6 +3,8 @@
 use std::time::Instant;
 
 use benches::kv_journal::Outcome;
+use benches::process::cpu_secs;
+use benches::report;
 use binpack::{Config, Input, Plan, validate, verify};
 
 /// The settings of a quick plan, which nothing is optimised in.
@@ -12,17 +14,39 @@ pub(crate) fn quick() -> Config {
     config
 }
 
-/// Plans so many times anew; returns the seconds of each time and the plan, which is checked once.
-pub(crate) fn repeated(input: &Input, config: &Config, rounds: usize) -> Outcome<(Vec<f64>, Plan)> {
-    let mut seconds = Vec::new();
-    let mut last = Plan::default();
-    for _ in 0..rounds.max(1) {
+/// Plans of the same question, each made anew.
+pub(crate) struct Measured {
+    /// The middle one of the times that they took, in seconds.
+    pub(crate) seconds: f64,
+    /// The processor time of each, in seconds: what counts on a machine that is shared.
+    pub(crate) cpu: f64,
+    /// The last one, which keeps every rule.
+    pub(crate) plan: Plan,
+}
+
+/// Plans so many times anew. Every pod must get a place.
+pub(crate) fn measure(
+    name: &str,
+    input: &Input,
+    config: &Config,
+    rounds: usize,
+) -> Outcome<Measured> {
+    let rounds = rounds.max(1);
+    let (mut seconds, mut plan) = (Vec::new(), Plan::default());
+    let cpu = cpu_secs(std::process::id())?;
+    for _ in 0..rounds {
         let start = Instant::now();
-        last = binpack::plan(input, config)?;
+        plan = binpack::plan(input, config)?;
         seconds.push(start.elapsed().as_secs_f64());
     }
-    check(input, &last)?;
-    Ok((seconds, last))
+    let cpu = (cpu_secs(std::process::id())? - cpu) / rounds as f64;
+    let all: Vec<String> = seconds.iter().map(|s| format!("{s:.4}")).collect();
+    eprintln!("{name}, s: {}", all.join(" "));
+    check(input, &plan).map_err(|error| format!("{name}: {error}"))?;
+    if let Some(first) = plan.unplaced.first() {
+        return Err(format!("pod {} has no place: {}", first.pod, first.reason).into());
+    }
+    Ok(Measured { seconds: report::median(&seconds), cpu, plan })
 }
 
 /// Whether the plan keeps every rule, and its certificate holds.
@@ -30,18 +54,4 @@ pub(crate) fn check(input: &Input, plan: &Plan) -> Outcome<()> {
     validate(input, plan)?;
     verify(input, plan)?;
     Ok(())
-}
-
-/// The same, for plans of which every pod must have a place.
-pub(crate) fn all_placed(plan: &Plan) -> Outcome<()> {
-    match plan.unplaced.first() {
-        Some(first) => Err(format!("pod {} has no place: {}", first.pod, first.reason).into()),
-        None => Ok(()),
-    }
-}
-
-/// Says on standard error what the rounds gave.
-pub(crate) fn spread(name: &str, seconds: &[f64]) {
-    let all: Vec<String> = seconds.iter().map(|s| format!("{s:.4}")).collect();
-    eprintln!("{name}, s: {}", all.join(" "));
 }
