@@ -139,7 +139,7 @@ impl Knapsack {
 }
 
 /// The least worth above the threshold, as bounds are counted: worths are whole nano-dollars.
-fn goal(threshold: u64) -> u128 {
+pub(super) fn goal(threshold: u64) -> u128 {
     fine(threshold).saturating_add(FINE)
 }
 
@@ -187,7 +187,7 @@ impl Remains {
     }
 }
 
-fn gcd(mut a: u64, mut b: u64) -> u64 {
+pub(super) fn gcd(mut a: u64, mut b: u64) -> u64 {
     while b > 0 {
         (a, b) = (b, a % b);
     }
