@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use super::dims::Dims;
 use super::knapsack::Item;
 use crate::model::{
-    GPU_MILLI, Input, Namespaces, Pod, PodAffinityTerm, Requirement, Resources, Toleration, TopologySpread,
-    WhenUnsatisfiable, key,
+    GPU_MILLI, Input, Namespaces, Pod, PodAffinityTerm, Requirement, Resources, Toleration,
+    TopologySpread, WhenUnsatisfiable, key,
 };
 
 /// Pods with the same needs, conditions and value.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::by_device::ByDevice;
 use super::device::Share;
 use super::kinds::{Kind, Kinds};
-use super::knapsack::{Knapsack, Proof, goal};
+use super::knapsack::{Item, Knapsack, Proof, goal};
 use crate::model::{
     Effect, GPU_MILLI, Input, InstanceType, Node, NodePool, Offering, Pod, Requirement, Resources,
     Taint, TolerationOperator, key,
@@ -45,37 +45,37 @@ impl Machine {
     /// free. Takes what it needs of `work`.
     pub(super) fn prove(&self, kinds: &Kinds<'_>, threshold: u64, work: &mut u64) -> Proof {
         let knapsack = self.knapsack(kinds);
-        let by_device = self.by_device(kinds);
-        if by_device.shares.is_empty() {
+        let Some(by_device) = self.by_device(kinds) else {
             return knapsack.prove(threshold, work);
-        }
+        };
         if knapsack.relaxed() < goal(threshold) {
             return Proof::Holds;
         }
-        match by_device.prove(threshold, work) {
+        let half = *work / 2;
+        *work -= half;
+        let proof = by_device.prove(threshold, work);
+        *work += half;
+        match proof {
             // What linear dimensions let fit needn't be on devices, so they refute nothing.
             Proof::Open if knapsack.prove(threshold, work) == Proof::Holds => Proof::Holds,
             proof => proof,
         }
     }
 
-    fn by_device(&self, kinds: &Kinds<'_>) -> ByDevice {
+    /// What fits as far as devices tell; `None` if no share of a device does.
+    fn by_device(&self, kinds: &Kinds<'_>) -> Option<ByDevice> {
         let (mut others, mut shares) = (Vec::new(), Vec::new());
         for kind in self.kinds(kinds) {
-            let (mut need, milli) = kinds.without_gpus(&kind.need);
-            let mut item = kind.item();
-            if milli > 0 && milli < GPU_MILLI {
-                item.need = need.into();
-                shares.push(Share { milli, item });
+            let (need, milli) = kinds.without_gpus(&kind.need);
+            let item = Item { need: need.into(), ..kind.item() };
+            if milli.is_multiple_of(GPU_MILLI) {
+                others.push((item, milli / GPU_MILLI));
             } else {
-                need.push(milli / GPU_MILLI);
-                item.need = need.into();
-                others.push(item);
+                shares.push(Share { milli, item });
             }
         }
-        let (mut room, _) = kinds.without_gpus(&self.room);
-        room.push(self.devices as u64);
-        ByDevice { others, shares, room }
+        let (room, _) = kinds.without_gpus(&self.room);
+        (!shares.is_empty()).then(|| ByDevice::new(others, shares, room, self.devices as u64))
     }
 
     /// Whether what fits on the other one fits here.
@@ -95,13 +95,13 @@ pub(super) struct Offer<'a> {
     pub(super) machine: Machine,
 }
 
-/// Every pool × instance type × offering that the pool allows, by price.
+/// Every pool × instance type × offering that the pool allows and that is not sold out, by price.
 pub(super) fn offers<'a>(input: &'a Input, kinds: &Kinds<'a>) -> Vec<Offer<'a>> {
     let mut admission = Admission::new(kinds);
     let mut all = Vec::new();
     for pool in &input.pools {
         for instance_type in &*input.instance_types {
-            let sold = instance_type.offerings.iter();
+            let sold = instance_type.offerings.iter().filter(|sold| sold.available != Some(0));
             all.extend(sold.filter_map(|offering| {
                 let launched = Launched { pool, instance_type, offering };
                 let machine = launched.machine(input, kinds, &mut admission)?;
