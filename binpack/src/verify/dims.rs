@@ -7,6 +7,9 @@ use crate::model::{GPU_MILLI, Resources};
 /// Which of Fekete and Schepers' dual feasible functions u^(k) are used.
 const STEPS: [u64; 3] = [1, 2, 3];
 
+/// CPU, memory, pods and ephemeral storage come first.
+const FIXED: usize = 4;
+
 /// The dimensions that some pod of value needs.
 ///
 /// Pods may share a machine only if their needs are within its room in every dimension. GPUs give
@@ -52,6 +55,16 @@ impl<'a> Dims<'a> {
             room.extend(STEPS.map(step));
         }
         room
+    }
+
+    /// A need without its GPUs, and the thousandths of them.
+    pub(super) fn without_gpus(&self, need: &[u64]) -> (Vec<u64>, u64) {
+        if !self.gpus {
+            return (need.to_vec(), 0);
+        }
+        let (plain, rest) = need.split_at(need.len().min(FIXED + self.extended.len()));
+        let others = plain.iter().chain(rest.iter().skip(1 + STEPS.len()));
+        (others.copied().collect(), rest.first().copied().unwrap_or_default())
     }
 
     fn plain(&self, of: &Resources) -> Vec<u64> {

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use super::dims::Dims;
 use super::knapsack::Item;
 use crate::model::{
-    Input, Namespaces, Pod, PodAffinityTerm, Requirement, Resources, Toleration, TopologySpread,
-    WhenUnsatisfiable, key,
+    GPU_MILLI, Input, Namespaces, Pod, PodAffinityTerm, Requirement, Resources, Toleration,
+    TopologySpread, WhenUnsatisfiable, key,
 };
 
 /// Pods with the same needs, conditions and value.
@@ -39,6 +39,8 @@ pub(super) struct Kinds<'a> {
     caps: Vec<u64>,
     /// What all pods of value need, by dimension: more room makes no difference.
     demand: Vec<u64>,
+    /// How many GPUs all pods of value could use.
+    pub(super) devices: usize,
 }
 
 type ClassKey<'a> = (&'a [Requirement], &'a [Vec<Requirement>], &'a [Toleration]);
@@ -72,12 +74,22 @@ impl<'a> Kinds<'a> {
         };
         let all: Vec<Kind> = kinds.into_iter().map(kind).collect();
         let caps = shared.into_values().collect();
-        Self { demand: demand(&all), all, classes, dims, caps }
+        let devices = all.iter().fold(0u64, |sum, kind| {
+            let (_, milli) = dims.without_gpus(&kind.need);
+            sum.saturating_add(milli.div_ceil(GPU_MILLI).saturating_mul(kind.most))
+        });
+        let devices = usize::try_from(devices).unwrap_or(usize::MAX);
+        Self { demand: demand(&all), devices, all, classes, dims, caps }
     }
 
     /// All kinds, as if they could go anywhere.
     pub(super) fn items(&self) -> Vec<Item> {
         self.all.iter().map(Kind::item).collect()
+    }
+
+    /// A need or room without its GPUs, and the thousandths of them.
+    pub(super) fn without_gpus(&self, amounts: &[u64]) -> (Vec<u64>, u64) {
+        self.dims.without_gpus(amounts)
     }
 
     /// What a machine offers that has `free`, of which `devices` are thousandths of each GPU.

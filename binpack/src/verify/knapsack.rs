@@ -27,6 +27,9 @@ pub(super) enum Proof {
 /// How often what can't matter is taken out anew, as long as that shows more of it.
 const REDUCTIONS: usize = 16;
 
+/// How many entries of a linear programme, which is solved on the way, count as a step of work.
+pub(super) const ENTRIES_A_STEP: usize = 8;
+
 /// Items of which as many are wanted as a room holds.
 #[derive(Debug, Clone)]
 pub(super) struct Knapsack {
@@ -139,7 +142,7 @@ impl Knapsack {
 }
 
 /// The least worth above the threshold, as bounds are counted: worths are whole nano-dollars.
-fn goal(threshold: u64) -> u128 {
+pub(super) fn goal(threshold: u64) -> u128 {
     fine(threshold).saturating_add(FINE)
 }
 
@@ -187,7 +190,7 @@ impl Remains {
     }
 }
 
-fn gcd(mut a: u64, mut b: u64) -> u64 {
+pub(super) fn gcd(mut a: u64, mut b: u64) -> u64 {
     while b > 0 {
         (a, b) = (b, a % b);
     }
@@ -256,6 +259,8 @@ impl<'k> Search<'k> {
             next.sort_unstable_by(|a: &Partial, b: &Partial| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
             next.dedup_by(|later, first| later.0 == first.0);
             samples = self.sift(rest, &mut next);
+            let entries = samples.len() * rest.len() * room.len();
+            *work = work.saturating_sub((entries / ENTRIES_A_STEP) as u64);
             partial = next;
         }
         Proof::Holds

@@ -3,8 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
+use super::by_device::ByDevice;
+use super::device::Share;
 use super::kinds::{Kind, Kinds};
-use super::knapsack::Knapsack;
+use super::knapsack::{Item, Knapsack, Proof, goal};
 use crate::model::{
     Effect, GPU_MILLI, Input, InstanceType, Node, NodePool, Offering, Pod, Requirement, Resources,
     Taint, TolerationOperator, key,
@@ -14,6 +16,8 @@ use crate::model::{
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Machine {
     room: Vec<u64>,
+    /// How many GPUs it has, free or not, as far as all pods of value could use them.
+    devices: usize,
     /// By class.
     may: Rc<[bool]>,
 }
@@ -25,18 +29,59 @@ impl Machine {
     }
 
     /// The kinds that may enter and fit.
-    pub(super) fn knapsack(&self, kinds: &Kinds<'_>) -> Knapsack {
-        let fits = |kind: &&Kind| {
+    fn kinds<'k>(&self, kinds: &'k Kinds<'_>) -> impl Iterator<Item = &'k Kind> {
+        kinds.all.iter().filter(|kind| {
             kind.need.iter().zip(&self.room).all(|(need, room)| need <= room)
                 && self.may[kind.class]
+        })
+    }
+
+    /// What fits as far as linear dimensions tell.
+    pub(super) fn knapsack(&self, kinds: &Kinds<'_>) -> Knapsack {
+        Knapsack::new(self.kinds(kinds).map(Kind::item).collect(), self.room.clone())
+    }
+
+    /// Whether nothing that fits is worth more than `threshold` nano-dollars, if all its GPUs are
+    /// free. Takes what it needs of `work`.
+    pub(super) fn prove(&self, kinds: &Kinds<'_>, threshold: u64, work: &mut u64) -> Proof {
+        let knapsack = self.knapsack(kinds);
+        let Some(by_device) = self.by_device(kinds) else {
+            return knapsack.prove(threshold, work);
         };
-        let items = kinds.all.iter().filter(fits).map(Kind::item).collect();
-        Knapsack::new(items, self.room.clone())
+        if knapsack.relaxed() < goal(threshold) {
+            return Proof::Holds;
+        }
+        let half = *work / 2;
+        *work -= half;
+        let proof = by_device.prove(threshold, work);
+        *work += half;
+        match proof {
+            // What linear dimensions let fit needn't be on devices, so they refute nothing.
+            Proof::Open if knapsack.prove(threshold, work) == Proof::Holds => Proof::Holds,
+            proof => proof,
+        }
+    }
+
+    /// What fits as far as devices tell; `None` if no share of a device does.
+    fn by_device(&self, kinds: &Kinds<'_>) -> Option<ByDevice> {
+        let (mut others, mut shares) = (Vec::new(), Vec::new());
+        for kind in self.kinds(kinds) {
+            let (need, milli) = kinds.without_gpus(&kind.need);
+            let item = Item { need: need.into(), ..kind.item() };
+            if milli.is_multiple_of(GPU_MILLI) {
+                others.push((item, milli / GPU_MILLI));
+            } else {
+                shares.push(Share { milli, item });
+            }
+        }
+        let (room, _) = kinds.without_gpus(&self.room);
+        (!shares.is_empty()).then(|| ByDevice::new(others, shares, room, self.devices as u64))
     }
 
     /// Whether what fits on the other one fits here.
     fn covers(&self, other: &Self) -> bool {
         self.room.iter().zip(&other.room).all(|(mine, others)| mine >= others)
+            && self.devices >= other.devices
             && self.may.iter().zip(&*other.may).all(|(mine, others)| *mine || !*others)
     }
 }
@@ -50,15 +95,13 @@ pub(super) struct Offer<'a> {
     pub(super) machine: Machine,
 }
 
-/// Every pool × instance type × offering that the pool allows, by price.
+/// Every pool × instance type × offering that the pool allows and that is not sold out, by price.
 pub(super) fn offers<'a>(input: &'a Input, kinds: &Kinds<'a>) -> Vec<Offer<'a>> {
     let mut admission = Admission::new(kinds);
     let mut all = Vec::new();
     for pool in &input.pools {
         for instance_type in &*input.instance_types {
-            // What can't be had carries nothing.
-            let had = |offering: &&Offering| offering.available != Some(0);
-            let sold = instance_type.offerings.iter().filter(had);
+            let sold = instance_type.offerings.iter().filter(|sold| sold.available != Some(0));
             all.extend(sold.filter_map(|offering| {
                 let launched = Launched { pool, instance_type, offering };
                 let machine = launched.machine(input, kinds, &mut admission)?;
@@ -90,7 +133,9 @@ pub(super) fn nodes<'a>(input: &'a Input, kinds: &Kinds<'a>) -> Vec<(Machine, u6
     for node in &input.nodes {
         let room = free(kinds, node);
         let label = |key: &str| node.labels.get(key).map(|value| &**value);
-        let machine = Machine { room, may: admission.classes(label, &node.taints) };
+        let devices = gpus(&node.allocatable).min(kinds.devices);
+        let may = admission.classes(label, &node.taints);
+        let machine = Machine { room, devices, may };
         let number = *number_of.entry(machine).or_insert_with_key(|machine| {
             all.push((machine.clone(), 0));
             all.len() - 1
@@ -140,10 +185,11 @@ impl<'a> Launched<'a> {
         if self.pool.best_effort_percent > 0 {
             all = all.with_best_effort_percent(self.pool.best_effort_percent);
         }
-        // Which devices daemons use is not said, so the steps of shares count all of them.
+        // Daemons hold no GPU.
         let devices = vec![GPU_MILLI; gpus(&all)];
         let room = kinds.room(&all.checked_sub(&daemons)?, &devices);
-        Some(Machine { room, may: admission.classes(label, &self.pool.taints) })
+        let may = admission.classes(label, &self.pool.taints);
+        Some(Machine { room, devices: gpus(&all).min(kinds.devices), may })
     }
 
     /// A label that the launch gives to the node, or its machine has.

@@ -3,6 +3,8 @@
 //! It reads the public model and nothing of the packer: which pods could share a machine, and what
 //! the most is that they are worth, is worked out here from the input alone.
 
+mod by_device;
+mod device;
 mod dims;
 mod existing;
 mod kinds;
@@ -80,7 +82,7 @@ pub fn verify(input: &Input, plan: &Plan) -> Result<Verified> {
         let price = offer.offering.price_micros.saturating_mul(NANOS_PER_MICRO);
         let given = WORK.min(WORK_IN_ALL - search_nodes);
         let mut work = given;
-        let proof = offer.machine.knapsack(&kinds).prove(price, &mut work);
+        let proof = offer.machine.prove(&kinds, price, &mut work);
         search_nodes += given - work;
         match proof {
             Proof::Holds => {}

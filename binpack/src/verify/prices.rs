@@ -56,6 +56,20 @@ impl Prices {
         Some(Self { per: per.into(), beyond: 0 })
     }
 
+    /// The price of the last dimension.
+    pub(super) fn last(&self) -> u128 {
+        self.per.last().copied().unwrap_or_default()
+    }
+
+    /// The same with another price for the last dimension, for other items.
+    pub(super) fn ending(&self, last: u128, items: &[Item]) -> Self {
+        let mut per = self.per.clone();
+        if let Some(price) = per.last_mut() {
+            *price = last;
+        }
+        Self::new(per, items)
+    }
+
     /// For other items.
     pub(super) fn again(&self, items: &[Item]) -> Self {
         Self::new(self.per.clone(), items)
