@@ -1,6 +1,6 @@
 //! How long a run goes on.
 
-use super::pack::Packer;
+use super::pack::{Packer, whole};
 
 /// How far a run has come, as its caller sees it between two steps.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -81,18 +81,9 @@ impl<'s> Control<'s> {
         let progress = Progress {
             iterations: self.done,
             cost_per_hour_micros: cost.fold(0, u64::saturating_add),
-            lower_bound_micros: floor(prover.map_or(own, bound)),
+            lower_bound_micros: whole(prover.map_or(own, bound)),
         };
         self.cut_short = self.cut_short || (self.stop)(&progress);
         self.cut_short
     }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "saturates, and is what is meant"
-)]
-fn floor(value: f64) -> u64 {
-    value as u64
 }
