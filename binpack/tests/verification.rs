@@ -508,7 +508,8 @@ fn values_of_a_real_trace_hold_on_a_real_catalogue() {
         let most = greatest(1_000, |by| passes(by).is_ok());
         let verified = passes(most).expect("it passed before");
         searched += verified.search_nodes;
-        assert_eq!(passes(most + 1).unwrap_err().kind(), ErrorKind::Invalid);
+        // One more is refused, or honestly undecided where devices are shared.
+        assert!(passes(most + 1).is_err());
         println!("{mix:?}: {most} thousandths more, {verified:?}");
     }
     assert!(searched > 0, "simple bounds alone don't suffice");
