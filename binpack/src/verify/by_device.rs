@@ -76,8 +76,7 @@ impl ByDevice {
     /// none of a kind, or one and maybe more.
     pub(super) fn prove(&self, threshold: u64, work: &mut u64) -> Proof {
         let Some(mut search) = self.search() else { return Proof::Open };
-        let (others, room) = (self.others.clone(), self.room.clone());
-        let mut branches = vec![Branch { others, room, threshold }];
+        let mut branches = vec![self.root(threshold)];
         let mut left_open = false;
         while let Some(mut branch) = branches.pop() {
             if *work == 0 {
@@ -93,6 +92,17 @@ impl ByDevice {
             }
         }
         if left_open { Proof::Open } else { Proof::Holds }
+    }
+
+    /// A bound on what fits: that of the linear relaxation over contents. Takes what it needs of
+    /// `work`, and is `None` if there is too little.
+    pub(super) fn relaxed(&self, work: &mut u64) -> Option<u128> {
+        let mut search = self.search().filter(|_| *work > 0)?;
+        search.bound(&self.root(0), 0, work).map(|best| best.bound)
+    }
+
+    fn root(&self, threshold: u64) -> Branch {
+        Branch { others: self.others.clone(), room: self.room.clone(), threshold }
     }
 
     /// `None` if it would take too much memory.
@@ -216,6 +226,9 @@ impl Search<'_> {
     /// The contents that may be part of what comes to the goal.
     fn near(&mut self, branch: &Branch, of: &Bound, goal: u128, work: &mut u64) -> Near {
         let (price, best) = (of.prices.last(), self.device.price(&of.prices));
+        if branch.room[self.plain] == 0 {
+            return Near { contents: Vec::new(), complete: true };
+        }
         if of.bound == u128::MAX || price == u128::MAX {
             // Something saturated, and what contents lose is not known.
             return Near::default();
