@@ -110,7 +110,7 @@ impl ByDevice {
         let (device, plain) = (Device::new(&self.shares), self.room.len() - 1);
         let columns = self.others.len() + ROUNDS;
         let cells = device.cells().max(columns.saturating_mul(self.room.len()));
-        (cells <= MOST_CELLS).then(|| Search { device, plain, contents: Vec::new() })
+        (cells <= MOST_CELLS).then(|| Search { device, plain, contents: Vec::new(), looked: false })
     }
 }
 
@@ -167,6 +167,8 @@ struct Search<'s> {
     plain: usize,
     /// Those that linear programmes asked for lately.
     contents: Vec<Content>,
+    /// Whether what refutes was sought among some contents before anything was divided.
+    looked: bool,
 }
 
 impl Search<'_> {
@@ -177,9 +179,11 @@ impl Search<'_> {
         };
         let several = branch.reduce(&best, best.bound - goal);
         let near = self.near(branch, &best, goal, work);
-        if let Some(place) = several.filter(|_| !near.complete) {
+        let divided = several.filter(|_| !near.complete);
+        if let Some(place) = divided.filter(|_| self.looked) {
             return Look::Divided(place);
         }
+        self.looked = true;
         let contents = near.contents.iter().map(|content| self.item(branch, content));
         let items = branch.others.iter().cloned().chain(contents).collect();
         let knapsack = Knapsack::new(items, branch.room.clone());
@@ -191,7 +195,11 @@ impl Search<'_> {
         *work -= part;
         let proof = knapsack.prove(branch.threshold, &mut part);
         *work += part;
-        Look::Known(if proof == Proof::Holds { Proof::Open } else { proof })
+        match (proof, divided) {
+            (Proof::Refuted(_), _) => Look::Known(proof),
+            (_, Some(place)) => Look::Divided(place),
+            (_, None) => Look::Known(Proof::Open),
+        }
     }
 
     /// Column generation: the content that gains most is added until none gains more than a device
