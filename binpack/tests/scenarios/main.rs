@@ -83,9 +83,7 @@ fn failures(case: &Case) -> Vec<String> {
             continue;
         }
         config.preference = case.preference;
-        found.extend(
-            problems(case, &config).into_iter().map(|problem| format!("{name}: {problem}")),
-        );
+        found.extend(problems(case, &config).into_iter().map(|problem| format!("{name}: {problem}")));
     }
     found
 }
