@@ -15,7 +15,7 @@ const FIXED: usize = 4;
 /// Pods may share a machine only if their needs are within its room in every dimension. GPUs give
 /// one dimension of thousandths and one for each u^(k): if shares fit on devices, then so does
 /// u^(k) of them, and that tells what the plain sum doesn't, such as that of two shares of 0.6 each
-/// wants a device of its own.
+/// wants a device of its own. It doesn't tell all: `by_device.rs` does where that matters.
 #[derive(Debug)]
 pub(super) struct Dims<'a> {
     extended: Vec<&'a str>,

@@ -1,5 +1,6 @@
 //! What pods on nodes that exist could be worth.
 
+use super::WORK;
 use super::kinds::Kinds;
 use super::knapsack::Item;
 use super::machines::{Machine, nodes};
@@ -14,17 +15,16 @@ pub(super) const ENTRIES: usize = 4_000_000;
 const LENDERS: usize = 16;
 
 /// A bound on what all existing nodes could carry together, in nano-dollars: for each node alone,
-/// that of its linear relaxation, or once these have had so many `entries`, the lowest for the
+/// that of its linear relaxations, or once these have had so many `entries`, the lowest for the
 /// prices of a few.
 pub(super) fn carried(input: &Input, kinds: &Kinds<'_>, mut entries: usize) -> u128 {
     let nodes = nodes(input, kinds);
     let loans = loans(&nodes, &kinds.items());
-    let mut sum = 0u128;
+    let (mut sum, mut work) = (0u128, WORK);
     for (node, number) in &nodes {
-        let knapsack = node.knapsack(kinds);
-        let left = entries.checked_sub(knapsack.entries());
+        let left = entries.checked_sub(node.knapsack(kinds).entries());
         entries = left.unwrap_or(entries);
-        let own = left.map(|_| knapsack.relaxed());
+        let own = left.map(|_| node.relaxed(kinds, &mut work));
         let worth = own.or_else(|| loans.iter().map(|prices| prices.bound(node.room())).min());
         sum = sum.saturating_add(worth.map_or(u128::MAX, nanos).saturating_mul((*number).into()));
     }

@@ -16,7 +16,7 @@ use crate::model::{
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Machine {
     room: Vec<u64>,
-    /// How many GPUs it has, free or not, as far as all pods of value could use them.
+    /// How many GPUs have room, as far as all pods of value could use them.
     devices: usize,
     /// By class.
     may: Rc<[bool]>,
@@ -39,6 +39,13 @@ impl Machine {
     /// What fits as far as linear dimensions tell.
     pub(super) fn knapsack(&self, kinds: &Kinds<'_>) -> Knapsack {
         Knapsack::new(self.kinds(kinds).map(Kind::item).collect(), self.room.clone())
+    }
+
+    /// A bound on what fits: that of linear relaxations. Takes what it needs of `work`.
+    pub(super) fn relaxed(&self, kinds: &Kinds<'_>, work: &mut u64) -> u128 {
+        let bound = self.knapsack(kinds).relaxed();
+        let by_device = self.by_device(kinds).and_then(|of| of.relaxed(work));
+        by_device.map_or(bound, |by_device| bound.min(by_device))
     }
 
     /// Whether nothing that fits is worth more than `threshold` nano-dollars, if all its GPUs are
@@ -131,9 +138,10 @@ pub(super) fn nodes<'a>(input: &'a Input, kinds: &Kinds<'a>) -> Vec<(Machine, u6
     let mut number_of: HashMap<Machine, usize> = HashMap::new();
     let mut all: Vec<(Machine, u64)> = Vec::new();
     for node in &input.nodes {
-        let room = free(kinds, node);
+        let devices = devices(node);
+        let room = kinds.room(&node.allocatable.saturating_sub(&node.used), &devices);
+        let devices = devices.iter().filter(|free| **free > 0).count().min(kinds.devices);
         let label = |key: &str| node.labels.get(key).map(|value| &**value);
-        let devices = gpus(&node.allocatable).min(kinds.devices);
         let may = admission.classes(label, &node.taints);
         let machine = Machine { room, devices, may };
         let number = *number_of.entry(machine).or_insert_with_key(|machine| {
@@ -145,12 +153,10 @@ pub(super) fn nodes<'a>(input: &'a Input, kinds: &Kinds<'a>) -> Vec<(Machine, u6
     all
 }
 
-/// What is left of a node. Of what is used beyond its end, nothing is.
-fn free(kinds: &Kinds<'_>, node: &Node) -> Vec<u64> {
+/// What is left of each GPU of a node. Of what is used beyond its end, nothing is.
+fn devices(node: &Node) -> Vec<u64> {
     let used = |gpu: usize| node.gpu_used_milli.get(gpu).copied().unwrap_or(0);
-    let devices: Vec<u64> =
-        (0..gpus(&node.allocatable)).map(|gpu| GPU_MILLI.saturating_sub(used(gpu))).collect();
-    kinds.room(&node.allocatable.saturating_sub(&node.used), &devices)
+    (0..gpus(&node.allocatable)).map(|gpu| GPU_MILLI.saturating_sub(used(gpu))).collect()
 }
 
 fn gpus(allocatable: &Resources) -> usize {

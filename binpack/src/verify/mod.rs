@@ -21,7 +21,7 @@ use self::machines::{Offer, offers, undominated};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Certificate, Input, Plan};
 
-/// How many partial solutions are looked at for one offer.
+/// How many partial solutions are looked at for one offer, or steps of the like are made.
 const WORK: u64 = 4_000_000;
 
 /// How many are looked at for all offers together.
@@ -41,7 +41,8 @@ pub struct Verified {
     pub offers_checked: usize,
     /// Offers for which that follows from another one, which costs no more and carries as much.
     pub offers_spared: usize,
-    /// Partial solutions that were looked at where simple bounds didn't suffice.
+    /// Partial solutions that were looked at where simple bounds didn't suffice, and steps of about
+    /// the same work on the bounds of devices.
     pub search_nodes: u64,
 }
 
@@ -54,8 +55,7 @@ pub struct Verified {
 /// which gives all pods of value a place costs less.
 ///
 /// Pods share a machine if its labels and taints let them in, if they fit beside its daemons in
-/// every resource, if shares of GPUs pass the dual feasible functions of Fekete and Schepers (2001),
-/// and if no more of them are on it than their spread over hostnames and their anti-affinity to
+/// every resource, if every share of a GPU is on a device that has room for it, and if no more of them are on it than their spread over hostnames and their anti-affinity to
 /// their like allow. Every other constraint is left out, so the bound holds with them all the more.
 /// Whether the plan keeps the rules is [`validate`](crate::validate())'s to say, not asked here.
 ///

@@ -118,7 +118,7 @@ fn the_wide_deployments_come_close_to_the_bound() {
     for catalogue in ["kwok_instance_types.csv", "aws_instance_types.csv"] {
         let bench = Bench::new();
         let catalogue = path(catalogue);
-        let args = ["--pods", &pods, "--catalog", &catalogue, "--iterations", "64"];
+        let args = ["--pods", &pods, "--catalog", &catalogue, "--iterations", "400"];
         let (plan, ran) = bench.planned(0, &args);
         println!("{catalogue}\n{}", ran.stdout);
         assert_eq!((&plan["counts"]["placed"], &plan["bound"]), (&json!(1_000), &json!("proved")));
