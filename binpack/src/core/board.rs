@@ -1,5 +1,6 @@
 //! Where pods have been put so far, and what every site has left.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::class::Class;
@@ -40,6 +41,8 @@ pub(super) struct Board<'a> {
     /// By pod.
     pub(super) places: Vec<Option<Place>>,
     eligible: QuickMap<(usize, usize, bool, bool), Vec<DomainId>>,
+    /// Nodes that exist and go: their labels are no domain of anything.
+    gone: BTreeSet<usize>,
 }
 
 impl<'a> Board<'a> {
@@ -54,6 +57,7 @@ impl<'a> Board<'a> {
             opened: Vec::new(),
             places: vec![None; input.pods.len()],
             eligible: QuickMap::default(),
+            gone: BTreeSet::new(),
         };
         for (site, node) in input.nodes.iter().enumerate() {
             let ports: Vec<&HostPort> = node.pods.iter().flat_map(|r| &r.pod.host_ports).collect();
@@ -70,10 +74,7 @@ impl<'a> Board<'a> {
         if self.groups.is_empty() {
             return;
         }
-        for node in &input.nodes {
-            let tuple = self.tuple(|key| node.labels.get(key).map(|value| &**value));
-            self.tuples.push(tuple);
-        }
+        self.lay_out();
         for (site, node) in input.nodes.iter().enumerate() {
             for running in &node.pods {
                 let pod = &running.pod;
@@ -83,6 +84,34 @@ impl<'a> Board<'a> {
                 self.groups.place_running(&carries, &meant_by, |key| domain(tuple, site, key));
             }
         }
+    }
+
+    /// Works out the domains of the nodes that exist.
+    pub(super) fn lay_out(&mut self) {
+        for node in &self.input.nodes {
+            let tuple = self.tuple(|key| node.labels.get(key).map(|value| &**value));
+            self.tuples.push(tuple);
+        }
+    }
+
+    /// From now on these nodes are gone.
+    pub(super) fn forget(&mut self, gone: BTreeSet<usize>) {
+        self.gone = gone;
+        self.eligible.clear();
+    }
+
+    /// Counts a pod in, or with `out` out of, the domains of a site.
+    pub(super) fn count(&mut self, ties: &Ties, site: usize, out: bool) {
+        if ties.is_empty() {
+            return;
+        }
+        let tuple = &self.tuples[site];
+        self.groups.place(ties, |key| domain(tuple, site, key), 1, out);
+    }
+
+    /// The domain of a site by a topology key.
+    pub(super) fn domain_of(&self, site: usize, key: usize) -> Option<DomainId> {
+        domain(self.site_tuple(site), site, key)
     }
 
     pub(super) fn tuple<'l>(&mut self, label: impl Fn(&str) -> Option<&'l str>) -> Tuple {
@@ -115,16 +144,30 @@ impl<'a> Board<'a> {
 
     /// Takes a pod off its site again.
     pub(super) fn evict(&mut self, pod: usize, demand: &Demand) {
-        let Some(place) = self.places[pod].take() else { return };
+        let ports: &[HostPort] = &self.input.pods[pod].host_ports;
+        self.take_off(pod, demand, ports);
+    }
+
+    /// The same for a pod that has these ports. Returns the site.
+    pub(super) fn take_off(
+        &mut self,
+        pod: usize,
+        demand: &Demand,
+        ports: &[HostPort],
+    ) -> Option<usize> {
+        let place = self.places[pod].take()?;
         self.rooms[place.site].release(demand, &place.gpus);
-        let ports = &self.input.pods[pod].host_ports;
-        if let Some(taken) = self.ports.get_mut(&place.site).filter(|_| !ports.is_empty()) {
-            taken.retain(|taken| !ports.iter().any(|port| std::ptr::eq(port, *taken)));
+        if let Some(taken) = self.ports.get_mut(&place.site) {
+            for port in ports {
+                if let Some(at) = taken.iter().position(|taken| *taken == port) {
+                    taken.swap_remove(at);
+                }
+            }
         }
         if let Some(ties) = &place.ties {
-            let tuple = &self.tuples[place.site];
-            self.groups.place(ties, |key| domain(tuple, place.site, key), 1, true);
+            self.count(ties, place.site, true);
         }
+        Some(place.site)
     }
 
     /// Whether a pod that has a place keeps its spreads and is near whom it must be near, now that
@@ -285,11 +328,14 @@ impl<'a> Board<'a> {
         let counts = |taints: &_, allows: &dyn Fn(&Class<'_>) -> bool| {
             (spread.any_taints || of.may_enter(taints)) && (spread.any_labels || allows(of))
         };
-        let nodes = input.nodes.iter().filter(|node| {
-            counts(&node.taints, &|class| class.allows(|key| node.labels.get(key).map(|v| &**v)))
+        let nodes = input.nodes.iter().enumerate().filter(|(site, node)| {
+            !self.gone.contains(site)
+                && counts(&node.taints, &|class| {
+                    class.allows(|key| node.labels.get(key).map(|v| &**v))
+                })
         });
         let mut values: Vec<&str> =
-            nodes.filter_map(|node| node.labels.get(&name).map(|v| &**v)).collect();
+            nodes.filter_map(|(_, node)| node.labels.get(&name).map(|v| &**v)).collect();
         let offered = offers.all.iter().filter(|offer| {
             counts(&input.pools[offer.pool].taints, &|class| {
                 class.allows(|key| offer.label(input, key))

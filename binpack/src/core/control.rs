@@ -37,6 +37,11 @@ impl<'s> Control<'s> {
         self.done
     }
 
+    /// Whether the caller stops it; what is at hand costs so much.
+    pub(super) fn stops(&mut self, cost_per_hour_micros: u64) -> bool {
+        self.is_over(cost_per_hour_micros, 0.0)
+    }
+
     /// Improves packings that have nothing to do with each other, in turns, until nothing is left
     /// to do, the steps are over or the caller stops it.
     pub(super) fn run(&mut self, packers: &mut [Packer<'_>]) {

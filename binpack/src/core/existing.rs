@@ -179,7 +179,8 @@ fn relevant(board: &Board<'_>, shape: &Shape<'_>, site: usize) -> Vec<Option<Dom
     tuple
 }
 
-fn may_enter(
+/// Whether a site's labels and taints let the pods of a class in.
+pub(super) fn may_enter(
     board: &Board<'_>,
     offers: &Offers,
     class: &Class<'_>,

@@ -53,6 +53,17 @@ pub struct Node {
     pub volume_limits: BTreeMap<Arc<str>, u32>,
     /// What it costs, in millionths of a dollar per hour; `None` where that is not known.
     pub price_micros: Option<u64>,
+    /// How old it is, in seconds; `None` where that is not known.
+    pub age_secs: Option<u64>,
+    /// Whether it is no longer what its pool would launch.
+    pub drifted: bool,
+    /// Whether the cloud takes it away in a moment, as it does with spot capacity.
+    pub interrupted: bool,
+    /// Whether it is on its way out already: it counts in its pool's budgets, and no pod is moved
+    /// to it.
+    pub disrupting: bool,
+    /// Whether it must stay, as in the annotation `karpenter.sh/do-not-disrupt`.
+    pub do_not_disrupt: bool,
 }
 
 impl Node {
@@ -69,6 +80,11 @@ impl Node {
             pods: Vec::new(),
             volume_limits: BTreeMap::new(),
             price_micros: None,
+            age_secs: None,
+            drifted: false,
+            interrupted: false,
+            disrupting: false,
+            do_not_disrupt: false,
         }
     }
 
