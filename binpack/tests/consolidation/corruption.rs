@@ -119,11 +119,9 @@ fn an_end_that_breaks_a_rule_of_plans_is_refused() {
         answer.cost_after_micros -= 80_000;
     });
     refused(Rule::Requested, |_, answer| answer.launches[0].requested.cpu_milli += 1);
-    refused(Rule::Launch, |_, answer| answer.launches[0].taints.push(binpack::Taint::new(
-        "k",
-        "v",
-        binpack::Effect::NoSchedule,
-    )));
+    refused(Rule::Launch, |_, answer| {
+        answer.launches[0].taints.push(binpack::Taint::new("k", "v", binpack::Effect::NoSchedule))
+    });
     refused(Rule::Gpus, |_, answer| answer.moves[0].gpus = vec![0]);
     refused(Rule::Requirements, |input, _| {
         let pod = &mut input.nodes[0].pods[0].pod;

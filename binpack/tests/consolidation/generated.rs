@@ -1,9 +1,10 @@
 //! Consolidation of generated clusters: what is decided is valid, pays, and leaves nothing to do.
 
 use binpack::{
-    Budget, CapacityType, Config, ConsolidationPolicy, Disruption, Input, InstanceType, LabelSelector,
-    Node, NodeCount, NodePool, Offering, Pod, PodAffinityTerm, PodDisruptionBudget, Preference,
-    Requirement, Resources, RunningPod, TopologySpread, consolidate, consolidation_breaches, key,
+    Budget, CapacityType, Config, ConsolidationPolicy, Disruption, Input, InstanceType,
+    LabelSelector, Node, NodeCount, NodePool, Offering, Pod, PodAffinityTerm, PodDisruptionBudget,
+    Preference, Requirement, Resources, RunningPod, TopologySpread, consolidate,
+    consolidation_breaches, key,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -15,12 +16,12 @@ const ZONES: [&str; 3] = ["zone-a", "zone-b", "zone-c"];
 /// A pod of a deployment, without a name.
 fn any_deployment(tied: bool) -> impl Strategy<Value = (Pod, usize)> {
     let requests = (select(vec![100, 400, 900, 1_500, 3_000]), 0..6u64, 0..5u32);
-    let ties = if tied { 0..8 } else { 0..1 };
+    let ties = 0..if tied { 8u32 } else { 1 };
     let costs = (select(vec![0, 0, 1 << 27]), select(vec![0, 0, 5, 1 << 26]), 0..12u32);
     (requests, ties, costs, 1..7usize).prop_map(
         |((cpu, gib, gpu), tie, (deletion_cost, priority, flags), replicas)| {
-            let gpu = if gpu == 0 { 300 } else { 0 };
-            let requests = Resources::new(cpu, gib * GIB).with_gpu_milli(gpu);
+            let milli = if gpu == 0 { 300 } else { 0 };
+            let requests = Resources::new(cpu, gib * GIB).with_gpu_milli(milli);
             let mut pod = Pod::new("", requests).with_priority(priority);
             pod.deletion_cost = deletion_cost;
             pod.do_not_disrupt = flags == 0;
@@ -128,7 +129,8 @@ fn any_cluster(tied: bool) -> impl Strategy<Value = Input> {
             let pool = |name: &str, policy| {
                 NodePool::new(name).with_disruption(Disruption::unlimited(policy))
             };
-            let mut pools = vec![pool("pool", policy), pool("other", ConsolidationPolicy::default())];
+            let mut pools =
+                vec![pool("pool", policy), pool("other", ConsolidationPolicy::default())];
             pools[1].daemon_overhead = Resources::new(50, GIB / 4).with_pods(1);
             let budgets = allowed.into_iter().enumerate().map(|(at, (deployment, allowed))| {
                 let like = LabelSelector::labels([("app", format!("d{deployment}"))]);
@@ -164,7 +166,11 @@ fn any_busy_cluster() -> impl Strategy<Value = Input> {
 }
 
 fn any_config() -> impl Strategy<Value = Config> {
-    (select(vec![Preference::Respect, Preference::Ignore]), select(vec![0, 1_000, 20_000]), select(vec![0, 10, 40]))
+    (
+        select(vec![Preference::Respect, Preference::Ignore]),
+        select(vec![0, 1_000, 20_000]),
+        select(vec![0, 10, 40]),
+    )
         .prop_map(|(preference, cost, percent)| {
             let mut config = Config::default();
             config.preference = preference;

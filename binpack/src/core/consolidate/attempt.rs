@@ -47,7 +47,7 @@ impl Sweep<'_> {
                 Err(why)
             }
             None => {
-                self.commit(attempt, waiting, reason);
+                self.commit(attempt, reason);
                 Ok(())
             }
         }
@@ -220,7 +220,7 @@ impl Sweep<'_> {
         }
     }
 
-    fn commit(&mut self, attempt: Attempt, waiting: Vec<usize>, reason: DisruptionReason) {
+    fn commit(&mut self, attempt: Attempt, reason: DisruptionReason) {
         let world = &mut self.world;
         for site in attempt.first_launch..world.board.rooms.len() {
             world.admit(site);
@@ -239,6 +239,5 @@ impl Sweep<'_> {
         let nodes = world.input.nodes.len();
         self.removed
             .extend(attempt.sites.iter().filter(|site| **site < nodes).map(|s| (*s, reason)));
-        self.homeless.extend(waiting);
     }
 }

@@ -22,8 +22,6 @@ pub(super) struct Sweep<'a> {
     totals: Vec<(u64, u64)>,
     /// Nodes that exist and go.
     pub(super) removed: Vec<(usize, DisruptionReason)>,
-    /// Pods of interrupted nodes without a place.
-    pub(super) homeless: Vec<usize>,
     pub(super) cut: bool,
 }
 
@@ -46,7 +44,6 @@ impl<'a> Sweep<'a> {
             why: Vec::new(),
             totals: Vec::new(),
             removed: Vec::new(),
-            homeless: Vec::new(),
             cut: false,
             world,
         }

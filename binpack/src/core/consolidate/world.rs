@@ -15,7 +15,7 @@ use crate::core::relax::Level;
 use crate::core::room::{Demand, Dims};
 use crate::error::Result;
 use crate::model::{
-    ConsolidationPolicy, DisruptionReason, Input, Node, Plan, Pod, Resources, Target, key,
+    ConsolidationPolicy, DisruptionReason, Input, Launch, Node, Plan, Pod, Resources, Target, key,
 };
 
 /// A pod that runs, or that the plan has given a node.
@@ -56,7 +56,7 @@ pub(super) struct World<'a> {
     pub(super) given: usize,
 }
 
-/// A pod and where it is.
+/// A pod and where it is: launches of the plan come after the nodes.
 struct Seat<'a> {
     pod: &'a Pod,
     site: usize,
@@ -77,16 +77,17 @@ impl<'a> World<'a> {
         let mut board = Board::new(&problem, groups);
         board.places = vec![None; pods.len()];
         let sites = Vec::with_capacity(input.nodes.len());
-        let given = input.nodes.len() + plan.launches.len();
+        let given = input.nodes.len();
         let mut world = Self { input, config, problem, offers, board, shapes, pods, sites, given };
-        world.add_nodes()?;
-        world.add_launches(plan);
-        world.seat(&seats);
+        world.add_nodes();
+        let launched = world.add_launches(plan);
+        world.given = world.sites.len();
+        world.seat(&seats, &launched);
         world.judge_nodes(&seats)?;
         Ok(world)
     }
 
-    fn add_nodes(&mut self) -> Result<()> {
+    fn add_nodes(&mut self) {
         let names = self.input.pools.iter().enumerate();
         let pools: HashMap<&str, usize> = names.map(|(at, pool)| (&*pool.name, at)).collect();
         if !self.board.groups.is_empty() {
@@ -113,7 +114,6 @@ impl<'a> World<'a> {
             site.receives &= forced.is_none();
             self.sites.push(site);
         }
-        Ok(())
     }
 
     /// Why a node goes whatever it costs.
@@ -133,9 +133,9 @@ impl<'a> World<'a> {
         self.forced(node, self.sites[site].pool)
     }
 
-    /// The plan's launches. Nothing is moved to them: the plan stands by itself.
-    fn add_launches(&mut self, plan: &Plan) {
-        for launch in &plan.launches {
+    /// The plan's launches, and their sites. Nothing is moved to them: the plan stands by itself.
+    fn add_launches(&mut self, plan: &Plan) -> Vec<Option<usize>> {
+        let add = |launch: &Launch| {
             let offer = self.offers.all.iter().position(|offer| {
                 let it = &self.input.instance_types[offer.instance_type];
                 let sold = &it.offerings[offer.offering];
@@ -143,13 +143,13 @@ impl<'a> World<'a> {
                     && it.name == launch.instance_type
                     && (&sold.zone, sold.capacity_type) == (&launch.zone, launch.capacity_type)
             });
-            if let Some(offer) = offer {
-                let site = self.board.open(&self.offers, offer);
-                self.admit(site);
-                self.sites[site].receives = false;
-                self.sites[site].fixed = Some(Why::TakesPending);
-            }
-        }
+            let site = self.board.open(&self.offers, offer?);
+            self.admit(site);
+            self.sites[site].receives = false;
+            self.sites[site].fixed = Some(Why::TakesPending);
+            Some(site)
+        };
+        plan.launches.iter().map(add).collect()
     }
 
     /// Takes a launch into the list of sites.
@@ -166,14 +166,17 @@ impl<'a> World<'a> {
         });
     }
 
-    fn seat(&mut self, seats: &[Seat<'a>]) {
+    fn seat(&mut self, seats: &[Seat<'a>], launched: &[Option<usize>]) {
+        let nodes = self.input.nodes.len();
         let running: usize = self.input.nodes.iter().map(|node| node.pods.len()).sum();
         for (at, seat) in seats.iter().enumerate() {
+            let launch = seat.site.checked_sub(nodes).map(|launch| launched[launch]);
+            let Some(seated) = launch.unwrap_or(Some(seat.site)) else { continue };
             let shape = &self.shapes[self.pods[at].shape];
-            self.board.count(&shape.ties, seat.site, false);
-            let site = &mut self.sites[seat.site];
+            self.board.count(&shape.ties, seated, false);
+            let site = &mut self.sites[seated];
             if at >= running {
-                self.board.rooms[seat.site].claim(&shape.demand, seat.gpus);
+                self.board.rooms[seated].claim(&shape.demand, seat.gpus);
                 site.fixed = site.fixed.or(Some(Why::TakesPending));
             }
             if seat.daemon {
@@ -182,7 +185,7 @@ impl<'a> World<'a> {
             }
             site.pods.push(at);
             self.board.places[at] = Some(Place {
-                site: seat.site,
+                site: seated,
                 gpus: seat.gpus.to_vec(),
                 level: shape.level,
                 class: shape.class,
