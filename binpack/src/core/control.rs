@@ -33,6 +33,11 @@ impl<'s> Control<'s> {
         Self { most, done: 0, stop, cut_short: false, bound: 0.0 }
     }
 
+    /// From now on so many steps at most for each packing.
+    pub(super) fn limit(&mut self, most: u32) {
+        self.most = most;
+    }
+
     pub(super) fn iterations(&self) -> u32 {
         self.done
     }

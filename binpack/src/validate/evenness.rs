@@ -9,7 +9,7 @@ use super::labels::selects;
 use super::places::{Places, Wants};
 use super::state::{Domain, Placed, State};
 use super::{Breach, Rule};
-use crate::model::{Consolidation, Input, Plan, Pod, TopologySpread, WhenUnsatisfiable, key};
+use crate::model::{Consolidation, DisruptionReason, Input, Plan, Pod, TopologySpread, WhenUnsatisfiable, key};
 
 /// Spreads of pods that move, and of those that they count for, are no more uneven than they may be
 /// or were; pods that stay are not left alone.

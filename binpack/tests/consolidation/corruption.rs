@@ -129,7 +129,7 @@ fn an_end_that_breaks_a_rule_of_plans_is_refused() {
     });
     refused(Rule::Limits, |input, _| input.pools[0].limits.nodes = Some(2));
     refused(Rule::PodAntiAffinity, |input, _| {
-        let pod = &mut input.nodes[0].pods[0].pod;
+        let pod = &mut input.nodes[0].pods[1].pod;
         let web = LabelSelector::labels([("app", "web")]);
         *pod = pod.clone().alone_among(web);
     });
@@ -139,6 +139,7 @@ fn an_end_that_breaks_a_rule_of_plans_is_refused() {
 fn pods_that_stay_and_suffer_are_refused() {
     // Of zone a's three pods two move to zone b, which has two.
     let move_away = |input: &mut Input, answer: &mut Consolidation| {
+        answer.moves[1].to = Target::Launch(0);
         answer.launches[0].zone = "zone-b".into();
         answer.launches[0].labels.insert(key::ZONE.into(), "zone-b".into());
         input.nodes[2].do_not_disrupt = true;

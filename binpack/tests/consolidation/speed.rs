@@ -48,7 +48,9 @@ fn cluster(nodes: usize, spread: bool) -> Input {
 #[expect(clippy::disallowed_methods, reason = "it measures time, and asserts nothing of it")]
 fn a_sweep_of_ten_thousand_nodes() {
     let size = std::env::var("NODES").ok().and_then(|n| n.parse().ok()).unwrap_or(10_000);
-    for spread in [false, true] {
+    let both = [false, true];
+    let wanted = std::env::var("SPREAD").ok().map(|wanted| wanted == "1");
+    for spread in both.into_iter().filter(|spread| wanted.is_none_or(|wanted| wanted == *spread)) {
         let input = cluster(size, spread);
         let start = Instant::now();
         let answer = consolidate(&input, &Config::default()).expect("the input is well formed");

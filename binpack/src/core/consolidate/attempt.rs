@@ -13,6 +13,8 @@ use crate::model::DisruptionReason;
 /// What was done so far.
 struct Attempt {
     sites: Vec<usize>,
+    /// Sites that come before this one in the order of the round take nothing.
+    rank: usize,
     lifted: Vec<(usize, Place)>,
     put: Vec<usize>,
     /// Launches from here on are its own.
@@ -20,16 +22,17 @@ struct Attempt {
 }
 
 impl Sweep<'_> {
-    /// Moves all pods of these sites to others, and with `launch` to new ones. Where that does not
-    /// work out or does not pay, everything is as it was.
+    /// Moves all pods of these sites to others of at least a rank, and with `launch` to new ones.
+    /// Where that does not work out or does not pay, everything is as it was.
     pub(super) fn empty(
         &mut self,
         sites: &[usize],
+        rank: usize,
         reason: DisruptionReason,
         mut launch: Option<&mut Control<'_>>,
     ) -> Result<(), Why> {
         let watch = Watch::new(&mut self.world, &self.carriers, sites);
-        let mut attempt = self.lift(sites);
+        let mut attempt = self.lift(sites, rank);
         let mut waiting: Vec<usize> = attempt.lifted.iter().map(|(pod, _)| *pod).collect();
         waiting.sort_by_key(|pod| (self.world.pods[*pod].shape, *pod));
         self.place(&mut attempt, &mut waiting, false, launch.as_deref_mut());
@@ -77,7 +80,7 @@ impl Sweep<'_> {
         (!pays).then_some(Why::TooLittle)
     }
 
-    fn lift(&mut self, sites: &[usize]) -> Attempt {
+    fn lift(&mut self, sites: &[usize], rank: usize) -> Attempt {
         let world = &mut self.world;
         let mut lifted = Vec::new();
         for site in sites {
@@ -96,7 +99,7 @@ impl Sweep<'_> {
             self.places.update(world, *site, true);
         }
         let first_launch = world.board.rooms.len();
-        Attempt { sites: sites.to_vec(), lifted, put: Vec::new(), first_launch }
+        Attempt { sites: sites.to_vec(), rank, lifted, put: Vec::new(), first_launch }
     }
 
     /// Puts pods on sites that are there, and on new ones; those without a place go on waiting.
@@ -149,7 +152,8 @@ impl Sweep<'_> {
     fn settle(&mut self, pod: usize, strict: bool, attempt: &mut Attempt) -> bool {
         let shape = self.shape_of(pod, strict);
         let (world, enters) = (&mut self.world, &mut self.enters);
-        let Some(site) = self.places.find(world, enters, shape, &attempt.sites) else {
+        let Some(site) = self.places.find(world, enters, shape, (&attempt.sites, attempt.rank))
+        else {
             return false;
         };
         world.shapes[shape].pods.push_back(pod);
@@ -237,7 +241,7 @@ impl Sweep<'_> {
             }
         }
         let nodes = world.input.nodes.len();
-        self.removed
-            .extend(attempt.sites.iter().filter(|site| **site < nodes).map(|s| (*s, reason)));
+        let gone = attempt.sites.iter().filter(|site| **site < nodes);
+        self.removed.extend(gone.map(|site| (*site, self.world.own_reason(*site, reason))));
     }
 }

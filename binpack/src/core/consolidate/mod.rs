@@ -23,9 +23,6 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::model::{Consolidation, Input, Plan};
 
-/// Steps of the packer for each set of nodes that is tried: most sets are small, and many are tried.
-const STEPS: u32 = 24;
-
 /// Decides which nodes to take away, where their pods go and what to launch for those.
 ///
 /// Pods that wait are planned first, as by [`plan`](crate::plan); a node that takes one of them
@@ -95,7 +92,7 @@ pub fn consolidate_until(
     } else {
         Run::new(input, config)?.finish(&mut stop)?
     };
-    let mut control = Control::new(config.iterations.min(STEPS), &mut stop);
+    let mut control = Control::new(config.iterations, &mut stop);
     let mut sweep = sweep::Sweep::new(world::World::new(input, config, &plan)?);
     sweep.run(&mut control);
     let consolidation = sweep.report(&plan, &control);

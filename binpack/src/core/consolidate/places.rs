@@ -87,13 +87,19 @@ impl Places {
         }
     }
 
-    /// The site where a pod of a shape goes, while `emptied` are being emptied.
+    /// Where a site is in the order of the round.
+    pub(super) fn rank(&self, site: usize) -> usize {
+        self.spots.get(site).copied().flatten().map_or(0, |spot| spot.whole)
+    }
+
+    /// The site of at least this rank where a pod of a shape goes, while `emptied` are being
+    /// emptied.
     pub(super) fn find(
         &mut self,
         world: &mut World<'_>,
         enters: &mut Enters,
         shape: usize,
-        emptied: &[usize],
+        (emptied, rank): (&[usize], usize),
     ) -> Option<usize> {
         let need = &self.needs[shape];
         if self.hopeless[shape] {
@@ -110,13 +116,14 @@ impl Places {
             self.domains[shape] = Some(of.domains(&mut world.board, &world.shapes[shape]));
         }
         let (board, of) = (&world.board, &world.shapes[shape]);
+        let low = |site: usize| self.spots[site].is_none_or(|spot| spot.whole < rank);
         let takes = |site: usize| {
             enters[site]
                 && board.rooms[site].fits(&of.demand)
                 && board.admits(&of.ties, of.ports, site)
         };
         if !is_local(board, of) {
-            return search(&self.whole, need, takes);
+            return search(&self.whole, need, low, takes);
         }
         let domains = self.domains[shape].as_ref()?;
         let least = |group: usize, spread: Spread| domains.fewest(board, group, spread);
@@ -125,15 +132,24 @@ impl Places {
         let mut order: Vec<(u64, usize)> =
             open.map(|(part, (tuple, _))| (crowd(board, of, tuple), part)).collect();
         order.sort_unstable();
-        order.into_iter().find_map(|(_, part)| search(&self.parts[part].1, need, takes))
+        order.into_iter().find_map(|(_, part)| search(&self.parts[part].1, need, low, takes))
     }
 }
 
-fn search(index: &Index, need: &[u64], takes: impl Fn(usize) -> bool) -> Option<usize> {
+/// The last site that takes a pod, before the first that is too low.
+fn search(
+    index: &Index,
+    need: &[u64],
+    low: impl Fn(usize) -> bool,
+    takes: impl Fn(usize) -> bool,
+) -> Option<usize> {
     let mut end = index.len();
     for _ in 0..LOOKS {
         end = index.last_before(end, need)?;
         let site = index.site(end);
+        if low(site) {
+            return None;
+        }
         if takes(site) {
             return Some(site);
         }

@@ -1,11 +1,11 @@
 //! Nodes that are dearer than what their pods cost on new machines.
 
-use super::sweep::Sweep;
+use super::sweep::{Sweep, Trials};
 use crate::core::control::Control;
 use crate::model::DisruptionReason;
 
 /// How many sets of nodes are tried in a round.
-const ATTEMPTS: usize = 24;
+const ATTEMPTS: usize = 15;
 
 impl Sweep<'_> {
     /// Replaces those nodes that cost more than their pods would on machines that they filled:
@@ -39,8 +39,8 @@ impl Sweep<'_> {
                 Err(why) => self.why[site] = Some(why),
             }
         }
-        let mut attempts = ATTEMPTS;
-        self.empty_in_parts(&sites, reason, &mut attempts, control);
+        let mut trials = Trials { left: ATTEMPTS, steps: self.steps() };
+        self.empty_in_parts(&sites, reason, &mut trials, control);
     }
 
     /// What a pod of a shape costs on the cheapest machine that pods like it fill, in thousandths

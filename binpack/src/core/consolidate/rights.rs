@@ -56,6 +56,7 @@ impl Rights {
         reason: DisruptionReason,
     ) -> Result<(), Why> {
         let forced = reason == DisruptionReason::Interrupted;
+        let reason = world.own_reason(site, reason);
         let pool = world.sites[site].pool.filter(|_| site < world.input.nodes.len());
         if let Some(pool) = pool {
             if !forced && self.leaving[pool] >= self.allowed[pool][reason as usize] {

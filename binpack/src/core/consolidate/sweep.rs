@@ -64,8 +64,9 @@ impl<'a> Sweep<'a> {
             self.replace_forced(reason, control);
         }
         self.remove_empty(&order);
-        self.empty_onto_others(&order, control);
+        self.empty_onto_others(&order, true, control);
         self.replace_overpriced(&order, control);
+        self.empty_onto_others(&order, false, control);
         let after = self.world.sites.iter().filter(|site| site.live).count();
         let changed = (before, launched) != (after, self.world.sites.len());
         changed && !self.cut
@@ -104,6 +105,11 @@ impl<'a> Sweep<'a> {
         order
     }
 
+    /// How many steps the packer makes for a set of nodes that is tried as a whole.
+    pub(super) fn steps(&self) -> u32 {
+        self.world.config.iterations.min(STEPS)
+    }
+
     /// What the live nodes cost together.
     pub(super) fn cost(&self) -> u64 {
         let live = self.world.sites.iter().filter(|site| site.live);
@@ -129,8 +135,8 @@ impl<'a> Sweep<'a> {
                 Err(why) => self.why[site] = Some(why),
             }
         }
-        let mut attempts = usize::MAX;
-        self.empty_in_parts(&sites, reason, &mut attempts, control);
+        let mut trials = Trials { left: usize::MAX, steps: self.steps() };
+        self.empty_in_parts(&sites, reason, &mut trials, control);
     }
 
     /// Empties what can be emptied of these sites, for which rights were claimed.
@@ -138,7 +144,7 @@ impl<'a> Sweep<'a> {
         &mut self,
         sites: &[usize],
         reason: DisruptionReason,
-        attempts: &mut usize,
+        trials: &mut Trials,
         control: &mut Control<'_>,
     ) {
         if sites.is_empty() {
@@ -148,23 +154,24 @@ impl<'a> Sweep<'a> {
         let over = !reason.is_forced() && self.is_over(control);
         let tried = if over {
             Err(Why::CutShort)
-        } else if *attempts == 0 {
+        } else if trials.left == 0 {
             Err(Why::TooLittle)
         } else {
-            *attempts -= 1;
-            self.empty(sites, reason, Some(control))
+            trials.left -= 1;
+            control.limit(std::mem::take(&mut trials.steps));
+            self.empty(sites, 0, reason, Some(control))
         };
         let Err(why) = tried else { return };
         let (first, second) = sites.split_at(sites.len() / 2);
-        if first.is_empty() || over || *attempts == 0 {
+        if first.is_empty() || over || trials.left == 0 {
             for site in sites {
                 self.rights.give_back(&self.world, *site);
                 self.why[*site] = Some(why);
             }
             return;
         }
-        self.empty_in_parts(first, reason, attempts, control);
-        self.empty_in_parts(second, reason, attempts, control);
+        self.empty_in_parts(first, reason, trials, control);
+        self.empty_in_parts(second, reason, trials, control);
     }
 
     fn remove_empty(&mut self, order: &[usize]) {
@@ -179,7 +186,7 @@ impl<'a> Sweep<'a> {
             }
             let reason = DisruptionReason::Empty;
             let done = self.rights.claim(&self.world, *site, reason).and_then(|()| {
-                self.empty(&[*site], reason, None)
+                self.empty(&[*site], 0, reason, None)
                     .inspect_err(|_| self.rights.give_back(&self.world, *site))
             });
             self.why[*site] = done.err();
@@ -196,7 +203,9 @@ impl<'a> Sweep<'a> {
         of.fixed.or(forced).or(bars.then_some(Why::Policy)).or(unpriced)
     }
 
-    fn empty_onto_others(&mut self, order: &[usize], control: &mut Control<'_>) {
+    /// With `upwards` only onto nodes that are more worth keeping: others may be replaced by what
+    /// costs less, and pods would move twice.
+    fn empty_onto_others(&mut self, order: &[usize], upwards: bool, control: &mut Control<'_>) {
         let reason = DisruptionReason::Underutilized;
         for (n, site) in order.iter().enumerate() {
             if n.is_multiple_of(LOOK_AT_THE_CLOCK) {
@@ -210,6 +219,7 @@ impl<'a> Sweep<'a> {
                 self.why[*site] = Some(why);
                 continue;
             }
+            let rank = if upwards { self.places.rank(*site) } else { 0 };
             let hopeless = |pod: &usize| self.places.is_hopeless(self.world.pods[*pod].shape);
             let hopeless = of.pods.iter().copied().find(hopeless);
             let done = if self.cut {
@@ -220,11 +230,14 @@ impl<'a> Sweep<'a> {
                 Err(Why::TooLittle)
             } else {
                 self.rights.claim(&self.world, *site, reason).and_then(|()| {
-                    self.empty(&[*site], reason, None)
+                    self.empty(&[*site], rank, reason, None)
                         .inspect_err(|_| self.rights.give_back(&self.world, *site))
                 })
             };
-            self.why[*site] = done.err();
+            // What was said when it was to be replaced says more.
+            if upwards || done.is_ok() {
+                self.why[*site] = done.err();
+            }
         }
     }
 
@@ -270,6 +283,17 @@ impl<'a> Sweep<'a> {
         sites.sort_by_key(|(gain, site)| (Reverse(*gain), *site));
     }
 }
+
+/// How many sets of nodes may still be tried.
+pub(super) struct Trials {
+    pub(super) left: usize,
+    /// Steps of the packer for the next one. Only the first gets any: in parts there are many to
+    /// try, and a quick plan will do.
+    pub(super) steps: u32,
+}
+
+/// Steps of the packer for a set of nodes.
+const STEPS: u32 = 24;
 
 /// How many nodes are looked at between two questions whether to go on.
 const LOOK_AT_THE_CLOCK: usize = 64;

@@ -230,6 +230,14 @@ impl<'a> World<'a> {
         Ok(())
     }
 
+    /// The reason for which a site goes: one that was empty before pods were moved to it is so
+    /// still.
+    pub(super) fn own_reason(&self, site: usize, reason: DisruptionReason) -> DisruptionReason {
+        let node = self.input.nodes.get(site);
+        let empty = node.is_some_and(|node| node.pods.iter().all(|running| running.daemon));
+        if empty && !reason.is_forced() { DisruptionReason::Empty } else { reason }
+    }
+
     /// The policy of a site's pool; nodes of no pool are left alone.
     pub(super) fn policy(&self, site: usize) -> ConsolidationPolicy {
         let pool = self.sites[site].pool.map(|pool| &self.input.pools[pool]);
