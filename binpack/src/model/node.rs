@@ -29,6 +29,7 @@ impl RunningPod {
 /// A node that exists or is on its way, and what is used of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "facts that have nothing to do with each other")]
 pub struct Node {
     /// The name, unique among nodes.
     pub name: Arc<str>,

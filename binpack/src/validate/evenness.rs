@@ -9,16 +9,23 @@ use super::labels::selects;
 use super::places::{Places, Wants};
 use super::state::{Domain, Placed, State};
 use super::{Breach, Rule};
-use crate::model::{Consolidation, DisruptionReason, Input, Plan, Pod, TopologySpread, WhenUnsatisfiable, key};
+use crate::model::{
+    Consolidation, DisruptionReason, Input, Plan, Pod, TopologySpread, WhenUnsatisfiable, key,
+};
 
 /// Spreads of pods that move, and of those that they count for, are no more uneven than they may be
 /// or were; pods that stay are not left alone.
 pub(super) fn uneven(input: &Input, after: &State<'_>, answer: &Consolidation) -> Vec<Breach> {
     let nothing = Plan::default();
-    let before = State::new(input, &nothing);
+    // Pods of interrupted nodes are lost to their neighbours whatever is done.
+    let interrupted = answer.removed.iter().filter(|r| r.reason == DisruptionReason::Interrupted);
+    let lost: HashSet<&str> = interrupted.map(|removal| &*removal.node).collect();
+    let mut left = input.clone();
+    left.nodes.retain(|node| !lost.contains(&*node.name));
+    let before = State::new(&left, &nothing);
     let moved: HashSet<&str> = answer.moves.iter().map(|of| &*of.pod).collect();
-    let movers: Vec<&Pod> =
-        before.placed().map(|placed| placed.pod).filter(|pod| moved.contains(&*pod.name)).collect();
+    let running = input.nodes.iter().flat_map(|node| &node.pods).map(|running| &running.pod);
+    let movers: Vec<&Pod> = running.filter(|pod| moved.contains(&*pod.name)).collect();
     let mut found = spreads(&before, after, &movers);
     found.extend(alone(&before, after));
     found
@@ -131,12 +138,9 @@ fn alone(before: &State<'_>, after: &State<'_>) -> Vec<Breach> {
 /// How many pods that a term means are in each domain.
 fn meant_by_domain<'a>(state: &State<'a>, term: Term<'_>) -> BTreeMap<Domain<'a>, u64> {
     let mut counts = BTreeMap::new();
-    for placed in state.placed() {
-        if term.means(&placed.pod.namespace, &placed.pod.labels) {
-            if let Some(domain) = placed.domain(&term.term.topology_key) {
-                *counts.entry(domain).or_default() += 1;
-            }
-        }
+    let meant = state.placed().filter(|p| term.means(&p.pod.namespace, &p.pod.labels));
+    for domain in meant.filter_map(|placed| placed.domain(&term.term.topology_key)) {
+        *counts.entry(domain).or_default() += 1;
     }
     counts
 }

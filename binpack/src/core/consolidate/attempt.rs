@@ -44,16 +44,12 @@ impl Sweep<'_> {
         } else {
             self.problem(&attempt, &waiting, &watch, reason)
         };
-        match problem {
-            Some(why) => {
-                self.take_back(attempt);
-                Err(why)
-            }
-            None => {
-                self.commit(attempt, reason);
-                Ok(())
-            }
+        if let Some(why) = problem {
+            self.take_back(attempt);
+            return Err(why);
         }
+        self.commit(attempt, reason);
+        Ok(())
     }
 
     fn problem(

@@ -1,5 +1,7 @@
 //! Where there is room: trees of maxima over the free amounts of sites.
 
+use std::ops::Range;
+
 use crate::core::room::{Demand, Room};
 
 /// Sites in an order, and over them a tree whose inner nodes hold the most that any site below has
@@ -59,7 +61,7 @@ impl Index {
     /// Sets what one site has free.
     pub(super) fn set(&mut self, at: usize, room: Option<&Room>) {
         self.put(at, room);
-        let mut node = (self.size + at) / 2;
+        let mut node = (self.size + at) >> 1;
         while node > 0 && self.raise_one(node) {
             node /= 2;
         }
@@ -79,29 +81,34 @@ impl Index {
         changed
     }
 
-    /// The last place of the order before `end` whose site has so much of everything.
-    pub(super) fn last_before(&self, end: usize, need: &[u64]) -> Option<usize> {
-        self.search(1, 0, self.size, end, need)
+    /// The last place of the order in a range whose site has so much of everything.
+    pub(super) fn last_in(&self, range: &Range<usize>, need: &[u64]) -> Option<usize> {
+        self.search(1, 0..self.size, range, need)
+    }
+
+    /// The first place of the order from which on a condition holds.
+    pub(super) fn from(&self, holds: impl Fn(usize) -> bool) -> usize {
+        self.sites.partition_point(|site| !holds(*site))
     }
 
     fn search(
         &self,
         node: usize,
-        low: usize,
-        high: usize,
-        end: usize,
+        below: Range<usize>,
+        range: &Range<usize>,
         need: &[u64],
     ) -> Option<usize> {
         let most = &self.most[node * self.dims..(node + 1) * self.dims];
-        if low >= end || !need.iter().zip(most).all(|(need, most)| need <= most) {
+        let outside = below.start >= range.end || below.end <= range.start;
+        if outside || !need.iter().zip(most).all(|(need, most)| need <= most) {
             return None;
         }
         if node >= self.size {
-            return Some(low);
+            return Some(below.start);
         }
-        let middle = usize::midpoint(low, high);
-        self.search(2 * node + 1, middle, high, end, need)
-            .or_else(|| self.search(2 * node, low, middle, end, need))
+        let middle = usize::midpoint(below.start, below.end);
+        self.search(2 * node + 1, middle..below.end, range, need)
+            .or_else(|| self.search(2 * node, below.start..middle, range, need))
     }
 }
 
@@ -118,7 +125,7 @@ mod tests {
         fn what_is_found_is_the_last_that_has_room(
             frees in prop::collection::vec((0..9u64, 0..9u64, any::<bool>()), 1..40),
             changes in prop::collection::vec((0..40usize, 0..9u64, 0..9u64), 0..20),
-            needs in prop::collection::vec((0..9u64, 0..9u64, 0..41usize), 1..10),
+            needs in prop::collection::vec((0..9u64, 0..9u64, 0..9usize, 0..41usize), 1..10),
         ) {
             let dims = Dims::of(&Input::default());
             let room = |(cpu, memory): (u64, u64)| {
@@ -137,11 +144,11 @@ mod tests {
                 rooms[at] = Some(room((cpu, memory)));
                 index.set(at, rooms[at].as_ref());
             }
-            for (cpu, memory, end) in needs {
+            for (cpu, memory, start, end) in needs {
                 let demand = Demand::new(&dims, &Pod::new("p", Resources::new(cpu, memory)));
                 let fits = |at: &usize| rooms[*at].as_ref().is_some_and(|room| room.fits(&demand));
-                let expected = (0..rooms.len().min(end)).rev().find(fits);
-                prop_assert_eq!(index.last_before(end, &amounts_of(&demand)), expected);
+                let expected = (start..rooms.len().min(end)).rev().find(fits);
+                prop_assert_eq!(index.last_in(&(start..end), &amounts_of(&demand)), expected);
             }
         }
     }

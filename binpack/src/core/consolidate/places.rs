@@ -105,7 +105,7 @@ impl Places {
         if self.hopeless[shape] {
             return None;
         }
-        if self.whole.last_before(self.whole.len(), need).is_none() {
+        if self.whole.last_in(&(0..self.whole.len()), need).is_none() {
             let demand = &world.shapes[shape].demand;
             self.hopeless[shape] = !emptied.iter().any(|at| world.board.rooms[*at].fits(demand));
             return None;
@@ -116,14 +116,14 @@ impl Places {
             self.domains[shape] = Some(of.domains(&mut world.board, &world.shapes[shape]));
         }
         let (board, of) = (&world.board, &world.shapes[shape]);
-        let low = |site: usize| self.spots[site].is_none_or(|spot| spot.whole < rank);
+        let high = |site: usize| self.spots[site].is_some_and(|spot| spot.whole >= rank);
         let takes = |site: usize| {
             enters[site]
                 && board.rooms[site].fits(&of.demand)
                 && board.admits(&of.ties, of.ports, site)
         };
         if !is_local(board, of) {
-            return search(&self.whole, need, low, takes);
+            return search(&self.whole, rank, need, takes);
         }
         let domains = self.domains[shape].as_ref()?;
         let least = |group: usize, spread: Spread| domains.fewest(board, group, spread);
@@ -132,24 +132,24 @@ impl Places {
         let mut order: Vec<(u64, usize)> =
             open.map(|(part, (tuple, _))| (crowd(board, of, tuple), part)).collect();
         order.sort_unstable();
-        order.into_iter().find_map(|(_, part)| search(&self.parts[part].1, need, low, takes))
+        order.into_iter().find_map(|(_, part)| {
+            let index = &self.parts[part].1;
+            search(index, index.from(high), need, takes)
+        })
     }
 }
 
-/// The last site that takes a pod, before the first that is too low.
+/// The last site that takes a pod, from a place of the order on.
 fn search(
     index: &Index,
+    start: usize,
     need: &[u64],
-    low: impl Fn(usize) -> bool,
     takes: impl Fn(usize) -> bool,
 ) -> Option<usize> {
     let mut end = index.len();
     for _ in 0..LOOKS {
-        end = index.last_before(end, need)?;
+        end = index.last_in(&(start..end), need)?;
         let site = index.site(end);
-        if low(site) {
-            return None;
-        }
         if takes(site) {
             return Some(site);
         }

@@ -5,7 +5,10 @@ use crate::core::control::Control;
 use crate::model::DisruptionReason;
 
 /// How many sets of nodes are tried in a round.
-const ATTEMPTS: usize = 15;
+const ATTEMPTS: usize = 32;
+
+/// Sets of at most so many nodes are tried in all their parts.
+const SMALL: usize = 16;
 
 impl Sweep<'_> {
     /// Replaces those nodes that cost more than their pods would on machines that they filled:
@@ -39,7 +42,7 @@ impl Sweep<'_> {
                 Err(why) => self.why[site] = Some(why),
             }
         }
-        let mut trials = Trials { left: ATTEMPTS, steps: self.steps() };
+        let mut trials = Trials { left: ATTEMPTS, small: SMALL, steps: self.steps() };
         self.empty_in_parts(&sites, reason, &mut trials, control);
     }
 

@@ -58,10 +58,9 @@ impl Rights {
         let forced = reason == DisruptionReason::Interrupted;
         let reason = world.own_reason(site, reason);
         let pool = world.sites[site].pool.filter(|_| site < world.input.nodes.len());
-        if let Some(pool) = pool {
-            if !forced && self.leaving[pool] >= self.allowed[pool][reason as usize] {
-                return Err(Why::Budget(reason));
-            }
+        let full = |pool: usize| self.leaving[pool] >= self.allowed[pool][reason as usize];
+        if pool.is_some_and(|pool| !forced && full(pool)) {
+            return Err(Why::Budget(reason));
         }
         for (n, pod) in world.sites[site].pods.iter().enumerate() {
             let of = &self.budgets_of[world.pods[*pod].shape];

@@ -93,10 +93,10 @@ impl<'a> Sweep<'a> {
         });
         self.totals = vec![(0, 0); world.input.pools.len()];
         for (site, price, cost) in &order {
-            let priced = world.sites[*site].price.is_some();
-            if let Some(pool) = world.sites[*site].pool.filter(|_| priced) {
-                let (prices, costs) = &mut self.totals[pool];
-                (*prices, *costs) = (prices.saturating_add(*price), costs.saturating_add(*cost));
+            let of = &world.sites[*site];
+            if let Some(pool) = of.pool.filter(|_| of.price.is_some()) {
+                let (sum, costs) = &mut self.totals[pool];
+                (*sum, *costs) = (sum.saturating_add(*price), costs.saturating_add(*cost));
             }
         }
         let order: Vec<usize> = order.into_iter().map(|(site, ..)| site).collect();
@@ -135,7 +135,7 @@ impl<'a> Sweep<'a> {
                 Err(why) => self.why[site] = Some(why),
             }
         }
-        let mut trials = Trials { left: usize::MAX, steps: self.steps() };
+        let mut trials = Trials { left: usize::MAX, small: usize::MAX, steps: self.steps() };
         self.empty_in_parts(&sites, reason, &mut trials, control);
     }
 
@@ -164,14 +164,23 @@ impl<'a> Sweep<'a> {
         let Err(why) = tried else { return };
         let (first, second) = sites.split_at(sites.len() / 2);
         if first.is_empty() || over || trials.left == 0 {
-            for site in sites {
-                self.rights.give_back(&self.world, *site);
-                self.why[*site] = Some(why);
-            }
+            self.keep(sites, why);
             return;
         }
         self.empty_in_parts(first, reason, trials, control);
-        self.empty_in_parts(second, reason, trials, control);
+        if sites.len() > trials.small {
+            self.keep(second, why);
+        } else {
+            self.empty_in_parts(second, reason, trials, control);
+        }
+    }
+
+    /// These stay, and their rights are given back.
+    fn keep(&mut self, sites: &[usize], why: Why) {
+        for site in sites {
+            self.rights.give_back(&self.world, *site);
+            self.why[*site] = Some(why);
+        }
     }
 
     fn remove_empty(&mut self, order: &[usize]) {
@@ -287,6 +296,9 @@ impl<'a> Sweep<'a> {
 /// How many sets of nodes may still be tried.
 pub(super) struct Trials {
     pub(super) left: usize,
+    /// Of larger sets only the first half is tried in its turn: all halves of a large set together
+    /// would take as long as the whole, again and again.
+    pub(super) small: usize,
     /// Steps of the packer for the next one. Only the first gets any: in parts there are many to
     /// try, and a quick plan will do.
     pub(super) steps: u32,

@@ -341,7 +341,9 @@ fn residents<'a>(
             }
         }
     }
-    less.into_iter().for_each(|(pod, shape)| pods[pod].strict = shape);
+    for (pod, shape) in less {
+        pods[pod].strict = shape;
+    }
     Ok((shapes, pods))
 }
 
