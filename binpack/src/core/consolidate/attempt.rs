@@ -34,7 +34,11 @@ impl Sweep<'_> {
         let watch = Watch::new(&mut self.world, &self.carriers, sites);
         let mut attempt = self.lift(sites, rank);
         let mut waiting: Vec<usize> = attempt.lifted.iter().map(|(pod, _)| *pod).collect();
-        waiting.sort_by_key(|pod| (self.world.pods[*pod].shape, *pod));
+        let rank = |pod: &usize| {
+            let resident = &self.world.pods[*pod];
+            (resident.shape, &resident.pod.name)
+        };
+        waiting.sort_by(|a, b| rank(a).cmp(&rank(b)));
         self.place(&mut attempt, &mut waiting, false, launch.as_deref_mut());
         if reason.is_forced() && !waiting.is_empty() {
             self.place(&mut attempt, &mut waiting, true, launch);
@@ -178,7 +182,7 @@ impl Sweep<'_> {
         let launcher = Launcher {
             offers: &world.offers,
             placer: Placer::new(&world.problem, &world.offers, world.config.fit),
-            rounds: world.config.packing_rounds,
+            rounds: self.packings,
         };
         launcher.launch(&mut world.board, &mut world.shapes, &mut budgets, control);
         world.shapes.iter_mut().for_each(|shape| shape.pods.clear());

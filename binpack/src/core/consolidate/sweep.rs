@@ -22,6 +22,8 @@ pub(super) struct Sweep<'a> {
     totals: Vec<(u64, u64)>,
     /// Nodes that exist and go.
     pub(super) removed: Vec<(usize, DisruptionReason)>,
+    /// How many times what is to be launched is packed quickly.
+    pub(super) packings: u32,
     pub(super) cut: bool,
 }
 
@@ -44,6 +46,7 @@ impl<'a> Sweep<'a> {
             why: Vec::new(),
             totals: Vec::new(),
             removed: Vec::new(),
+            packings: 1,
             cut: false,
             world,
         }
@@ -139,16 +142,17 @@ impl<'a> Sweep<'a> {
         self.empty_in_parts(&sites, reason, &mut trials, control);
     }
 
-    /// Empties what can be emptied of these sites, for which rights were claimed.
+    /// Empties what can be emptied of these sites, for which rights were claimed. Returns whether
+    /// that is all of them.
     pub(super) fn empty_in_parts(
         &mut self,
         sites: &[usize],
         reason: DisruptionReason,
         trials: &mut Trials,
         control: &mut Control<'_>,
-    ) {
+    ) -> bool {
         if sites.is_empty() {
-            return;
+            return true;
         }
         // What is forced is done even when time is up: a quick plan will do.
         let over = !reason.is_forced() && self.is_over(control);
@@ -158,21 +162,23 @@ impl<'a> Sweep<'a> {
             Err(Why::TooLittle)
         } else {
             trials.left -= 1;
-            control.limit(std::mem::take(&mut trials.steps));
+            let steps = std::mem::take(&mut trials.steps);
+            self.packings = if steps > 0 { self.world.config.packing_rounds } else { 1 };
+            control.limit(steps);
             self.empty(sites, 0, reason, Some(control))
         };
-        let Err(why) = tried else { return };
+        let Err(why) = tried else { return true };
         let (first, second) = sites.split_at(sites.len() / 2);
         if first.is_empty() || over || trials.left == 0 {
             self.keep(sites, why);
-            return;
+            return false;
         }
-        self.empty_in_parts(first, reason, trials, control);
-        if sites.len() > trials.small {
-            self.keep(second, why);
-        } else {
+        if self.empty_in_parts(first, reason, trials, control) || sites.len() <= trials.small {
             self.empty_in_parts(second, reason, trials, control);
+        } else {
+            self.keep(second, why);
         }
+        false
     }
 
     /// These stay, and their rights are given back.
@@ -296,8 +302,8 @@ impl<'a> Sweep<'a> {
 /// How many sets of nodes may still be tried.
 pub(super) struct Trials {
     pub(super) left: usize,
-    /// Of larger sets only the first half is tried in its turn: all halves of a large set together
-    /// would take as long as the whole, again and again.
+    /// Of larger sets the second half is only tried where the first went: all halves of a large set
+    /// together would take as long as the whole, again and again.
     pub(super) small: usize,
     /// Steps of the packer for the next one. Only the first gets any: in parts there are many to
     /// try, and a quick plan will do.

@@ -1,6 +1,6 @@
 //! The cluster as a consolidation changes it: who runs where, and which nodes are there.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 
 use super::why::Why;
@@ -324,7 +324,7 @@ fn residents<'a>(
     for (shape, (carried, meant_by)) in shapes.iter_mut().zip(&ties) {
         shape.ties = Rc::new(groups.ties_of_running(carried, meant_by));
     }
-    problem.order(&mut shapes);
+    let mut queues = order(&mut shapes, seats, problem);
     let resident = |seat: &Seat<'a>| Resident {
         pod: seat.pod,
         shape: 0,
@@ -333,8 +333,8 @@ fn residents<'a>(
     };
     let mut pods: Vec<Resident<'a>> = seats.iter().map(resident).collect();
     let mut less = Vec::new();
-    for (at, shape) in shapes.iter_mut().enumerate() {
-        for pod in shape.pods.drain(..) {
+    for (at, queue) in queues.iter_mut().enumerate() {
+        for pod in queue.drain(..) {
             match pods.get_mut(pod) {
                 Some(resident) => (resident.shape, resident.strict) = (at, at),
                 None => less.push((pod - seats.len(), at)),
@@ -345,6 +345,27 @@ fn residents<'a>(
         pods[pod].strict = shape;
     }
     Ok((shapes, pods))
+}
+
+/// Puts shapes in the order in which they are placed, and hands over their pods. Ties go by the
+/// first name, so that the order does not depend on where pods are.
+fn order<'a>(
+    shapes: &mut [Shape<'a>],
+    seats: &[Seat<'a>],
+    problem: &Problem<'a>,
+) -> Vec<VecDeque<usize>> {
+    let name = |pod: &usize| &*seats[*pod % seats.len()].pod.name;
+    let first = shapes.iter().enumerate();
+    let mut first: Vec<_> =
+        first.map(|(at, s)| (s.pods.iter().map(name).min(), s.level, at)).collect();
+    first.sort_unstable();
+    let mut queues = Vec::with_capacity(shapes.len());
+    for (rank, (_, _, at)) in first.iter().enumerate() {
+        queues.push(std::mem::replace(&mut shapes[*at].pods, VecDeque::from([rank])));
+    }
+    problem.order(shapes);
+    let ranks = shapes.iter_mut().filter_map(|shape| shape.pods.pop_front());
+    ranks.map(|rank| std::mem::take(&mut queues[rank])).collect()
 }
 
 /// What the listed pods and the daemons of a node's pool use, GPUs at the end.
