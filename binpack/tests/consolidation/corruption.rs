@@ -120,7 +120,7 @@ fn an_end_that_breaks_a_rule_of_plans_is_refused() {
     });
     refused(Rule::Requested, |_, answer| answer.launches[0].requested.cpu_milli += 1);
     refused(Rule::Launch, |_, answer| {
-        answer.launches[0].taints.push(binpack::Taint::new("k", "v", binpack::Effect::NoSchedule))
+        answer.launches[0].taints.push(binpack::Taint::new("k", "v", binpack::Effect::NoSchedule));
     });
     refused(Rule::Gpus, |_, answer| answer.moves[0].gpus = vec![0]);
     refused(Rule::Requirements, |input, _| {

@@ -31,7 +31,9 @@ fn a_node_expires_at_its_pools_age() {
 #[test]
 fn what_must_be_replaced_keeps_budgets_and_says_what_stands_against_it() {
     let mut nodes: Vec<_> = (0..4).map(|at| with(node(&format!("n{at}"), 4), &[3_500])).collect();
-    nodes.iter_mut().for_each(|node| node.drifted = true);
+    for node in &mut nodes {
+        node.drifted = true;
+    }
     nodes[2].pods[0].pod.do_not_disrupt = true;
     let mut input = input(nodes);
     let budget = Budget::new(NodeCount::Count(2)).for_reason(DisruptionReason::Drifted);
@@ -46,7 +48,9 @@ fn what_must_be_replaced_keeps_budgets_and_says_what_stands_against_it() {
 #[test]
 fn one_that_can_t_be_replaced_does_not_hold_up_the_others() {
     let mut nodes: Vec<_> = (0..5).map(|at| with(node(&format!("n{at}"), 4), &[3_500])).collect();
-    nodes.iter_mut().for_each(|node| node.drifted = true);
+    for node in &mut nodes {
+        node.drifted = true;
+    }
     let lost = nodes[3].pods[0].pod.clone();
     nodes[3].pods[0].pod = lost.require(binpack::Requirement::exists("nowhere"));
     let answer = decided(&input(nodes));

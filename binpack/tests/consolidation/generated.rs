@@ -16,9 +16,9 @@ const ZONES: [&str; 3] = ["zone-a", "zone-b", "zone-c"];
 /// A pod of a deployment, without a name.
 fn any_deployment(tied: bool) -> impl Strategy<Value = (Pod, usize)> {
     let requests = (select(vec![100, 400, 900, 1_500, 3_000]), 0..6u64, 0..5u32);
-    let ties = 0..if tied { 8u32 } else { 1 };
+    let kinds = 0..if tied { 8u32 } else { 1 };
     let costs = (select(vec![0, 0, 1 << 27]), select(vec![0, 0, 5, 1 << 26]), 0..12u32);
-    (requests, ties, costs, 1..7usize).prop_map(
+    (requests, kinds, costs, 1..7usize).prop_map(
         |((cpu, gib, gpu), tie, (deletion_cost, priority, flags), replicas)| {
             let milli = if gpu == 0 { 300 } else { 0 };
             let requests = Resources::new(cpu, gib * GIB).with_gpu_milli(milli);

@@ -8,10 +8,10 @@ use binpack::{
     validate_consolidation,
 };
 
-pub const GIB: u64 = 1 << 30;
+pub(crate) const GIB: u64 = 1 << 30;
 
 /// Machines of 2 to 16 cores with 4 GiB for each, sold in two zones at 40,000 a core.
-pub fn types() -> Vec<InstanceType> {
+pub(crate) fn types() -> Vec<InstanceType> {
     [2u64, 4, 8, 16]
         .into_iter()
         .map(|cores| {
@@ -27,32 +27,32 @@ pub fn types() -> Vec<InstanceType> {
         .collect()
 }
 
-pub fn pool() -> NodePool {
+pub(crate) fn pool() -> NodePool {
     NodePool::new("pool").with_disruption(Disruption::unlimited(ConsolidationPolicy::default()))
 }
 
-pub fn input(nodes: Vec<Node>) -> Input {
+pub(crate) fn input(nodes: Vec<Node>) -> Input {
     Input { nodes, pools: vec![pool()], instance_types: types().into(), ..Input::default() }
 }
 
 /// A node of the pool in zone a, at 40,000 a core.
-pub fn node(name: &str, cores: u64) -> Node {
+pub(crate) fn node(name: &str, cores: u64) -> Node {
     Node::new(name, Resources::new(cores * 1_000, cores * 4 * GIB).with_pods(100))
         .with_label(key::NODE_POOL, "pool")
         .with_label(key::ZONE, "zone-a")
         .with_price_micros(cores * 40_000)
 }
 
-pub fn pod(name: &str, milli: u64) -> Pod {
+pub(crate) fn pod(name: &str, milli: u64) -> Pod {
     Pod::new(name, Resources::new(milli, milli * GIB / 500))
 }
 
-pub fn running(pod: Pod) -> RunningPod {
+pub(crate) fn running(pod: Pod) -> RunningPod {
     RunningPod::new(pod)
 }
 
 /// With ordinary pods of these sizes, named after the node.
-pub fn with(mut node: Node, sizes: &[u64]) -> Node {
+pub(crate) fn with(mut node: Node, sizes: &[u64]) -> Node {
     for (at, milli) in sizes.iter().enumerate() {
         let name = format!("{}-{at}", node.name);
         node = node.with_pod(running(pod(&name, *milli)));
@@ -61,21 +61,21 @@ pub fn with(mut node: Node, sizes: &[u64]) -> Node {
 }
 
 /// What is decided, and found to be valid.
-pub fn decided(input: &Input) -> Consolidation {
+pub(crate) fn decided(input: &Input) -> Consolidation {
     decided_by(input, &Config::default())
 }
 
-pub fn decided_by(input: &Input, config: &Config) -> Consolidation {
+pub(crate) fn decided_by(input: &Input, config: &Config) -> Consolidation {
     let answer = consolidate(input, config).expect("the input is well formed");
     validate_consolidation(input, &answer).unwrap_or_else(|error| panic!("{error}\n{answer:#?}"));
     answer
 }
 
-pub fn removed(answer: &Consolidation) -> Vec<&str> {
+pub(crate) fn removed(answer: &Consolidation) -> Vec<&str> {
     answer.removed.iter().map(|removal| &*removal.node).collect()
 }
 
-pub fn launched(answer: &Consolidation) -> Vec<&str> {
+pub(crate) fn launched(answer: &Consolidation) -> Vec<&str> {
     let mut types: Vec<&str> = answer.launches.iter().map(|l| &*l.instance_type).collect();
     types.sort_unstable();
     types
@@ -83,7 +83,7 @@ pub fn launched(answer: &Consolidation) -> Vec<&str> {
 
 /// The cluster once it is carried out: what waited is bound, what moves has moved, evictions and
 /// offerings are used up.
-pub fn carried_out(input: &Input, answer: &Consolidation) -> Input {
+pub(crate) fn carried_out(input: &Input, answer: &Consolidation) -> Input {
     let mut after = input.clone();
     let mut pods: HashMap<&str, &Pod> = input.pods.iter().map(|p| (&*p.name, p)).collect();
     for running in input.nodes.iter().flat_map(|node| &node.pods) {
@@ -123,7 +123,9 @@ pub fn carried_out(input: &Input, answer: &Consolidation) -> Input {
     }
     after.pods.retain(|pod| !answer.plan.bindings.iter().any(|b| b.pod == pod.name));
     for budget in &mut after.disruption_budgets {
-        let evicted = answer.moves.iter().filter(|m| budget.covers(pods[&*m.pod])).count();
+        let evicted = answer.moves.iter().map(|m| &m.pod);
+        let evicted = evicted.chain(answer.unplaced.iter().map(|unplaced| &unplaced.pod));
+        let evicted = evicted.filter(|pod| budget.covers(pods[&***pod])).count();
         let evicted = u32::try_from(evicted).expect("few");
         budget.disruptions_allowed = budget.disruptions_allowed.saturating_sub(evicted);
     }
