@@ -110,6 +110,12 @@ impl<'a> Problem<'a> {
         Self { input, dims, classes: Vec::new(), class_of: QuickMap::default(), shuns, most }
     }
 
+    /// Measures pods by what may be launched alone, for nodes that exist come and go.
+    pub(super) fn measure_by_types(&mut self) {
+        let types = self.input.instance_types.iter().map(|it| &it.allocatable);
+        self.most = maxima(types, &self.dims);
+    }
+
     /// How many levels of relaxation a pod has.
     pub(super) fn levels(&self, pod: usize) -> Level {
         self.levels_of(&self.input.pods[pod])
@@ -230,8 +236,12 @@ pub(super) fn is_tied(pod: &Pod) -> bool {
 fn most(input: &Input, dims: &Dims) -> Vec<u64> {
     let nodes = input.nodes.iter().map(|node| &node.allocatable);
     let types = input.instance_types.iter().map(|it| &it.allocatable);
+    maxima(nodes.chain(types), dims)
+}
+
+fn maxima<'r>(all: impl Iterator<Item = &'r Resources>, dims: &Dims) -> Vec<u64> {
     let mut most = vec![1; dims.len()];
-    for resources in nodes.chain(types) {
+    for resources in all {
         for (most, amount) in most.iter_mut().zip(&dims.amounts(resources)) {
             *most = (*most).max(*amount);
         }

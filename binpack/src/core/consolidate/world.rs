@@ -79,6 +79,7 @@ impl<'a> World<'a> {
         let running = || input.nodes.iter().flat_map(|node| &node.pods).map(|running| &running.pod);
         let dims = Dims::of_pods(input, || running().chain(&input.pods));
         let mut problem = Problem::over(input, dims);
+        problem.measure_by_types();
         let mut offers = Offers::new(&problem)?;
         let seats = seats(input, plan);
         let mut groups = Groups::new();
