@@ -135,6 +135,12 @@ impl<'a> Problem<'a> {
         self.gangs.get(name).copied()
     }
 
+    /// Measures pods by what may be launched alone, for nodes that exist come and go.
+    pub(super) fn measure_by_types(&mut self) {
+        let types = self.input.instance_types.iter().map(|it| &it.allocatable);
+        self.most = maxima(types, &self.dims);
+    }
+
     /// How many levels of relaxation a pod has.
     pub(super) fn levels(&self, pod: &Pod) -> Level {
         levels(pod, self.shuns(pod))
@@ -265,8 +271,12 @@ pub(super) fn is_tied(pod: &Pod) -> bool {
 fn most(input: &Input, dims: &Dims) -> Vec<u64> {
     let nodes = input.nodes.iter().map(|node| &node.allocatable);
     let types = input.instance_types.iter().map(|it| &it.allocatable);
+    maxima(nodes.chain(types), dims)
+}
+
+fn maxima<'r>(all: impl Iterator<Item = &'r Resources>, dims: &Dims) -> Vec<u64> {
     let mut most = vec![1; dims.len()];
-    for resources in nodes.chain(types) {
+    for resources in all {
         for (most, amount) in most.iter_mut().zip(&dims.amounts(resources)) {
             *most = (*most).max(*amount);
         }

@@ -108,7 +108,8 @@ fn worst<'a>(
     carried.map(|(count, _)| count.saturating_sub(fewest)).max().unwrap_or(0)
 }
 
-/// Pods that stay and had a neighbour that they need, and have none any more.
+/// Pods that stay and had a neighbour that they need, and have none any more; the last of its like
+/// needs none.
 fn alone(before: &State<'_>, after: &State<'_>) -> Vec<Breach> {
     let mut terms: BTreeMap<Term<'_>, Vec<&Placed<'_>>> = BTreeMap::new();
     for placed in after.placed().filter(|placed| !placed.bound()) {
@@ -126,7 +127,8 @@ fn alone(before: &State<'_>, after: &State<'_>) -> Vec<Breach> {
             let others = |counts: &BTreeMap<Domain<'_>, u64>| {
                 counts.get(&domain).copied().unwrap_or(0).saturating_sub(itself)
             };
-            if others(&then) > 0 && others(&now) == 0 {
+            let last = itself == 1 && now.values().sum::<u64>() == 1;
+            if others(&then) > 0 && others(&now) == 0 && !last {
                 let message = format!("pod {} stays, and none that it must be near does", pod.name);
                 found.push(Breach::new(Rule::PodAffinity, message));
             }

@@ -56,12 +56,12 @@ fn a_sweep_of_ten_thousand_nodes() {
         let answer = consolidate(&input, &Config::default()).expect("the input is well formed");
         let took = start.elapsed();
         println!(
-            "spread {spread}: {took:?}, {} of {} nodes go, {} launched, {} pods move, {} thousandths saved, {} steps",
+            "spread {spread}: {took:?}, {} of {} nodes go, {} launched, {} pods move, {} % saved, {} steps",
             answer.removed.len(),
             input.nodes.len(),
             answer.launches.len(),
             answer.moves.len(),
-            answer.saved_micros() * 1_000 / answer.cost_before_micros,
+            100 * answer.saved_micros() / answer.cost_before_micros,
             answer.iterations,
         );
         let start = Instant::now();

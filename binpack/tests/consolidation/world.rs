@@ -123,7 +123,9 @@ pub(crate) fn carried_out(input: &Input, answer: &Consolidation) -> Input {
     }
     after.pods.retain(|pod| !answer.plan.bindings.iter().any(|b| b.pod == pod.name));
     for budget in &mut after.disruption_budgets {
-        let evicted = answer.moves.iter().filter(|m| budget.covers(pods[&*m.pod])).count();
+        let evicted = answer.moves.iter().map(|m| &m.pod);
+        let evicted = evicted.chain(answer.unplaced.iter().map(|unplaced| &unplaced.pod));
+        let evicted = evicted.filter(|pod| budget.covers(pods[&***pod])).count();
         let evicted = u32::try_from(evicted).expect("few");
         budget.disruptions_allowed = budget.disruptions_allowed.saturating_sub(evicted);
     }

@@ -238,7 +238,10 @@ impl Sweep<'_> {
         }
         for pod in attempt.put {
             if let Some(place) = &world.board.places[pod] {
-                world.sites[place.site].pods.push(pod);
+                let site = &mut world.sites[place.site];
+                site.pods.push(pod);
+                // Pods of interrupted nodes keep the nodes that they come to as others do.
+                site.fixed = site.fixed.or(world.pods[pod].keeps(pod));
             }
         }
         let nodes = world.input.nodes.len();

@@ -21,7 +21,7 @@ impl Rights {
         let mut rights = Self {
             allowed: Vec::new(),
             leaving: Vec::new(),
-            evictions: budgets(input).map(|(_, allowed)| allowed).collect(),
+            evictions: budgets(input).collect(),
             budgets_of: vec![Vec::new(); world.shapes.len()],
         };
         for pool in &input.pools {
@@ -46,6 +46,24 @@ impl Rights {
             }
         }
         rights
+    }
+
+    /// Counts evictions anew as a round begins: every pod of a node that goes is evicted once,
+    /// however often it was moved here.
+    pub(super) fn refresh(&mut self, world: &World<'_>) {
+        if self.evictions.is_empty() {
+            return;
+        }
+        self.evictions = budgets(world.input).collect();
+        let mut pod = 0;
+        for (at, node) in world.input.nodes.iter().enumerate() {
+            for running in &node.pods {
+                if !running.daemon && !world.sites[at].live {
+                    self.change(world, &[pod], |left| left.saturating_sub(1));
+                }
+                pod += 1;
+            }
+        }
     }
 
     /// Takes what emptying a site for a reason takes; nothing where not all of it is allowed.
@@ -96,7 +114,7 @@ impl Rights {
     }
 }
 
-fn budgets(input: &Input) -> impl Iterator<Item = (usize, u64)> {
-    let budgets = input.disruption_budgets.iter().enumerate();
-    budgets.map(|(at, budget)| (at, u64::from(budget.disruptions_allowed)))
+/// By budget of pods: how many evictions it allows.
+fn budgets(input: &Input) -> impl Iterator<Item = u64> {
+    input.disruption_budgets.iter().map(|budget| u64::from(budget.disruptions_allowed))
 }

@@ -80,6 +80,7 @@ impl<'a> Sweep<'a> {
         let world = &mut self.world;
         let gone = world.gone();
         world.board.forget(gone);
+        self.rights.refresh(world);
         let mut order: Vec<(usize, u64, u64)> = (0..world.sites.len())
             .filter(|site| world.sites[*site].live)
             .map(|site| {

@@ -29,6 +29,16 @@ pub(super) struct Resident<'a> {
     pub(super) cost: u64,
 }
 
+impl Resident<'_> {
+    /// Whether it keeps its node, and why; `this` is its index.
+    pub(super) fn keeps(&self, this: usize) -> Option<Why> {
+        if self.pod.do_not_disrupt {
+            return Some(Why::PodProtected(this));
+        }
+        self.pod.gang.as_ref().map(|_| Why::Gang(this))
+    }
+}
+
 /// A node that exists, or that is launched.
 pub(super) struct Site {
     pub(super) pool: Option<usize>,
@@ -69,6 +79,7 @@ impl<'a> World<'a> {
         let running = || input.nodes.iter().flat_map(|node| &node.pods).map(|running| &running.pod);
         let dims = Dims::of_pods(input, || running().chain(&input.pods));
         let mut problem = Problem::over(input, dims);
+        problem.measure_by_types();
         let mut offers = Offers::new(&problem)?;
         let seats = seats(input, plan);
         let mut groups = Groups::new();
@@ -83,7 +94,7 @@ impl<'a> World<'a> {
         let launched = world.add_launches(plan);
         world.given = world.sites.len();
         world.seat(&seats, &launched);
-        world.judge_nodes(&seats)?;
+        world.judge_nodes()?;
         Ok(world)
     }
 
@@ -195,7 +206,7 @@ impl<'a> World<'a> {
     }
 
     /// Which nodes their pods keep.
-    fn judge_nodes(&mut self, seats: &[Seat<'a>]) -> Result<()> {
+    fn judge_nodes(&mut self) -> Result<()> {
         let daemons =
             self.input.daemons.iter().map(|pod| Class::new(&ClassKey::of(pod, &[], false)));
         let daemons: Vec<Class> = daemons.collect::<Result<_>>()?;
@@ -205,11 +216,7 @@ impl<'a> World<'a> {
             if site.fixed.is_some() || node.interrupted {
                 continue;
             }
-            let pod = |which: &dyn Fn(&Pod) -> bool| {
-                site.pods.iter().copied().find(|pod| which(seats[*pod].pod))
-            };
-            let protected = pod(&|pod| pod.do_not_disrupt).map(Why::PodProtected);
-            let gang = || pod(&|pod| pod.gang.is_some()).map(Why::Gang);
+            let kept = site.pods.iter().find_map(|pod| pods[*pod].keeps(*pod));
             let listed = site.pods.iter().chain(&site.daemons);
             let listed = listed.map(|pod| &shapes[pods[*pod].shape].demand);
             let pool = site.pool.map(|pool| &self.input.pools[pool]);
@@ -223,7 +230,7 @@ impl<'a> World<'a> {
             let brought = brought.map(|(_, pod)| Demand::new(&self.problem.dims, pod).amounts);
             let overhead = spare.map(|pool| self.problem.dims.amounts(&pool.daemon_overhead));
             let known = known(listed, brought.chain(overhead), self.problem.dims.len());
-            site.fixed = protected.or_else(gang).or_else(|| {
+            site.fixed = kept.or_else(|| {
                 let listed = covers(&known, &self.problem.dims, &node.used);
                 (!listed).then_some(Why::Unlisted)
             });
