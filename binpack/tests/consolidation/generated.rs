@@ -201,6 +201,10 @@ proptest! {
     fn what_is_carried_out_leaves_nothing_to_consolidate(tied in any_cluster(true), free in any_cluster(false), config in any_config()) {
         for input in [tied, free] {
             let answer = consolidate(&input, &config).expect("the input is well formed");
+            // Pods that lost their node wait from then on, which is another question.
+            if !answer.unplaced.is_empty() {
+                continue;
+            }
             let next = carried_out(&input, &answer);
             let again = consolidate(&next, &config).expect("what is carried out is well formed");
             prop_assert!(again.is_empty(), "{}\nthen {}", answer, again);

@@ -40,7 +40,7 @@ use crate::model::{Consolidation, Input, Plan};
 /// against it, and pods without a place are listed.
 ///
 /// The same input and config give the same answer, and an answer that is carried out leaves
-/// nothing to consolidate, as far as no budget cut it short.
+/// nothing to consolidate, as far as no budget cut it short and every pod has a place.
 ///
 /// ```
 /// use binpack::{
