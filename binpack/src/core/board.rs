@@ -156,6 +156,20 @@ impl<'a> Board<'a> {
         !self.groups.is_empty() || self.groups.keys().len() > 1
     }
 
+    /// Numbers the domains by name, so that what is decided between equals does not depend on
+    /// which nodes come first.
+    pub(super) fn order_domains(&mut self, offers: &Offers) {
+        let input = self.input;
+        for (key, name) in self.groups.keys().to_vec().iter().enumerate().skip(1) {
+            let nodes = input.nodes.iter().filter_map(|node| node.labels.get(name));
+            let launched = offers.all.iter().filter_map(|offer| offer.label(input, name));
+            let values: BTreeSet<&str> = nodes.map(|value| &**value).chain(launched).collect();
+            for value in values {
+                self.groups.domain(key, value);
+            }
+        }
+    }
+
     /// Works out the domains of the nodes that exist, where any matter.
     pub(super) fn lay_out(&mut self) {
         if !self.is_regional() {

@@ -2,10 +2,10 @@
 
 use binpack::{
     Budget, Disruption, DisruptionReason, KeptKind, LabelSelector, NodeCount, PodDisruptionBudget,
-    Target,
+    Target, TopologySpread, key,
 };
 
-use crate::world::{decided, input, launched, node, pod, pool, removed, running, with};
+use crate::world::{decided, input, launched, node, pod, pool, removed, running, types, with};
 
 #[test]
 fn a_drifted_node_is_replaced_even_by_a_dearer_one() {
@@ -66,7 +66,7 @@ fn an_interrupted_node_goes_whatever_stands_against_it() {
         .with_pod(running(pod("lost", 1_000).require(binpack::Requirement::exists("nowhere"))));
     going.interrupted = true;
     going.do_not_disrupt = true;
-    going.labels.remove(binpack::key::NODE_POOL);
+    going.labels.remove(key::NODE_POOL);
     let mut input = input(vec![going, with(node("there", 4), &[2_500])]);
     let none = PodDisruptionBudget::new("web", LabelSelector::labels([("app", "web")]), 0);
     input.disruption_budgets = vec![none];
@@ -78,6 +78,24 @@ fn an_interrupted_node_goes_whatever_stands_against_it() {
     assert_eq!(answer.moves.len(), 1);
     assert_eq!(answer.moves[0].to, Target::Existing("there".into()));
     assert_eq!(&*answer.unplaced[0].pod, "lost");
+}
+
+#[test]
+fn what_is_launched_for_some_counts_in_limits_and_is_used_for_others() {
+    let like = || LabelSelector::labels([("app", "web")]);
+    let apart = || TopologySpread::new(key::HOSTNAME, like(), 1).schedule_anyway();
+    let web = |at| pod(&format!("web-{at}"), 1_500).with_label("app", "web").spread(apart());
+    let mut going = node("spot", 8);
+    for at in 0..4 {
+        going = going.with_pod(running(web(at)));
+    }
+    going.interrupted = true;
+    let mut input = input(vec![going]);
+    input.instance_types = types().into_iter().filter(|it| &*it.name == "c4").collect();
+    input.pools[0].limits.nodes = Some(1);
+    let answer = decided(&input);
+    assert_eq!(launched(&answer), ["c4"]);
+    assert_eq!((answer.moves.len(), answer.unplaced.len()), (2, 2));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::sweep::Sweep;
 use super::why::Why;
 use crate::core::board::{Counted, Place};
 use crate::core::control::Control;
-use crate::core::existing::Placer;
+use crate::core::existing::{Placer, Where};
 use crate::core::groups::Kind;
 use crate::core::launching::Launcher;
 use crate::model::DisruptionReason;
@@ -185,6 +185,9 @@ impl Sweep<'_> {
             placer: Placer::new(&world.problem, &world.offers, world.config.fit),
             rounds: self.packings,
         };
+        // What was launched for those that got what they like may have room for others.
+        let own = Where::Range(attempt.first_launch, world.board.rooms.len());
+        launcher.placer.place(&mut world.board, &mut world.shapes, own);
         launcher.launch(&mut world.board, &mut world.shapes, &mut budgets, control);
         world.shapes.iter_mut().for_each(|shape| shape.pods.clear());
         waiting.retain(|pod| {

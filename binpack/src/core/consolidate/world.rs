@@ -101,6 +101,7 @@ impl<'a> World<'a> {
     fn add_nodes(&mut self) {
         let names = self.input.pools.iter().enumerate();
         let pools: HashMap<&str, usize> = names.map(|(at, pool)| (&*pool.name, at)).collect();
+        self.board.order_domains(&self.offers);
         self.board.lay_out();
         for node in &self.input.nodes {
             let pool = node.labels.get(key::NODE_POOL).and_then(|name| pools.get(&**name)).copied();
@@ -263,10 +264,11 @@ impl<'a> World<'a> {
         if budgets.are_endless() {
             return budgets;
         }
-        for site in self.input.nodes.len()..self.sites.len() {
-            if self.sites[site].live {
-                let offer = self.board.opened[site - self.input.nodes.len()];
-                let draws = budgets.draws(&self.offers.all[offer], self.input);
+        for (launch, offer) in self.board.opened.iter().enumerate() {
+            // One that no site was made of yet belongs to the attempt that is under way.
+            let site = self.sites.get(self.input.nodes.len() + launch);
+            if site.is_none_or(|site| site.live) {
+                let draws = budgets.draws(&self.offers.all[*offer], self.input);
                 budgets.take(&draws, 1);
             }
         }
