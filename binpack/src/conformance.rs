@@ -193,7 +193,7 @@ pub fn cluster_fixture() -> ClusterState {
         .with_taint(Taint::new("fixture", "yes", Effect::NoSchedule))
         .with_label("launched", "yes")
         .with_daemon_overhead(Resources::new(100, 1 << 27).with_pods(1));
-    ClusterState { pending, nodes, pools: vec![pool] }
+    ClusterState { pending, nodes, pools: vec![pool], ..ClusterState::default() }
 }
 
 /// The checks of [`Cluster`], one for each item of its contract. Each takes a cluster that is in

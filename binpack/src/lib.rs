@@ -37,6 +37,7 @@ mod model;
 mod price;
 mod provisioner;
 mod quantity;
+mod random;
 mod table;
 mod validate;
 mod verify;

@@ -14,7 +14,7 @@ use binpack::workload::{Claim, Devices, Replicas, TraceOptions, Workload, open_p
 use binpack::{
     BuiltinCatalogue, CapacityType, Config, CsvCatalogue, Input, InstanceType, LabelSelector,
     NodePool, Offering, Plan, Pod, ReasonKind, Requirement, Resources, Target, TopologySpread, key,
-    plan, validate, workload,
+    plan, validate, verify, workload,
 };
 
 /// A file of the data folder, or `None` with a loud line.
@@ -123,6 +123,24 @@ fn the_trace_is_placed_on_new_machines_between_the_bounds() {
     let cost = plan.cost_per_hour_micros;
     assert!(cost < naive, "{cost} must be below {naive}, each pod alone");
     assert!(cost as f64 >= bound, "{cost} can't be below {bound}, which no plan can be");
+}
+
+/// Its shares of GPUs are worth most where they fill devices: the values are too high for machines
+/// whose GPUs were divisible.
+#[test]
+fn the_bound_of_the_trace_holds_on_new_machines() {
+    let test = "the_bound_of_the_trace_holds_on_new_machines";
+    let (Some(pods), Some(catalogue)) = (trace(test), catalogue(test)) else { return };
+    let pools = vec![NodePool::linux_amd64_on_demand("default")];
+    let input = Input { pods, pools, instance_types: catalogue.types(), ..Input::default() };
+    let mut config = Config::default();
+    config.iterations = 30;
+    let plan = plan(&input, &config).expect("real data is valid");
+    let verified = verify(&input, &plan).expect("it is proven");
+    println!("bound {} of {}", verified.lower_bound_micros, plan.cost_per_hour_micros);
+    let certificate = plan.certificate.as_ref().expect("a plan has one");
+    assert_eq!(verified.lower_bound_micros, certificate.lower_bound_micros);
+    assert!(verified.lower_bound_micros > plan.cost_per_hour_micros / 2, "{verified:?}");
 }
 
 #[test]

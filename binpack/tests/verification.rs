@@ -106,15 +106,46 @@ fn a_machine_takes_only_so_many_pods() {
 
 #[test]
 fn shares_of_gpus_are_on_devices() {
-    let has = Resources::new(96_000, 96 * GIB).with_pods(100).with_gpu_milli(8_000);
-    for (share, most) in [(810, 8), (501, 8), (500, 16), (470, 16), (334, 16), (320, 24), (251, 24)]
-    {
+    let has = Resources::new(96_000, 96 * GIB).with_pods(200).with_gpu_milli(8_000);
+    let shares = [(810, 8), (501, 8), (500, 16), (470, 16), (334, 16), (320, 24), (251, 24)];
+    // No dual feasible function of few steps tells these.
+    let smaller = [(190, 40), (140, 56), (111, 72), (67, 112)];
+    for (share, most) in shares.into_iter().chain(smaller) {
         let of = Resources::new(100, 1).with_gpu_milli(share);
-        let input = asking(pods(40, &of), vec![machine("gpus", has.clone(), most * 100)]);
+        let input = asking(pods(120, &of), vec![machine("gpus", has.clone(), most * 100)]);
         holds_up_to(&input, 100_000);
     }
     let two = Resources::new(100, 1).with_gpu_milli(2_000);
     holds_up_to(&asking(pods(9, &two), vec![machine("gpus", has, 400)]), 100_000);
+}
+
+/// Each device holds one of 470 with one of 530, and three of 320 with nothing else: what the sums
+/// let fit of the three together doesn't.
+#[test]
+fn shares_of_several_sizes_are_on_devices() {
+    let has = Resources::new(96_000, 96 * GIB).with_pods(200).with_gpu_milli(4_000);
+    let mut input = asking(vec![], vec![machine("gpus", has, 8)]);
+    for (share, number) in [(470, 9), (530, 9), (320, 9), (1_000, 1)] {
+        let pod = |i| {
+            let requests = Resources::new(100, 1).with_gpu_milli(share);
+            Pod::new(format!("{share}-{i}"), requests)
+        };
+        input.pods.extend((0..number).map(pod));
+    }
+    let values = |three: u64, whole: u64| -> Vec<u64> {
+        [vec![1_000; 18], vec![three; 9], vec![whole]].concat()
+    };
+    let passes = |three, whole| {
+        let values = values(three, whole);
+        verify(&input, &certified(&input, values.iter().sum::<u64>() / 1_000, &values)).is_ok()
+    };
+    // Four devices at 2000 each, whatever is on them: 320 goes with 470 or 530 or with two others.
+    assert!(passes(666, 2_000));
+    assert!(!passes(667, 2_000) && !passes(666, 2_001));
+    let message = refused(&input, &certified(&input, 24, &values(667, 2_000)));
+    // One to three devices with three of 320 each, and pairs.
+    let worth = ["8001:", "8002:", "8003:"].map(|worth| format!("can carry pods worth {worth}"));
+    assert!(worth.iter().any(|worth| message.contains(worth)), "{message}");
 }
 
 #[test]
@@ -179,6 +210,21 @@ fn what_may_not_enter_needs_no_price() {
     holds_up_to(&tainted, 250);
     tainted.pools[1] = NodePool::new("arm").with_label(key::ARCH, "amd64");
     assert_eq!(holds_up_to(&tainted, 1_000).offers_checked, 1, "the label contradicts the type");
+}
+
+#[test]
+fn what_is_sold_out_needs_no_price() {
+    let has = Resources::new(4_000, 16 * GIB).with_pods(10);
+    let sold_out = |left| {
+        let sold = Offering::new("zone-a", CapacityType::OnDemand, 1).with_available(left);
+        InstanceType::new("cheap", has.clone()).with_offering(sold)
+    };
+    let of = |left| {
+        let types = vec![sold_out(left), machine("dear", has.clone(), 4)];
+        asking(pods(8, &Resources::new(1_000, GIB)), types)
+    };
+    assert_eq!(holds_up_to(&of(0), 1_000).offers_checked, 1);
+    holds_up_to(&of(1), 250);
 }
 
 #[test]
@@ -465,7 +511,8 @@ fn values_of_a_real_trace_hold_on_a_real_catalogue() {
         let most = greatest(1_000, |by| passes(by).is_ok());
         let verified = passes(most).expect("it passed before");
         searched += verified.search_nodes;
-        assert_eq!(passes(most + 1).unwrap_err().kind(), ErrorKind::Invalid);
+        // One more is refused, or honestly undecided where devices are shared.
+        assert!(passes(most + 1).is_err());
         println!("{mix:?}: {most} thousandths more, {verified:?}");
     }
     assert!(searched > 0, "simple bounds alone don't suffice");

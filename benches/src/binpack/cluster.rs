@@ -2,7 +2,7 @@
 
 use binpack::{BuiltinCatalogue, workload};
 use binpack::{
-    CapacityType, Input, LabelSelector, Node, NodePool, Pod, Resources, TopologySpread, key,
+    CapacityType, Gang, Input, LabelSelector, Node, NodePool, Pod, Resources, TopologySpread, key,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -63,6 +63,29 @@ pub fn deployments(pods: usize) -> Vec<Pod> {
             .alone_among(alike)
     };
     (0..pods).map(pod).collect()
+}
+
+/// How many members a gang has, and how many nodes a rack.
+pub const MEMBERS: usize = 8;
+const RACK: usize = 32;
+
+/// `gangs` of 8 pods of 4 cores, each within one rack of 32 nodes, on `nodes` nodes.
+#[must_use]
+pub fn gangs(gangs: usize, nodes: usize) -> Input {
+    let racked = used(nodes, &mut StdRng::seed_from_u64(SEED)).into_iter().enumerate();
+    let racked = racked.map(|(i, node)| node.with_label("rack", format!("rack-{}", i / RACK)));
+    let member = |i: usize| {
+        let gang = format!("gang-{}", i / MEMBERS);
+        let requests = Resources::new(4_000, 8 << 30);
+        Pod::new(format!("{gang}-{}", i % MEMBERS), requests).in_gang(gang)
+    };
+    let least = u32::try_from(MEMBERS).unwrap_or(u32::MAX);
+    Input {
+        pods: (0..gangs * MEMBERS).map(member).collect(),
+        nodes: racked.collect(),
+        gangs: (0..gangs).map(|i| Gang::new(format!("gang-{i}"), least).within("rack")).collect(),
+        ..Input::default()
+    }
 }
 
 /// Nodes of 16 cores and 64 GiB in three zones, of which up to a half is used.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::error::Result;
-use crate::model::{Node, NodePool, Plan, Pod};
+use crate::model::{Gang, Node, NodePool, Plan, Pod};
 
 pub use memory::MemoryCluster;
 
@@ -20,6 +20,10 @@ pub struct ClusterState {
     pub nodes: Vec<Node>,
     /// What may be launched.
     pub pools: Vec<NodePool>,
+    /// The gangs that pods name.
+    pub gangs: Vec<Gang>,
+    /// Pods of daemons, one for each, that run on every node which takes them.
+    pub daemons: Vec<Pod>,
 }
 
 /// A cluster: reads what is, writes what shall be.

@@ -6,7 +6,7 @@ use super::bits::Bits;
 use super::board::Board;
 use super::budget::Budgets;
 use super::groups::{HOSTNAME, Kind};
-use super::pack::{Job, Machine, Row, most_valuable};
+use super::pack::{Job, Machine, Row, most_valuable, whole};
 use super::problem::Problem;
 use super::proof::Proof;
 use super::room::{Demand, Room};
@@ -35,7 +35,7 @@ impl Certifier<'_, '_> {
             self.board.places[*pod].as_ref().is_some_and(|place| place.site >= input.nodes.len())
         };
         for (value, pods) in proved.iter().flat_map(|proof| proof.values.iter().zip(&proof.pods)) {
-            let nanos = floor(value * 1_000.0 * (1.0 - MARGIN));
+            let nanos = whole(value * 1_000.0 * (1.0 - MARGIN));
             pods.iter().filter(|pod| launched(pod)).for_each(|pod| values[*pod] = nanos);
         }
         let mut left_out = self.left_out();
@@ -83,7 +83,7 @@ impl Certifier<'_, '_> {
         let job = Job { rows: job.rows, machines, ..Job::default() };
         let bounds = most_valuable(&job, &worth);
         let sum = bounds.iter().zip(copies).map(|(bound, n)| {
-            u128::from(floor(bound * (1.0 + MARGIN)).saturating_add(1)) * u128::from(n)
+            u128::from(whole(bound * (1.0 + MARGIN)).saturating_add(1)) * u128::from(n)
         });
         Some(sum.sum())
     }
@@ -151,13 +151,4 @@ impl Certifier<'_, '_> {
         ];
         found.into_iter().filter(|(there, _)| *there).map(|(_, what)| what.into()).collect()
     }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "saturates, and is what is meant"
-)]
-fn floor(value: f64) -> u64 {
-    value as u64
 }

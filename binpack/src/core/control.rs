@@ -1,6 +1,6 @@
 //! How long a run goes on.
 
-use super::pack::Packer;
+use super::pack::{Packer, whole};
 
 /// How far a run has come, as its caller sees it between two steps.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -95,18 +95,9 @@ impl<'s> Control<'s> {
         let progress = Progress {
             iterations: self.done,
             cost_per_hour_micros,
-            lower_bound_micros: floor(bound),
+            lower_bound_micros: whole(bound),
         };
         self.cut_short = self.cut_short || (self.stop)(&progress);
         self.cut_short
     }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "saturates, and is what is meant"
-)]
-fn floor(value: f64) -> u64 {
-    value as u64
 }

@@ -202,7 +202,10 @@ impl<'a> Launcher<'_, 'a> {
                 devices = Some(rest);
                 board.put_on(shape, site, counted, own);
             } else {
-                board.put(shape, n, site, counted);
+                // Where no devices were found, those that fit one after the other.
+                let fits = board.rooms[site].count(&shape.demand).min(n);
+                lots[lot].count += n - fits;
+                board.put(shape, fits, site, counted);
             }
         }
     }

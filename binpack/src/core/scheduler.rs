@@ -1,12 +1,12 @@
 //! Pods that come and go, one change after the other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
 
 use super::run::Run;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Binding, Input, Launch, Pod, Relaxed, Unplaced, check_pod};
+use crate::model::{Binding, Input, Launch, Pod, Relaxed, Unplaced, check_pod, known_gang};
 
 /// What has come of the pods of one change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -149,7 +149,8 @@ impl Scheduler {
         let refused = |pod: &Pod, problem: String| {
             Err(Error::new(ErrorKind::Invalid, format!("pod {}: {problem}", pod.name)))
         };
-        let mut new = std::collections::HashSet::new();
+        let mut new = HashSet::new();
+        let gangs: HashSet<&str> = self.input.gangs.iter().map(|gang| &*gang.name).collect();
         for pod in pods {
             check_pod(pod)?;
             if pod.name.is_empty() {
@@ -158,13 +159,7 @@ impl Scheduler {
             if self.names.contains_key(&pod.name) || !new.insert(&pod.name) {
                 return refused(pod, "name is given twice: rename one".into());
             }
-            let known = |gang: &Arc<str>| self.input.gangs.iter().any(|of| of.name == *gang);
-            if let Some(gang) = pod.gang.as_ref().filter(|gang| !known(gang)) {
-                return refused(
-                    pod,
-                    format!("gang is {gang}, which is not given: add it to gangs"),
-                );
-            }
+            known_gang(pod, &gangs)?;
         }
         Ok(())
     }

@@ -92,20 +92,7 @@ impl Input {
                 return Err(invalid("gang", &gang.name, "topology_required", problem));
             }
         }
-        let unknown =
-            |pod: &&Pod| pod.gang.as_ref().is_some_and(|gang| !names.seen.contains(&**gang));
-        match self.pods.iter().find(unknown) {
-            Some(pod) => {
-                let gang = pod.gang.as_deref().unwrap_or_default();
-                Err(invalid(
-                    "pod",
-                    &pod.name,
-                    "gang",
-                    format!("is {gang}, which is not given: add it to gangs"),
-                ))
-            }
-            None => Ok(()),
-        }
+        self.pods.iter().try_for_each(|pod| known_gang(pod, &names.seen))
     }
 
     /// Takes out the pods that are malformed in themselves, so that one of them doesn't keep all
@@ -113,8 +100,10 @@ impl Input {
     pub(crate) fn set_malformed_aside(&mut self) -> Vec<(usize, Unplaced)> {
         let mut aside = Vec::new();
         let mut index = 0;
+        let gangs: HashSet<&str> = self.gangs.iter().map(|gang| &*gang.name).collect();
         self.pods.retain(|pod| {
-            let problem = named("pod", &pod.name).and_then(|()| check_pod(pod)).err();
+            let formed = named("pod", &pod.name).and_then(|()| check_pod(pod));
+            let problem = formed.and_then(|()| known_gang(pod, &gangs)).err();
             if let Some(problem) = &problem {
                 let reason = Reason::new(ReasonKind::Malformed, problem.to_string());
                 aside.push((index, Unplaced::new(pod.name.clone(), reason)));
@@ -129,6 +118,17 @@ impl Input {
 pub(crate) fn check_types(types: &[InstanceType]) -> Result<()> {
     let mut names = Names::of("instance type");
     types.iter().try_for_each(|it| names.add(&it.name).and_then(|()| check_type(it)))
+}
+
+/// That a pod's gang is among those that are given.
+pub(crate) fn known_gang(pod: &Pod, gangs: &HashSet<&str>) -> Result<()> {
+    match &pod.gang {
+        Some(gang) if !gangs.contains(&**gang) => {
+            let problem = format!("is {gang}, which is not given: add it to gangs");
+            Err(invalid("pod", &pod.name, "gang", problem))
+        }
+        _ => Ok(()),
+    }
 }
 
 struct Names<'a> {

@@ -131,7 +131,8 @@ impl Rounds {
             nodes: state.nodes,
             pools: state.pools,
             instance_types,
-            ..Input::default()
+            gangs: state.gangs,
+            daemons: state.daemons,
         };
         let aside = input.set_malformed_aside();
         let began = Instant::now();

@@ -8,7 +8,7 @@
 
 use super::device::{Content, Device, Near, Share};
 use super::knapsack::{ENTRIES_A_STEP, Item, Knapsack, Proof, goal};
-use super::prices::Prices;
+use super::prices::{Prices, fine};
 use crate::model::GPU_MILLI;
 
 /// How many times the prices are brought nearer to the best.
@@ -71,73 +71,167 @@ impl ByDevice {
 
     /// Whether nothing that fits is worth more than `threshold` nano-dollars. Takes what it needs of
     /// `work`. What refutes is made of contents, so it is on devices.
+    ///
+    /// Where too many contents could matter it is decided first which pods take several devices:
+    /// none of a kind, or one and maybe more.
     pub(super) fn prove(&self, threshold: u64, work: &mut u64) -> Proof {
-        let mut device = Device::new(&self.shares);
-        let columns = self.others.len() + ROUNDS;
-        if device.cells().max(columns.saturating_mul(self.room.len())) > MOST_CELLS {
-            return Proof::Open;
+        let Some(mut search) = self.search() else { return Proof::Open };
+        let (others, room) = (self.others.clone(), self.room.clone());
+        let mut branches = vec![Branch { others, room, threshold }];
+        let mut left_open = false;
+        while let Some(mut branch) = branches.pop() {
+            if *work == 0 {
+                return Proof::Open;
+            }
+            match search.look(&mut branch, work) {
+                Look::Known(Proof::Holds) => {}
+                Look::Known(Proof::Refuted(worth)) => {
+                    return Proof::Refuted(worth.saturating_add(threshold - branch.threshold));
+                }
+                Look::Known(Proof::Open) => left_open = true,
+                Look::Divided(place) => branches.extend(branch.divided(place)),
+            }
         }
-        let Some(best) = self.bound(&mut device, goal(threshold), work) else {
-            return Proof::Holds;
-        };
-        let near = self.near(&mut device, &best, goal(threshold), work);
-        let contents = near.contents.iter().map(|content| self.item(&device, content));
-        let items = self.others.iter().cloned().chain(contents).collect();
-        match Knapsack::new(items, self.room.clone()).prove(threshold, work) {
-            Proof::Holds if !near.complete => Proof::Open,
-            proof => proof,
-        }
+        if left_open { Proof::Open } else { Proof::Holds }
     }
 
-    /// The room without devices.
-    fn plain(&self) -> &[u64] {
-        self.room.split_last().map_or(&[], |(_, plain)| plain)
+    /// `None` if it would take too much memory.
+    fn search(&self) -> Option<Search<'_>> {
+        let (device, plain) = (Device::new(&self.shares), self.room.len() - 1);
+        let columns = self.others.len() + ROUNDS;
+        let cells = device.cells().max(columns.saturating_mul(self.room.len()));
+        (cells <= MOST_CELLS).then(|| Search { device, plain, contents: Vec::new() })
+    }
+}
+
+/// What is still to be decided, and what it must be worth more than.
+struct Branch {
+    others: Vec<Item>,
+    room: Vec<u64>,
+    threshold: u64,
+}
+
+impl Branch {
+    /// Without this kind, and with one of it.
+    fn divided(mut self, place: usize) -> [Self; 2] {
+        let mut others = self.others.clone();
+        others[place].most -= 1;
+        let Item { value, need, .. } = &others[place];
+        let left = self.room.iter().zip(need).map(|(room, need)| room - need);
+        let (room, threshold) = (left.collect(), self.threshold - value);
+        let fits = |item: &Item| item.need.iter().zip(&room).all(|(need, room)| need <= room);
+        others.retain(|item| item.most > 0 && fits(item));
+        self.others.swap_remove(place);
+        [self, Self { others, room, threshold }]
+    }
+
+    /// Limits what can't be there so often, and finds the kind that takes several devices and loses
+    /// least.
+    fn reduce(&mut self, of: &Bound, spare: u128) -> Option<usize> {
+        let loss = |item: &Item| of.prices.cost(&item.need).saturating_sub(fine(item.value));
+        for item in &mut self.others {
+            if let Some(most) = spare.checked_div(loss(item)) {
+                item.most = item.most.min(u64::try_from(most).unwrap_or(u64::MAX));
+            }
+        }
+        let threshold = self.threshold;
+        self.others.retain(|item| item.most > 0 && item.value > 0);
+        let several = |item: &Item| item.need.last().is_some_and(|devices| *devices > 1);
+        let places = self.others.iter().enumerate();
+        let places = places.filter(|(_, item)| several(item) && item.value <= threshold);
+        places.min_by_key(|(_, item)| loss(item)).map(|(place, _)| place)
+    }
+}
+
+/// What a look at a branch shows.
+enum Look {
+    Known(Proof),
+    /// It is to be divided by this kind.
+    Divided(usize),
+}
+
+/// A search that is under way.
+struct Search<'s> {
+    device: Device<'s>,
+    /// How many dimensions there are without devices.
+    plain: usize,
+    /// Those that linear programmes asked for lately.
+    contents: Vec<Content>,
+}
+
+impl Search<'_> {
+    fn look(&mut self, branch: &mut Branch, work: &mut u64) -> Look {
+        let goal = goal(branch.threshold);
+        let Some(best) = self.bound(branch, goal, work) else {
+            return Look::Known(Proof::Holds);
+        };
+        let several = branch.reduce(&best, best.bound - goal);
+        let near = self.near(branch, &best, goal, work);
+        if let Some(place) = several.filter(|_| !near.complete) {
+            return Look::Divided(place);
+        }
+        let contents = near.contents.iter().map(|content| self.item(branch, content));
+        let items = branch.others.iter().cloned().chain(contents).collect();
+        let knapsack = Knapsack::new(items, branch.room.clone());
+        if near.complete {
+            return Look::Known(knapsack.prove(branch.threshold, work));
+        }
+        // A part of the contents can only refute.
+        let mut part = *work / 4;
+        *work -= part;
+        let proof = knapsack.prove(branch.threshold, &mut part);
+        *work += part;
+        Look::Known(if proof == Proof::Holds { Proof::Open } else { proof })
     }
 
     /// Column generation: the content that gains most is added until none gains more than a device
     /// costs. `None` if some prices show that nothing comes to the goal.
-    fn bound(&self, device: &mut Device<'_>, goal: u128, work: &mut u64) -> Option<Bound> {
-        let (mut items, mut best) = (self.others.clone(), None::<Bound>);
+    fn bound(&mut self, branch: &Branch, goal: u128, work: &mut u64) -> Option<Bound> {
+        let contents = self.contents.drain(..).rev().take(ROUNDS);
+        let mut contents: Vec<Content> = contents.collect();
+        let mut items = branch.others.clone();
+        items.extend(contents.iter().map(|content| self.item(branch, content)));
+        let mut best = None::<Bound>;
         for _ in 0..ROUNDS {
-            let shadow = Prices::shadow(&items, &self.room);
-            let price = device.price(&shadow);
-            let prices = shadow.ending(price.max(shadow.last()), &self.others);
-            let bound = prices.bound(&self.room);
-            if bound < goal {
-                return None;
-            }
+            let shadow = Prices::shadow(&items, &branch.room);
+            let price = self.device.price(&shadow);
+            let prices = shadow.ending(price.max(shadow.last()), &branch.others);
+            let bound = prices.bound(&branch.room);
             if best.as_ref().is_none_or(|best| bound < best.bound) {
                 best = Some(Bound { prices, bound });
             }
-            let cells = device.cells() + items.len() * self.room.len();
+            let cells = self.device.cells() + items.len() * branch.room.len();
             *work = work.saturating_sub((cells / ENTRIES_A_STEP) as u64);
-            if *work == 0 || price <= shadow.last() {
+            if bound < goal || *work == 0 || price <= shadow.last() {
                 break;
             }
-            items.push(self.item(device, &device.best()));
+            let content = self.device.best();
+            items.push(self.item(branch, &content));
+            contents.push(content);
         }
-        best
+        self.contents = contents;
+        best.filter(|best| best.bound >= goal)
     }
 
     /// The contents that may be part of what comes to the goal.
-    fn near(&self, device: &mut Device<'_>, of: &Bound, goal: u128, work: &mut u64) -> Near {
-        let (price, best) = (of.prices.last(), device.price(&of.prices));
+    fn near(&mut self, branch: &Branch, of: &Bound, goal: u128, work: &mut u64) -> Near {
+        let (price, best) = (of.prices.last(), self.device.price(&of.prices));
         if of.bound == u128::MAX || price == u128::MAX {
             // Something saturated, and what contents lose is not known.
             return Near::default();
         }
         // The best content itself may lose against the price.
         match (of.bound - goal).checked_sub(price - best) {
-            Some(spare) => device.near(self.plain(), spare, MOST_CONTENTS, work),
+            Some(spare) => self.device.near(&branch.room[..self.plain], spare, MOST_CONTENTS, work),
             None => Near { contents: Vec::new(), complete: true },
         }
     }
 
     /// A content as an item that takes a device.
-    fn item(&self, device: &Device<'_>, content: &Content) -> Item {
-        let (value, need) = device.sum(content, self.plain().len());
+    fn item(&self, branch: &Branch, content: &Content) -> Item {
+        let (value, need) = self.device.sum(content, self.plain);
         let need = need.iter().copied().chain([1]).collect();
-        Item { value, most: self.room.last().copied().unwrap_or_default(), need }
+        Item { value, most: branch.room[self.plain], need }
     }
 }
 

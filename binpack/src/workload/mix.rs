@@ -1,6 +1,7 @@
 //! A built-in mix of pods, from published figures.
 
 use crate::model::{Pod, Resources};
+use crate::random::SplitMix;
 
 const MIB: u64 = 1 << 20;
 
@@ -49,17 +50,17 @@ const OPENB_GPU: [(u64, u64, u64, u64); 8] = [
 /// ```
 #[must_use]
 pub fn mix(n: usize, seed: u64) -> Vec<Pod> {
-    let mut random = SplitMix(seed);
+    let mut random = SplitMix::new(seed);
     (0..n).map(|i| Pod::new(format!("mix-{i}"), shape(&mut random).with_pods(1))).collect()
 }
 
 fn shape(random: &mut SplitMix) -> Resources {
     match random.below(100) {
         0..70 => {
-            Resources::new(*random.pick(&BENCH_CPU_MILLI), *random.pick(&BENCH_MEMORY_MIB) * MIB)
+            Resources::new(*pick(random, &BENCH_CPU_MILLI), *pick(random, &BENCH_MEMORY_MIB) * MIB)
         }
         70..96 => {
-            let (cpu_milli, memory_mib) = *random.pick(&WIDE);
+            let (cpu_milli, memory_mib) = *pick(random, &WIDE);
             Resources::new(cpu_milli, memory_mib * MIB)
         }
         _ => gpu_shape(random),
@@ -81,29 +82,8 @@ fn gpu_shape(random: &mut SplitMix) -> Resources {
     Resources::new(cpu_milli, memory_mib * MIB).with_gpu_milli(gpu_milli)
 }
 
-/// Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (2014): enough for a
-/// workload, and the same on every machine.
-struct SplitMix(u64);
-
-impl SplitMix {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `n`, which is far below 2^32: the bias is less than one in a billion.
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-
-    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        let at = self.below(from.len() as u64);
-        #[expect(clippy::cast_possible_truncation, reason = "below the length of a slice")]
-        &from[at as usize]
-    }
+fn pick<'a, T>(random: &mut SplitMix, from: &'a [T]) -> &'a T {
+    &from[random.index(from.len())]
 }
 
 #[cfg(test)]

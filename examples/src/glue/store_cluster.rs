@@ -54,7 +54,7 @@ impl Cluster for StoreCluster {
         let view = self.view().await?;
         let pending = view.pending.values().map(|pod| pod.object.pod()).collect();
         let nodes = view.nodes.into_values().collect();
-        Ok(ClusterState { pending, nodes, pools: self.pools.clone() })
+        Ok(ClusterState { pending, nodes, pools: self.pools.clone(), ..ClusterState::default() })
     }
 
     async fn apply(&self, plan: &Plan) -> Result<()> {

@@ -26,6 +26,8 @@ use clap::Parser;
 /// percent of the proven lower bound; needs the data files. cost: the worst of them [bar: 3 %].
 /// place-plain-10k, place-plain-130k: pods without constraints on so many nodes [bars: 1M/s, 300,000/s].
 /// place-tied-10k: pods spread over zones and apart by hostname [bar: 100,000/s].
+/// gangs-10k: gangs of 8, each within a rack of 32 of 10,000 nodes [bar: 2,000/s].
+/// replan-100: 100 pods more on 10,000 nodes that a scheduler knows [bar: 1 ms].
 /// all: every figure, one process after the other.
 #[derive(Parser)]
 struct Args {
@@ -36,7 +38,7 @@ struct Args {
 }
 
 /// The figures of `all`.
-const ALL: [&str; 9] = [
+const ALL: [&str; 11] = [
     "karpenter-1k",
     "karpenter-5k",
     "karpenter-10k",
@@ -45,6 +47,8 @@ const ALL: [&str; 9] = [
     "place-plain-10k",
     "place-plain-130k",
     "place-tied-10k",
+    "gangs-10k",
+    "replan-100",
     "cost",
 ];
 
@@ -70,6 +74,8 @@ fn run(args: &Args) -> Outcome<()> {
         "place-plain-10k" => place::plain(settings, "place-plain-10k", 100_000, 10_000),
         "place-plain-130k" => place::plain(settings, "place-plain-130k", 400_000, 130_000),
         "place-tied-10k" => place::tied(settings, "place-tied-10k", 100_000, 10_000),
+        "gangs-10k" => place::gangs(settings, "gangs-10k", 2_500, 10_000),
+        "replan-100" => place::replan(settings, "replan-100", 10_000),
         "cost" => cost::all(settings),
         "all" => ALL.iter().try_for_each(|figure| settings.run_apart(figure)),
         other => cost::one(settings, other),

@@ -1,6 +1,7 @@
 //! Which devices pods get that go on a machine together.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use crate::core::room::Gpu;
 use crate::model::GPU_MILLI;
@@ -14,6 +15,10 @@ const STEPS: u32 = 10_000;
 /// Large pods go first, each to the fullest device that has room; where that leads nowhere, other
 /// devices are tried.
 pub(in crate::core) fn assign(free: &[u64], pods: &[Gpu]) -> Option<Vec<Vec<usize>>> {
+    let all_free = free.iter().all(|free| *free == GPU_MILLI);
+    if let Some(devices) = all_free.then(|| complete(free.len(), pods)).flatten() {
+        return Some(devices);
+    }
     let mut order: Vec<usize> = (0..pods.len()).collect();
     order.sort_by_key(|pod| Reverse(size(pods[*pod])));
     let devices = vec![Vec::new(); pods.len()];
@@ -27,6 +32,102 @@ fn size(gpu: Gpu) -> u64 {
         Gpu::None => 0,
         Gpu::Share(milli) => milli,
         Gpu::Whole(devices) => devices.saturating_mul(GPU_MILLI),
+    }
+}
+
+/// Contents of one device that are tried at most.
+const CONTENTS: usize = 200;
+
+/// The same where all devices are free: whole devices come first, and then one device after the
+/// other gets the largest share that is left, with what fills it best (bin completion; Korf 2002).
+fn complete(devices: usize, pods: &[Gpu]) -> Option<Vec<Vec<usize>>> {
+    let mut found = vec![Vec::new(); pods.len()];
+    let mut next = 0;
+    let mut shares: BTreeMap<Reverse<u64>, Vec<usize>> = BTreeMap::new();
+    for (pod, gpu) in pods.iter().enumerate() {
+        match *gpu {
+            Gpu::None => {}
+            Gpu::Share(milli) => shares.entry(Reverse(milli)).or_default().push(pod),
+            Gpu::Whole(whole) => {
+                let end = next + usize::try_from(whole).ok()?;
+                found[pod] = (next..end).collect();
+                next = end;
+            }
+        }
+    }
+    let sizes: Vec<u64> = shares.keys().map(|Reverse(milli)| *milli).collect();
+    let left = shares.values().map(Vec::len).collect();
+    let mut completion = Completion { sizes, left, filled: Vec::new(), steps: STEPS };
+    if next > devices || !completion.fill(devices - next) {
+        return None;
+    }
+    let mut shares: Vec<Vec<usize>> = shares.into_values().collect();
+    for (device, content) in completion.filled.iter().enumerate() {
+        for (pods, n) in shares.iter_mut().zip(content) {
+            for pod in pods.drain(..*n) {
+                found[pod] = vec![next + device];
+            }
+        }
+    }
+    Some(found)
+}
+
+struct Completion {
+    /// The different shares, the largest first.
+    sizes: Vec<u64>,
+    /// How many of each have no device.
+    left: Vec<usize>,
+    /// By device: how many of each it has.
+    filled: Vec<Vec<usize>>,
+    steps: u32,
+}
+
+impl Completion {
+    fn fill(&mut self, devices: usize) -> bool {
+        let Some(first) = self.left.iter().position(|n| *n > 0) else { return true };
+        let needed: u64 = self.sizes.iter().zip(&self.left).map(|(size, n)| size * *n as u64).sum();
+        if self.steps == 0 || needed > GPU_MILLI * devices as u64 {
+            return false;
+        }
+        self.steps -= 1;
+        let mut contents = Vec::new();
+        let mut content = vec![0; self.sizes.len()];
+        content[first] = 1;
+        self.contents(first, GPU_MILLI - self.sizes[first], &mut content, &mut contents);
+        contents.sort_by_key(|(free, _)| *free);
+        for (_, content) in contents {
+            self.left.iter_mut().zip(&content).for_each(|(left, n)| *left -= n);
+            self.filled.push(content);
+            if self.fill(devices - 1) {
+                return true;
+            }
+            let content = self.filled.pop().unwrap_or_default();
+            self.left.iter_mut().zip(&content).for_each(|(left, n)| *left += n);
+        }
+        false
+    }
+
+    /// All contents that nothing can be added to, with what they leave free.
+    fn contents(
+        &self,
+        from: usize,
+        free: u64,
+        content: &mut Vec<usize>,
+        found: &mut Vec<(u64, Vec<usize>)>,
+    ) {
+        let more = |at: &usize| content[*at] < self.left[*at] && self.sizes[*at] <= free;
+        let next: Vec<usize> = (from..self.sizes.len()).filter(more).collect();
+        if next.is_empty() && found.len() < CONTENTS {
+            found.push((free, content.clone()));
+        }
+        for at in next {
+            if found.len() == CONTENTS {
+                return;
+            }
+            content[at] += 1;
+            self.contents(at, free - self.sizes[at], content, found);
+            content[at] -= 1;
+        }
     }
 }
 

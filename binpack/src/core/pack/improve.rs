@@ -4,6 +4,7 @@
 use super::columns::{Generation, Round};
 use super::dive::{Dive, MISSING};
 use super::job::{Batch, Job, Numbers, Pattern, float};
+use crate::random::SplitMix;
 
 /// Rounds of pricing for a small job.
 const ROUNDS: u32 = 12;
@@ -37,7 +38,7 @@ impl<'j> Improver<'j> {
             std::iter::repeat_n((batch.machine, batch.pattern.clone()), copies)
         };
         let machines = batches.iter().flat_map(each).collect();
-        Self { job, numbers, machines, values, random: SplitMix(seed) }
+        Self { job, numbers, machines, values, random: SplitMix::new(seed) }
     }
 
     pub(super) fn batches(&self) -> Vec<Batch> {
@@ -132,27 +133,6 @@ impl<'j> Improver<'j> {
         let price = float(self.job.machines[*machine].price.max(1));
         let value: f64 = pattern.iter().map(|(row, n)| self.values[*row] * float(*n)).sum();
         1.0 - value / price
-    }
-}
-
-/// Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (2014).
-struct SplitMix(u64);
-
-impl SplitMix {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n.max(1)
-    }
-
-    fn index(&mut self, n: usize) -> usize {
-        usize::try_from(self.below(n as u64)).unwrap_or(0)
     }
 }
 

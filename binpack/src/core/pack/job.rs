@@ -349,7 +349,7 @@ pub(super) fn take(left: &mut [u64], pattern: &[(usize, u64)], copies: u64) {
     clippy::cast_sign_loss,
     reason = "saturates, and is what is meant"
 )]
-pub(super) fn whole(quotient: f64) -> u64 {
+pub(in crate::core) fn whole(quotient: f64) -> u64 {
     quotient as u64
 }
 

@@ -22,7 +22,7 @@ mod testing;
 pub(super) use assign::assign;
 pub(super) use columns::Bound;
 use greedy::Packing;
-pub(super) use job::{Group, Job, Machine, Numbers, Pattern, Row, float};
+pub(super) use job::{Group, Job, Machine, Numbers, Pattern, Row, float, whole};
 
 use columns::{Generation, Round};
 use dive::{Dive, Progress};
