@@ -48,19 +48,24 @@ pub use catalogue::JsonCatalogue;
 pub use catalogue::{BuiltinCatalogue, Catalogue, CsvCatalogue, MemoryCatalogue};
 pub use cluster::{Cluster, ClusterState, MemoryCluster};
 pub use config::{Config, Fit, Limit, Preference};
-pub use core::{Domain, Progress, Scheduled, Scheduler, plan, plan_until};
+pub use core::{
+    Domain, Progress, Scheduled, Scheduler, consolidate, consolidate_until, plan, plan_until,
+};
 pub use error::{Error, ErrorKind, Result};
 pub use explain::{Constraint, Explanation, LaunchReason, Remedy, Stuck, explain};
 #[cfg(feature = "manifests")]
 pub use manifest::Manifests;
 pub use model::{
-    Binding, CapacityType, Certificate, Effect, GPU_MILLI, Gang, HostPort, Input, InstanceType,
-    LabelSelector, Labels, Launch, MAX_GPUS, MAX_PRICE_MICROS, MAX_QUANTITY, MinValues, Namespaces,
-    Node, NodeInclusion, NodePool, Offering, Operator, Plan, Pod, PodAffinityTerm, PoolLimits,
-    Preferences, Protocol, Reason, ReasonKind, Relaxation, Relaxed, Requirement, Resources,
-    RunningPod, Taint, Target, Toleration, TolerationOperator, TopologySpread, Unplaced, Volume,
-    Weighted, WhenUnsatisfiable, key, labels,
+    Binding, Budget, CapacityType, Certificate, Consolidation, ConsolidationPolicy, Disruption,
+    DisruptionReason, Effect, GPU_MILLI, Gang, HostPort, Input, InstanceType, Kept, KeptKind,
+    LabelSelector, Labels, Launch, MAX_GPUS, MAX_PRICE_MICROS, MAX_QUANTITY, MinValues, Move,
+    Namespaces, Node, NodeCount, NodeInclusion, NodePool, Offering, Operator, Plan, Pod,
+    PodAffinityTerm, PodDisruptionBudget, PoolLimits, Preferences, Protocol, Reason, ReasonKind,
+    Relaxation, Relaxed, Removal, Requirement, Resources, RunningPod, Taint, Target, Toleration,
+    TolerationOperator, TopologySpread, Unplaced, Volume, Weighted, WhenUnsatisfiable, key, labels,
 };
 pub use provisioner::{Driver, Provisioner, Stats};
-pub use validate::{Breach, Rule, breaches, validate};
+pub use validate::{
+    Breach, Rule, breaches, consolidation_breaches, validate, validate_consolidation,
+};
 pub use verify::{Verified, verify};

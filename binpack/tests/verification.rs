@@ -275,6 +275,9 @@ fn nodes_that_exist_may_carry_a_part() {
     proves(&input, 4);
     input.nodes[1].used.cpu_milli = 9_000;
     proves(&input, 6);
+    input.nodes[2].disrupting = true;
+    proves(&input, 8);
+    input.nodes[2].disrupting = false;
     input.nodes.extend(["n3", "n4", "n5", "n6", "n7", "n8"].map(node));
     proves(&input, 0);
 }

@@ -1,5 +1,6 @@
 //! Where pods have been put so far, and what every site has left.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::class::Class;
@@ -46,6 +47,8 @@ pub(super) struct Board<'a> {
     eligible: QuickMap<(usize, usize, bool, bool), Vec<DomainId>>,
     /// Whether pods were taken out of domains, so that others' constraints may no longer hold.
     pub(super) disturbed: bool,
+    /// Nodes that exist and go: their labels are no domain of anything.
+    gone: BTreeSet<usize>,
 }
 
 impl<'a> Board<'a> {
@@ -54,7 +57,7 @@ impl<'a> Board<'a> {
         let rooms: Vec<Room> = (0..input.nodes.len()).map(|node| problem.node_room(node)).collect();
         let mut board = Self {
             input,
-            tree: RoomTree::new(problem.dims.len(), &rooms),
+            tree: RoomTree::new(problem.dims.len(), rooms.iter()),
             rooms,
             groups,
             tuples: Vec::new(),
@@ -63,6 +66,7 @@ impl<'a> Board<'a> {
             places: vec![None; input.pods.len()],
             eligible: QuickMap::default(),
             disturbed: false,
+            gone: BTreeSet::new(),
         };
         for (site, node) in input.nodes.iter().enumerate() {
             let ports: Vec<HostPort> =
@@ -77,9 +81,31 @@ impl<'a> Board<'a> {
     /// The same for another input, of which nodes, pools, types and daemons are equal.
     pub(super) fn on(self, input: &Input) -> Board<'_> {
         let Board {
-            rooms, tree, groups, tuples, ports, opened, places, eligible, disturbed, ..
+            rooms,
+            tree,
+            groups,
+            tuples,
+            ports,
+            opened,
+            places,
+            eligible,
+            disturbed,
+            gone,
+            ..
         } = self;
-        Board { input, rooms, tree, groups, tuples, ports, opened, places, eligible, disturbed }
+        Board {
+            input,
+            rooms,
+            tree,
+            groups,
+            tuples,
+            ports,
+            opened,
+            places,
+            eligible,
+            disturbed,
+            gone,
+        }
     }
 
     /// Counts everything anew, because groups or topology keys came to be that were not counted.
@@ -100,8 +126,7 @@ impl<'a> Board<'a> {
             let carried = place.ties.iter().flat_map(|ties| &ties.carries).map(|(group, _)| *group);
             let carried: Vec<usize> = carried.collect();
             let ties = self.groups.ties(&carried, &self.groups.meaning(&of.namespace, &of.labels));
-            let tuple = &self.tuples[place.site];
-            self.groups.place(&ties, |key| domain(tuple, place.site, key), 1, false);
+            self.count(&ties, place.site, false);
             if let Some(place) = &mut self.places[pod] {
                 place.ties = (!ties.is_empty()).then(|| Arc::new(ties));
             }
@@ -114,10 +139,7 @@ impl<'a> Board<'a> {
         if !self.is_regional() {
             return;
         }
-        for node in &input.nodes {
-            let tuple = self.tuple(|key| node.labels.get(key).map(|value| &**value));
-            self.tuples.push(tuple);
-        }
+        self.lay_out();
         for (site, node) in input.nodes.iter().enumerate() {
             for running in &node.pods {
                 let pod = &running.pod;
@@ -132,6 +154,57 @@ impl<'a> Board<'a> {
     /// Whether domains of sites matter to anything.
     pub(super) fn is_regional(&self) -> bool {
         !self.groups.is_empty() || self.groups.keys().len() > 1
+    }
+
+    /// Numbers the domains by name, so that what is decided between equals does not depend on
+    /// which nodes come first.
+    pub(super) fn order_domains(&mut self, offers: &Offers) {
+        let input = self.input;
+        for (key, name) in self.groups.keys().to_vec().iter().enumerate().skip(1) {
+            let nodes = input.nodes.iter().filter_map(|node| node.labels.get(name));
+            let launched = offers.all.iter().filter_map(|offer| offer.label(input, name));
+            let values: BTreeSet<&str> = nodes.map(|value| &**value).chain(launched).collect();
+            for value in values {
+                self.groups.domain(key, value);
+            }
+        }
+    }
+
+    /// Works out the domains of the nodes that exist, where any matter.
+    pub(super) fn lay_out(&mut self) {
+        if !self.is_regional() {
+            return;
+        }
+        for node in &self.input.nodes {
+            let tuple = self.tuple(|key| node.labels.get(key).map(|value| &**value));
+            self.tuples.push(tuple);
+        }
+    }
+
+    /// From now on these nodes are gone.
+    pub(super) fn forget(&mut self, gone: BTreeSet<usize>) {
+        self.gone = gone;
+        self.eligible.clear();
+    }
+
+    /// Counts a pod in, or with `out` out of, the domains of a site.
+    pub(super) fn count(&mut self, ties: &Ties, site: usize, out: bool) {
+        if ties.is_empty() {
+            return;
+        }
+        let tuple = &self.tuples[site];
+        self.groups.place(ties, |key| domain(tuple, site, key), 1, out);
+    }
+
+    /// Takes room on a site for a pod that has its place there already, with its devices.
+    pub(super) fn claim(&mut self, site: usize, demand: &Demand, devices: &[usize]) {
+        self.rooms[site].take_on(demand, devices);
+        self.tree.set(site, &self.rooms[site]);
+    }
+
+    /// The domain of a site by a topology key.
+    pub(super) fn domain_of(&self, site: usize, key: usize) -> Option<DomainId> {
+        domain(self.site_tuple(site), site, key)
     }
 
     pub(super) fn tuple<'l>(&mut self, label: impl Fn(&str) -> Option<&'l str>) -> Tuple {
@@ -170,17 +243,31 @@ impl<'a> Board<'a> {
 
     /// Takes a pod off its site again.
     pub(super) fn evict(&mut self, pod: usize, demand: &Demand) {
-        let Some(place) = self.places[pod].take() else { return };
+        let ports: &[HostPort] = &self.input.pods[pod].host_ports;
+        self.take_off(pod, demand, ports);
+    }
+
+    /// The same for a pod that has these ports. Returns the site.
+    pub(super) fn take_off(
+        &mut self,
+        pod: usize,
+        demand: &Demand,
+        ports: &[HostPort],
+    ) -> Option<usize> {
+        let place = self.places[pod].take()?;
         self.rooms[place.site].release(demand, &place.gpus);
         self.tree.set(place.site, &self.rooms[place.site]);
-        let ports = &self.input.pods[pod].host_ports;
-        if let Some(taken) = self.ports.get_mut(&place.site).filter(|_| !ports.is_empty()) {
-            taken.retain(|taken| !ports.contains(taken));
+        if let Some(taken) = self.ports.get_mut(&place.site) {
+            for port in ports {
+                if let Some(at) = taken.iter().position(|taken| taken == port) {
+                    taken.swap_remove(at);
+                }
+            }
         }
         if let Some(ties) = &place.ties {
-            let tuple = &self.tuples[place.site];
-            self.groups.place(ties, |key| domain(tuple, place.site, key), 1, true);
+            self.count(ties, place.site, true);
         }
+        Some(place.site)
     }
 
     /// Whether a pod that has a place keeps its spreads and is near whom it must be near, now that
@@ -391,11 +478,14 @@ impl<'a> Board<'a> {
         let counts = |taints: &_, allows: &dyn Fn(&Class) -> bool| {
             (spread.any_taints || of.may_enter(taints)) && (spread.any_labels || allows(of))
         };
-        let nodes = input.nodes.iter().filter(|node| {
-            counts(&node.taints, &|class| class.allows(|key| node.labels.get(key).map(|v| &**v)))
+        let nodes = input.nodes.iter().enumerate().filter(|(site, node)| {
+            !self.gone.contains(site)
+                && counts(&node.taints, &|class| {
+                    class.allows(|key| node.labels.get(key).map(|v| &**v))
+                })
         });
         let mut values: Vec<&str> =
-            nodes.filter_map(|node| node.labels.get(&name).map(|v| &**v)).collect();
+            nodes.filter_map(|(_, node)| node.labels.get(&name).map(|v| &**v)).collect();
         let offered = offers.all.iter().filter(|offer| {
             counts(&input.pools[offer.pool].taints, &|class| {
                 class.allows(|key| offer.label(input, key))

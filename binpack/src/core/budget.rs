@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::offers::Offer;
-use crate::model::{Input, NodePool, Resources, key};
+use crate::model::{Input, Node, NodePool, Resources, key};
 
 /// Amounts that launches draw from.
 #[derive(Debug, Clone)]
@@ -17,10 +17,15 @@ pub(super) struct Budgets {
 
 impl Budgets {
     pub(super) fn new(input: &Input) -> Self {
+        Self::beside(input, &|_| true)
+    }
+
+    /// What is left beside those nodes that stay, by index.
+    pub(super) fn beside(input: &Input, stays: &dyn Fn(usize) -> bool) -> Self {
         let (left, pools, offerings) = (Vec::new(), Vec::new(), BTreeMap::new());
         let mut budgets = Self { left, pools, offerings };
         for pool in &input.pools {
-            budgets.add_pool(pool, input);
+            budgets.add_pool(pool, input, stays);
         }
         for (at, it) in input.instance_types.iter().enumerate() {
             for (offering, of) in it.offerings.iter().enumerate() {
@@ -33,7 +38,7 @@ impl Budgets {
         budgets
     }
 
-    fn add_pool(&mut self, pool: &NodePool, input: &Input) {
+    fn add_pool(&mut self, pool: &NodePool, input: &Input, stays: &dyn Fn(usize) -> bool) {
         let limits = &pool.limits;
         let fixed = [
             ("cpu_milli", limits.cpu_milli),
@@ -44,13 +49,13 @@ impl Budgets {
         ];
         let fixed = fixed.into_iter().filter_map(|(name, limit)| Some((name, limit?)));
         let extended = limits.extended.iter().map(|(name, limit)| (&**name, *limit));
-        let mine = |node: &&crate::model::Node| {
-            node.labels.get(key::NODE_POOL).is_some_and(|name| *name == pool.name)
+        let mine = |(at, node): &(usize, &Node)| {
+            node.labels.get(key::NODE_POOL).is_some_and(|name| *name == pool.name) && stays(*at)
         };
-        let nodes: Vec<_> = input.nodes.iter().filter(mine).collect();
+        let nodes: Vec<_> = input.nodes.iter().enumerate().filter(mine).collect();
         let mut of = Vec::new();
         for (name, limit) in fixed.chain(extended) {
-            let used = nodes.iter().map(|node| amount(&node.capacity, name));
+            let used = nodes.iter().map(|(_, node)| amount(&node.capacity, name));
             let used = used.fold(0, u64::saturating_add);
             of.push((name.to_owned(), self.left.len()));
             self.left.push(limit.saturating_sub(used));

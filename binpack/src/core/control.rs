@@ -36,8 +36,18 @@ impl<'s> Control<'s> {
         self.most == 0 || self.cut_short
     }
 
+    /// From now on so many steps at most for each packing.
+    pub(super) fn limit(&mut self, most: u32) {
+        self.most = most;
+    }
+
     pub(super) fn iterations(&self) -> u32 {
         self.done
+    }
+
+    /// Whether the caller stops it; what is at hand costs so much.
+    pub(super) fn stops(&mut self, cost_per_hour_micros: u64) -> bool {
+        self.is_over_at(cost_per_hour_micros, 0.0)
     }
 
     /// Improves packings that have nothing to do with each other, in turns, until nothing is left
@@ -78,10 +88,14 @@ impl<'s> Control<'s> {
         let own: f64 = packers.iter().map(bound).sum();
         let cost =
             packers.iter().chain(prover.filter(|_| packers.is_empty())).map(|p| p.best().cost);
+        self.is_over_at(cost.fold(0, u64::saturating_add), prover.map_or(own, bound))
+    }
+
+    fn is_over_at(&mut self, cost_per_hour_micros: u64, bound: f64) -> bool {
         let progress = Progress {
             iterations: self.done,
-            cost_per_hour_micros: cost.fold(0, u64::saturating_add),
-            lower_bound_micros: whole(prover.map_or(own, bound)),
+            cost_per_hour_micros,
+            lower_bound_micros: whole(bound),
         };
         self.cut_short = self.cut_short || (self.stop)(&progress);
         self.cut_short

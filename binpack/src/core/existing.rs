@@ -211,7 +211,14 @@ fn relevant(board: &Board<'_>, shape: &Shape<'_>, site: usize) -> Vec<Option<Dom
     tuple
 }
 
-fn may_enter(board: &Board<'_>, offers: &Offers, class: &Class, index: usize, site: usize) -> bool {
+/// Whether a site's labels and taints let the pods of a class in.
+pub(super) fn may_enter(
+    board: &Board<'_>,
+    offers: &Offers,
+    class: &Class,
+    index: usize,
+    site: usize,
+) -> bool {
     let nodes = &board.input.nodes;
     match nodes.get(site) {
         Some(node) => {

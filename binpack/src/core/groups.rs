@@ -47,7 +47,7 @@ pub(super) struct Spread {
     pub(super) any_labels: bool,
     pub(super) any_taints: bool,
     /// Whether it is a preference, which counts only those that share it.
-    optional: bool,
+    pub(super) optional: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -99,6 +99,11 @@ impl Group {
 
     pub(super) fn total(&self) -> Count {
         self.total
+    }
+
+    /// The domains in which it finds or found a pod.
+    pub(super) fn domains(&self) -> impl Iterator<Item = (DomainId, Count)> {
+        self.counts.iter().map(|(domain, count)| (*domain, *count))
     }
 
     fn means(&self, namespace: &str, labels: &Labels) -> bool {
@@ -262,6 +267,16 @@ impl Groups {
             carries: carried.iter().map(|group| (*group, means(group))).collect(),
             meant_by: meant_by.iter().copied().filter(|group| !spread(group)).collect(),
         }
+    }
+
+    /// What a pod that runs has to do with all groups: it counts for spreads that it does not
+    /// carry too.
+    pub(super) fn ties_of_running(&self, carried: &[usize], meant_by: &[usize]) -> Ties {
+        let counts = |group: &usize| {
+            !matches!(self.list[*group].kind(), Kind::Spread(_)) || !carried.contains(group)
+        };
+        let meant = meant_by.iter().copied().filter(counts).collect();
+        Ties { meant_by: meant, ..self.ties(carried, meant_by) }
     }
 
     /// Counts `n` pods of a shape in, or with `out` out of, the domains that they are in: by

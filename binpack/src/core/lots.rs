@@ -136,7 +136,7 @@ fn regional(tuple: &Tuple, key: usize) -> Option<u32> {
 }
 
 /// Whether a shape has to do with domains larger than a node.
-fn is_local(board: &Board<'_>, shape: &Shape<'_>) -> bool {
+pub(super) fn is_local(board: &Board<'_>, shape: &Shape<'_>) -> bool {
     let carried = shape.ties.carries.iter().map(|(group, _)| group);
     carried.chain(&shape.ties.meant_by).any(|group| board.groups.get(*group).topology() != HOSTNAME)
 }

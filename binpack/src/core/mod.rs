@@ -9,6 +9,7 @@ mod board;
 mod budget;
 mod certificate;
 mod class;
+mod consolidate;
 mod control;
 mod domain;
 mod existing;
@@ -33,6 +34,7 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::model::{Input, Plan};
 
+pub use consolidate::{consolidate, consolidate_until};
 pub use control::Progress;
 pub use domain::Domain;
 pub use scheduler::{Scheduled, Scheduler};

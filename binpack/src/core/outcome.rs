@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::board::Board;
+use super::board::{Board, Place};
 use super::offers::{Offer, Offers};
 use super::problem::{Problem, launched};
 use super::reason::Explainer;
@@ -127,22 +127,14 @@ impl Outcome<'_, '_> {
     /// Other types that would hold the same pods, the cheapest first.
     fn alternatives(&self, own: &Offer, pods: &[usize]) -> Vec<Arc<str>> {
         let input = self.problem.input;
-        let crew = Crew::of(self, pods);
-        let beside = self.offers.beside(own).iter().copied();
-        let others = beside.filter(|at| {
-            let other = &self.offers.all[*at];
-            other.instance_type != own.instance_type
-                && crew.fits(&other.room)
-                && crew.classes.iter().all(|class| self.offers.takes(*class).has(*at))
-        });
-        let types = others.map(|at| self.offers.all[at].instance_type);
-        let names = types.map(|it| input.instance_types[it].name.clone());
-        names.take(Launch::MAX_ALTERNATIVES).collect()
+        let places = pods.iter().filter_map(|pod| self.board.places[*pod].as_ref());
+        let of = pods.iter().map(|pod| Demand::new(&self.problem.dims, &input.pods[*pod]));
+        Crew::new(self.problem, of.collect(), places).alternatives(input, self.offers, own)
     }
 }
 
 /// The pods of one launch, as far as another machine has to suit them.
-struct Crew {
+pub(super) struct Crew {
     demands: Vec<Demand>,
     amounts: Vec<u64>,
     classes: BTreeSet<usize>,
@@ -151,18 +143,37 @@ struct Crew {
 }
 
 impl Crew {
-    fn of(outcome: &Outcome<'_, '_>, pods: &[usize]) -> Self {
-        let problem = outcome.problem;
-        let places = || pods.iter().filter_map(|pod| outcome.board.places[*pod].as_ref());
-        let pods = pods.iter().map(|pod| &problem.input.pods[*pod]);
-        let demands: Vec<Demand> = pods.map(|pod| Demand::new(&problem.dims, pod)).collect();
+    pub(super) fn new<'p>(
+        problem: &Problem<'_>,
+        demands: Vec<Demand>,
+        places: impl Iterator<Item = &'p Place> + Clone,
+    ) -> Self {
         let mut amounts = vec![0; problem.dims.len()];
         for demand in &demands {
             amounts.iter_mut().zip(&demand.amounts).for_each(|(sum, need)| *sum += need);
         }
-        let gpus = places().flat_map(|place| &place.gpus).map(|gpu| *gpu as usize + 1).max();
-        let classes = places().map(|place| place.class).collect();
+        let gpus = places.clone().flat_map(|place| &place.gpus).map(|gpu| *gpu as usize + 1).max();
+        let classes = places.map(|place| place.class).collect();
         Self { demands, amounts, classes, gpus: gpus.unwrap_or(0) }
+    }
+
+    /// Other types than an offer's that would hold them, the cheapest first.
+    pub(super) fn alternatives(
+        &self,
+        input: &Input,
+        offers: &Offers,
+        own: &Offer,
+    ) -> Vec<Arc<str>> {
+        let beside = offers.beside(own).iter().copied();
+        let others = beside.filter(|at| {
+            let other = &offers.all[*at];
+            other.instance_type != own.instance_type
+                && self.fits(&other.room)
+                && self.classes.iter().all(|class| offers.takes(*class).has(*at))
+        });
+        let types = others.map(|at| offers.all[at].instance_type);
+        let names = types.map(|it| input.instance_types[it].name.clone());
+        names.take(Launch::MAX_ALTERNATIVES).collect()
     }
 
     fn fits(&self, room: &Room) -> bool {
@@ -189,7 +200,8 @@ fn sum(requested: &Resources, pod: &Resources) -> Resources {
     requested.checked_add(&pod.clone().with_pods(1)).unwrap_or_default()
 }
 
-fn launch(input: &Input, offer: &Offer) -> Launch {
+/// What an offer makes, before its pods.
+pub(super) fn launch(input: &Input, offer: &Offer) -> Launch {
     let (pool, it) = (&input.pools[offer.pool], &input.instance_types[offer.instance_type]);
     let offering = &it.offerings[offer.offering];
     Launch {

@@ -38,6 +38,9 @@ impl Shape<'_> {
     }
 }
 
+/// The groups that a shape carries, and those that mean it.
+pub(super) type GroupsOf = (Vec<usize>, Vec<usize>);
+
 /// An input, compiled.
 #[derive(Debug)]
 pub(super) struct Problem<'a> {
@@ -105,7 +108,11 @@ impl Hash for Alike<'_> {
 
 impl<'a> Problem<'a> {
     pub(super) fn new(input: &'a Input) -> Self {
-        let dims = Dims::of(input);
+        Self::over(input, Dims::of(input))
+    }
+
+    /// In these dimensions.
+    pub(super) fn over(input: &'a Input, dims: Dims) -> Self {
         let taints = input.nodes.iter().flat_map(|node| &node.taints);
         let taints = taints.chain(input.pools.iter().flat_map(|pool| &pool.taints));
         let soft = taints.filter(|taint| taint.effect == Effect::PreferNoSchedule);
@@ -128,10 +135,22 @@ impl<'a> Problem<'a> {
         self.gangs.get(name).copied()
     }
 
+    /// Measures pods by what may be launched alone, for nodes that exist come and go.
+    pub(super) fn measure_by_types(&mut self) {
+        let types = self.input.instance_types.iter().map(|it| &it.allocatable);
+        self.most = maxima(types, &self.dims);
+    }
+
     /// How many levels of relaxation a pod has.
-    pub(super) fn levels(&self, pod: usize) -> Level {
-        let pod = &self.input.pods[pod];
+    pub(super) fn levels(&self, pod: &Pod) -> Level {
         levels(pod, self.shuns(pod))
+    }
+
+    /// The level at which a pod asks for what it must have and, as long as that is possible, for
+    /// nodes without taints that ask it to stay away: those are not the pod's preferences.
+    pub(super) fn strict_level(&self, pod: &Pod) -> Level {
+        let shuns = self.shuns(pod);
+        levels(pod, shuns) - 1 - Level::from(shuns)
     }
 
     /// Whether some taint asks a pod to stay away which it does not tolerate.
@@ -147,19 +166,36 @@ impl<'a> Problem<'a> {
     ) -> Result<Vec<Shape<'a>>> {
         let input = self.input;
         let labels = !groups.is_empty() || pods.iter().any(|(pod, _)| is_tied(&input.pods[*pod]));
+        let pods = pods.iter().map(|(index, level)| (*index, &input.pods[*index], *level));
+        let (mut shapes, ties) = self.shapes_of(pods, labels, groups)?;
+        for (shape, (carried, meant_by)) in shapes.iter_mut().zip(&ties) {
+            shape.ties = Arc::new(groups.ties(carried, meant_by));
+        }
+        self.order(&mut shapes);
+        Ok(shapes)
+    }
+
+    /// Groups pods into shapes in the order in which they come, and says which groups each carries
+    /// and is meant by: nothing where there are no groups. `labels` is whether pods with different
+    /// ones are told apart.
+    pub(super) fn shapes_of(
+        &mut self,
+        pods: impl Iterator<Item = (usize, &'a Pod, Level)>,
+        labels: bool,
+        groups: &mut Groups,
+    ) -> Result<(Vec<Shape<'a>>, Vec<GroupsOf>)> {
         let mut shape_of: QuickMap<Alike<'a>, usize> = QuickMap::default();
         let mut shapes: Vec<Shape<'a>> = Vec::new();
         let mut carried = Vec::new();
         let untied = Arc::new(Ties::default());
-        for (index, level) in pods {
-            let pod = &input.pods[*index];
-            let alike = Alike { pod, level: *level, labels };
+        for (index, pod, level) in pods {
+            let alike = Alike { pod, level, labels };
             if let Some(shape) = shape_of.get(&alike) {
-                shapes[*shape].pods.push_back(*index);
+                shapes[*shape].pods.push_back(index);
                 continue;
             }
-            let asked = Asked::at(pod, *level, self.shuns(pod));
-            carried.push(groups.carried(pod, &asked));
+            let asked = Asked::at(pod, level, self.shuns(pod));
+            carried.push((pod, groups.carried(pod, &asked)));
             shape_of.insert(alike, shapes.len());
             shapes.push(Shape {
                 demand: Demand::new(&self.dims, pod),
@@ -168,21 +204,18 @@ impl<'a> Problem<'a> {
                 ties: Arc::clone(&untied),
                 ports: &pod.host_ports,
                 priority: pod.priority,
-                level: *level,
+                level,
                 gang: pod.gang.as_ref().and_then(|gang| self.gangs.get(gang).copied()),
                 pin: None,
-                pods: VecDeque::from([*index]),
+                pods: VecDeque::from([index]),
             });
         }
-        if !groups.is_empty() {
-            for (shape, carried) in shapes.iter_mut().zip(&carried) {
-                let pod = &input.pods[shape.pods[0]];
-                let ties = groups.ties(carried, &groups.meaning(&pod.namespace, &pod.labels));
-                shape.ties = Arc::new(ties);
-            }
+        if groups.is_empty() {
+            return Ok((shapes, Vec::new()));
         }
-        self.order(&mut shapes);
-        Ok(shapes)
+        let meaning = |pod: &Pod| groups.meaning(&pod.namespace, &pod.labels);
+        let ties = carried.into_iter().map(|(pod, carried)| (carried, meaning(pod))).collect();
+        Ok((shapes, ties))
     }
 
     fn class(&mut self, key: ClassKey) -> Result<usize> {
@@ -197,7 +230,7 @@ impl<'a> Problem<'a> {
     /// Hardest first: higher priority, then GPUs, which are scarce and whole ones scarcer; then by
     /// the greatest part of the largest machine in sight. The first pod's place in the input
     /// breaks ties.
-    fn order(&self, shapes: &mut [Shape<'a>]) {
+    pub(super) fn order(&self, shapes: &mut [Shape<'a>]) {
         let size = |demand: &Demand| {
             let parts = demand.amounts.iter().zip(&self.most);
             parts.map(|(need, most)| part(*need, *most)).max().unwrap_or(0)
@@ -215,13 +248,19 @@ impl<'a> Problem<'a> {
 
     pub(super) fn node_room(&self, node: usize) -> Room {
         let node = &self.input.nodes[node];
-        let mut room = Room::new(&self.dims, &node.allocatable, &node.used, &node.gpu_used_milli);
+        // What is about to go takes nobody.
+        let used = if node.is_leaving() { &node.allocatable } else { &node.used };
+        let mut room = Room::new(&self.dims, &node.allocatable, used, &node.gpu_used_milli);
+        if node.is_leaving() {
+            room.gpus.fill(0);
+        }
         self.dims.limit_volumes(&mut room, &node.volume_limits, node.pods.iter().map(|r| &r.pod));
         room
     }
 }
 
-fn is_tied(pod: &Pod) -> bool {
+/// Whether a pod has constraints that look at other pods.
+pub(super) fn is_tied(pod: &Pod) -> bool {
     !(pod.topology_spread.is_empty()
         && pod.pod_affinity.is_empty()
         && pod.pod_anti_affinity.is_empty()
@@ -232,8 +271,12 @@ fn is_tied(pod: &Pod) -> bool {
 fn most(input: &Input, dims: &Dims) -> Vec<u64> {
     let nodes = input.nodes.iter().map(|node| &node.allocatable);
     let types = input.instance_types.iter().map(|it| &it.allocatable);
+    maxima(nodes.chain(types), dims)
+}
+
+fn maxima<'r>(all: impl Iterator<Item = &'r Resources>, dims: &Dims) -> Vec<u64> {
     let mut most = vec![1; dims.len()];
-    for resources in nodes.chain(types) {
+    for resources in all {
         for (most, amount) in most.iter_mut().zip(&dims.amounts(resources)) {
             *most = (*most).max(*amount);
         }

@@ -22,7 +22,14 @@ pub(super) struct Dims {
 impl Dims {
     /// The dimensions that some request uses: what nobody asks for needn't be compared.
     pub(super) fn of(input: &Input) -> Self {
-        let pods = || input.pods.iter();
+        Self::of_pods(input, || input.pods.iter())
+    }
+
+    /// The same for requests of these pods.
+    pub(super) fn of_pods<'p, I: Iterator<Item = &'p Pod>>(
+        input: &Input,
+        pods: impl Fn() -> I,
+    ) -> Self {
         let extended: BTreeSet<&Arc<str>> =
             pods().flat_map(|pod| pod.requests.extended.keys()).collect();
         let nodes = input.nodes.iter().flat_map(|node| node.volume_limits.keys());

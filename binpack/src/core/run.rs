@@ -205,7 +205,9 @@ impl<'a> Run<'a> {
         let mut wave = Vec::new();
         for pod in pods.iter().copied() {
             let next = self.levels[pod] + 1;
-            if self.board.places[pod].is_none() && next < self.problem.levels(pod) {
+            if self.board.places[pod].is_none()
+                && next < self.problem.levels(&self.problem.input.pods[pod])
+            {
                 self.levels[pod] = next;
                 wave.push((pod, next));
             }
@@ -222,10 +224,6 @@ impl<'a> Run<'a> {
 pub(super) fn first_level(config: &Config, problem: &Problem<'_>, pod: usize) -> Level {
     match config.preference {
         Preference::Respect => 0,
-        // Taints are not the pod's preferences: they are kept as long as possible all the same.
-        Preference::Ignore => {
-            let shuns = problem.shuns(&problem.input.pods[pod]);
-            problem.levels(pod) - 1 - Level::from(shuns)
-        }
+        Preference::Ignore => problem.strict_level(&problem.input.pods[pod]),
     }
 }

@@ -20,13 +20,14 @@ pub(super) struct RoomTree {
 }
 
 impl RoomTree {
-    pub(super) fn new(dims: usize, rooms: &[Room]) -> Self {
+    pub(super) fn new<'r>(dims: usize, rooms: impl ExactSizeIterator<Item = &'r Room>) -> Self {
         let mut tree = Self { width: dims + 2, leaves: 1, sites: 0, most: vec![0; 2 * (dims + 2)] };
-        tree.grow(rooms.len());
-        for (site, room) in rooms.iter().enumerate() {
+        let sites = rooms.len();
+        tree.grow(sites);
+        for (site, room) in rooms.enumerate() {
             tree.write_leaf(site, room);
         }
-        tree.sites = rooms.len();
+        tree.sites = sites;
         (1..tree.leaves).rev().for_each(|node| tree.raise(node));
         tree
     }
@@ -135,7 +136,7 @@ mod tests {
             from in 0..50usize, to in 0..50usize,
         ) {
             let mut rooms: Vec<Room> = rooms.into_iter().map(room).collect();
-            let mut tree = RoomTree::new(4, &rooms);
+            let mut tree = RoomTree::new(4, rooms.iter());
             for (site, change) in changes {
                 let site = site.min(rooms.len());
                 let room = room(change);

@@ -146,7 +146,7 @@ impl Manifests {
     #[must_use]
     pub fn into_input(self, instance_types: Arc<[InstanceType]>) -> Input {
         let Self { pods, pools, nodes, gangs, daemons, disregarded: _ } = self;
-        Input { pods, nodes, pools, instance_types, gangs, daemons }
+        Input { pods, nodes, pools, instance_types, gangs, daemons, ..Input::default() }
     }
 
     /// These, if they are well formed together.

@@ -5,8 +5,9 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use super::{
-    GPU_MILLI, Gang, InstanceType, LabelSelector, MAX_GPUS, Node, NodePool, Operator, Pod,
-    PodAffinityTerm, Reason, ReasonKind, Requirement, Resources, Unplaced, Volume,
+    GPU_MILLI, Gang, InstanceType, LabelSelector, MAX_GPUS, Node, NodeCount, NodePool, Operator,
+    Pod, PodAffinityTerm, PodDisruptionBudget, Reason, ReasonKind, Requirement, Resources,
+    Unplaced, Volume,
 };
 use crate::error::{Error, ErrorKind, Result};
 
@@ -36,6 +37,8 @@ pub struct Input {
     /// Pods of daemons (`DaemonSet`), one for each: those that tolerate the taints of a pool and whose
     /// requirements its nodes satisfy take room on every node that is launched.
     pub daemons: Vec<Pod>,
+    /// What [`consolidate`](crate::consolidate) must leave of pods that run.
+    pub disruption_budgets: Vec<PodDisruptionBudget>,
 }
 
 impl Input {
@@ -68,6 +71,7 @@ impl Input {
         self.daemons
             .iter()
             .try_for_each(|pod| names.add(&pod.name).and_then(|()| check_daemon(pod)))?;
+        self.disruption_budgets.iter().try_for_each(check_pod_budget)?;
         check_types(&self.instance_types)
     }
 
@@ -320,6 +324,10 @@ fn check_node(node: &Node) -> Result<()> {
             "is above 1000: a GPU has a thousand thousandths",
         ));
     }
+    if node.price_micros.is_some_and(|price| price > MAX_PRICE_MICROS) {
+        let problem = format!("is above {MAX_PRICE_MICROS} micro-dollars: correct it");
+        return Err(invalid("node", name, "price_micros", problem));
+    }
     if node.gpu_used_milli.iter().sum::<u64>() != node.used.gpu_milli {
         return Err(invalid(
             "node",
@@ -354,7 +362,29 @@ fn check_pool(pool: &NodePool) -> Result<()> {
         let problem = format!("is above {MAX_BEST_EFFORT_PERCENT}: lower it");
         return Err(invalid("pool", &pool.name, "best_effort_percent", problem));
     }
+    let percents = pool.disruption.budgets.iter().map(|budget| budget.nodes);
+    if let Some(NodeCount::Percent(percent)) =
+        percents.into_iter().find(|n| matches!(n, NodeCount::Percent(101..)))
+    {
+        let problem = format!("has {percent} %: set it to 0..=100");
+        return Err(invalid("pool", &pool.name, "disruption.budgets", problem));
+    }
     check_requirements("pool", &pool.name, "requirements", &pool.requirements)
+}
+
+fn check_pod_budget(budget: &PodDisruptionBudget) -> Result<()> {
+    let what = "pod disruption budget";
+    named(what, &budget.name)?;
+    let requirements = &budget.selector.requirements;
+    check_requirements(what, &budget.name, "selector", requirements)?;
+    let ordered = |r: &&Requirement| matches!(r.operator, Operator::Gt | Operator::Lt);
+    match requirements.iter().find(ordered) {
+        Some(r) => {
+            let problem = format!("has `{r}`: a selector of pods compares no numbers");
+            Err(invalid(what, &budget.name, "selector", problem))
+        }
+        None => Ok(()),
+    }
 }
 
 fn check_type(it: &InstanceType) -> Result<()> {

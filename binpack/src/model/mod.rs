@@ -4,6 +4,8 @@
 //! checker in [`validate`](crate::validate()) can both read them and share nothing else.
 
 mod attachment;
+mod consolidation;
+mod disruption;
 mod gang;
 mod input;
 mod instance_type;
@@ -18,6 +20,10 @@ mod taint;
 mod topology;
 
 pub use attachment::{HostPort, Protocol, Volume};
+pub use consolidation::{Consolidation, Kept, KeptKind, Move, Removal};
+pub use disruption::{
+    Budget, ConsolidationPolicy, Disruption, DisruptionReason, NodeCount, PodDisruptionBudget,
+};
 pub use gang::Gang;
 #[cfg(any(test, feature = "conformance", feature = "json"))]
 pub(crate) use input::check_types;

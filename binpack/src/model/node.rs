@@ -29,6 +29,7 @@ impl RunningPod {
 /// A node that exists or is on its way, and what is used of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "facts that have nothing to do with each other")]
 pub struct Node {
     /// The name, unique among nodes.
     pub name: Arc<str>,
@@ -53,6 +54,17 @@ pub struct Node {
     pub volume_limits: BTreeMap<Arc<str>, u32>,
     /// What it costs, in millionths of a dollar per hour; `None` where that is not known.
     pub price_micros: Option<u64>,
+    /// How old it is, in seconds; `None` where that is not known.
+    pub age_secs: Option<u64>,
+    /// Whether it is no longer what its pool would launch.
+    pub drifted: bool,
+    /// Whether the cloud takes it away in a moment, as it does with spot capacity.
+    pub interrupted: bool,
+    /// Whether it is on its way out already: it counts in its pool's budgets, and no pod is moved
+    /// to it.
+    pub disrupting: bool,
+    /// Whether it must stay, as in the annotation `karpenter.sh/do-not-disrupt`.
+    pub do_not_disrupt: bool,
 }
 
 impl Node {
@@ -69,6 +81,11 @@ impl Node {
             pods: Vec::new(),
             volume_limits: BTreeMap::new(),
             price_micros: None,
+            age_secs: None,
+            drifted: false,
+            interrupted: false,
+            disrupting: false,
+            do_not_disrupt: false,
         }
     }
 
@@ -108,6 +125,12 @@ impl Node {
     pub fn with_taint(mut self, taint: Taint) -> Self {
         self.taints.push(taint);
         self
+    }
+
+    /// Whether it is about to go: no pod is put there any more.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.interrupted || self.disrupting
     }
 
     /// Takes what a pod requests, one of `pods`, and the GPUs of its

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{CapacityType, Labels, Requirement, Resources, Taint, key};
+use super::{CapacityType, Disruption, Labels, Requirement, Resources, Taint, key};
 
 /// The most that a pool's nodes may have together; `None` is no limit.
 ///
@@ -65,6 +65,8 @@ pub struct NodePool {
     pub best_effort_percent: u32,
     /// How old its nodes may become, in seconds; `None` is no limit. Karpenter's `expireAfter`.
     pub expire_after_secs: Option<u64>,
+    /// What may become of its nodes.
+    pub disruption: Disruption,
 }
 
 impl NodePool {
@@ -81,6 +83,7 @@ impl NodePool {
             min_values: Vec::new(),
             best_effort_percent: 0,
             expire_after_secs: None,
+            disruption: Disruption::default(),
         }
     }
 
@@ -124,6 +127,13 @@ impl NodePool {
     #[must_use]
     pub fn with_limits(mut self, limits: PoolLimits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// With this said of what may become of its nodes.
+    #[must_use]
+    pub fn with_disruption(mut self, disruption: Disruption) -> Self {
+        self.disruption = disruption;
         self
     }
 

@@ -68,7 +68,7 @@ impl Launch {
     /// As many types as a request to AWS' fleets names.
     pub const MAX_ALTERNATIVES: usize = 60;
 
-    /// The node that this launch makes, with its daemons and none of its pods yet:
+    /// The node that this launch makes, at its price, with its daemons and none of its pods yet:
     /// [`Node::take`] adds them.
     pub fn node(&self, name: impl Into<Arc<str>>) -> Node {
         let mut node =
@@ -81,6 +81,7 @@ impl Launch {
         node.labels = self.labels.clone();
         node.taints.clone_from(&self.taints);
         node.used = self.daemon_overhead.clone();
+        node.price_micros = Some(self.price_micros);
         node
     }
 }

@@ -157,6 +157,20 @@ impl Pod {
         self
     }
 
+    /// With this deletion cost.
+    #[must_use]
+    pub fn with_deletion_cost(mut self, cost: i32) -> Self {
+        self.deletion_cost = cost;
+        self
+    }
+
+    /// Never to be evicted.
+    #[must_use]
+    pub fn do_not_disrupt(mut self) -> Self {
+        self.do_not_disrupt = true;
+        self
+    }
+
     /// As a member of this gang.
     #[must_use]
     pub fn in_gang(mut self, gang: impl Into<Arc<str>>) -> Self {

@@ -133,6 +133,7 @@ impl Rounds {
             instance_types,
             gangs: state.gangs,
             daemons: state.daemons,
+            ..Input::default()
         };
         let aside = input.set_malformed_aside();
         let began = Instant::now();

@@ -52,13 +52,18 @@ pub(super) fn every_pod_once(state: &State<'_>) -> Vec<Breach> {
 }
 
 pub(super) fn targets(state: &State<'_>) -> Vec<Breach> {
-    let lost = state.plan.bindings.iter().filter(|binding| {
-        state.pods.contains_key(&*binding.pod) && state.site(&binding.target).is_none()
+    let bindings = state.plan.bindings.iter();
+    let known = bindings.filter(|binding| state.pods.contains_key(&*binding.pod));
+    let wrong = known.filter_map(|binding| {
+        let (pod, target) = (&binding.pod, &binding.target);
+        let problem = match state.site(target).map(|site| state.input.nodes.get(site)) {
+            None => "does not exist",
+            Some(Some(node)) if node.is_leaving() => "is on its way out",
+            Some(_) => return None,
+        };
+        Some(Breach::new(Rule::TargetExists, format!("pod {pod}: {target:?} {problem}")))
     });
-    let breach = |pod, target| {
-        Breach::new(Rule::TargetExists, format!("pod {pod}: {target:?} does not exist"))
-    };
-    lost.map(|binding| breach(&binding.pod, &binding.target)).collect()
+    wrong.collect()
 }
 
 /// Labels, taints, amounts and devices.

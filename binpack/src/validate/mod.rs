@@ -10,7 +10,9 @@ mod alternatives;
 mod amounts;
 mod attachments;
 mod bindings;
+mod consolidation;
 mod crowd;
+mod evenness;
 mod gangs;
 mod labels;
 mod launches;
@@ -24,18 +26,19 @@ mod usage;
 use std::error::Error as StdError;
 use std::fmt;
 
+pub use self::consolidation::{consolidation_breaches, validate_consolidation};
 use self::crowd::Crowd;
 use self::state::State;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Input, Plan};
 
-/// A rule that a plan must keep.
+/// A rule that a plan, or a consolidation, must keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Rule {
     /// Every pod of the input is bound or unplaced, exactly once, and no other pod is.
     EveryPodOnce,
-    /// A binding's node or launch exists.
+    /// A binding's node or launch exists, and the node is not on its way out.
     TargetExists,
     /// The node's labels satisfy the pod's requirements and one of the alternatives of its
     /// `node_affinity`.
@@ -76,6 +79,16 @@ pub enum Rule {
     Gang,
     /// What a pod with a place did without is said once, and only of what it wanted.
     Relaxed,
+    /// The plan of a consolidation is valid in itself.
+    Plan,
+    /// A removed node exists, has its reason, its price, and nothing that keeps it.
+    Removal,
+    /// Exactly the pods of removed nodes move, each once, to nodes that stay.
+    Move,
+    /// No more of a pool's nodes are under way than its budgets allow.
+    DisruptionBudget,
+    /// No more pods are evicted than their budgets allow.
+    PodDisruptionBudget,
 }
 
 /// A rule that a plan breaks, and where.

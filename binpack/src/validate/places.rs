@@ -54,7 +54,9 @@ impl<'a> Places<'a> {
         let mut asked: BTreeSet<&str> = keys.filter(|key| *key != key::HOSTNAME).collect();
         let mut all = BTreeSet::new();
         if !asked.is_empty() {
-            let spread = state.input.pods.iter().filter(|pod| !pod.topology_spread.is_empty());
+            let running = state.placed().map(|placed| placed.pod);
+            let spread = state.input.pods.iter().chain(running);
+            let spread = spread.filter(|pod| !pod.topology_spread.is_empty());
             asked.extend(spread.flat_map(asks).map(|requirement| &*requirement.key));
             let seen = |labels: &Labels| {
                 let pairs = asked.iter().filter_map(|key| labels.get_key_value(*key));

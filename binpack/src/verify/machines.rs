@@ -132,12 +132,12 @@ pub(super) fn undominated(offers: Vec<Offer<'_>>) -> Vec<Offer<'_>> {
     kept
 }
 
-/// The nodes that have room for some pod, those that are alike once, with their number.
+/// The nodes that may take pods, those that are alike once, with their number.
 pub(super) fn nodes<'a>(input: &'a Input, kinds: &Kinds<'a>) -> Vec<(Machine, u64)> {
     let mut admission = Admission::new(kinds);
     let mut number_of: HashMap<Machine, usize> = HashMap::new();
     let mut all: Vec<(Machine, u64)> = Vec::new();
-    for node in &input.nodes {
+    for node in input.nodes.iter().filter(|node| !node.is_leaving()) {
         let devices = devices(node);
         let room = kinds.room(&node.allocatable.saturating_sub(&node.used), &devices);
         let devices = devices.iter().filter(|free| **free > 0).count().min(kinds.devices);

@@ -28,7 +28,9 @@ pub(crate) fn label_key(word: &str) -> Arc<str> {
 pub(crate) fn labels(line: &mut Line<'_>) -> Result<Labels, Fault> {
     let word = line.word("labels")?;
     let pair = |pair: &str| {
-        let (key, value) = pair.split_once('=').ok_or_else(|| line.fault(format!("{pair} is no label: write key=value")))?;
+        let (key, value) = pair
+            .split_once('=')
+            .ok_or_else(|| line.fault(format!("{pair} is no label: write key=value")))?;
         Ok((label_key(key), Arc::from(value)))
     };
     word.split(',').map(pair).collect()
@@ -37,7 +39,8 @@ pub(crate) fn labels(line: &mut Line<'_>) -> Result<Labels, Fault> {
 /// `key=a,b`, `key!=a,b`, `key>1`, `key<9`, `key` or `!key`. Whether it is well formed is not
 /// asked: a case may want to see it refused.
 fn requirement(word: &str) -> Requirement {
-    let listed = |values: &str| values.split(',').filter(|v| !v.is_empty()).map(Arc::from).collect();
+    let listed =
+        |values: &str| values.split(',').filter(|v| !v.is_empty()).map(Arc::from).collect();
     let with = |key: &str, operator, values| Requirement { key: label_key(key), operator, values };
     if let Some(key) = word.strip_prefix('!') {
         return with(key, Operator::DoesNotExist, Vec::new());
@@ -137,11 +140,7 @@ fn named(name: &str) -> &str {
 }
 
 /// Takes an amount if the word is a resource; an extended one has `/` in its name.
-pub(crate) fn resource(
-    word: &str,
-    line: &mut Line<'_>,
-    of: &mut Resources,
-) -> Result<bool, Fault> {
+pub(crate) fn resource(word: &str, line: &mut Line<'_>, of: &mut Resources) -> Result<bool, Fault> {
     if !matches!(word, "cpu" | "memory" | "disk" | "gpu" | "pods") && !word.contains('/') {
         return Ok(false);
     }
@@ -187,7 +186,8 @@ fn pairs<'t>(line: &mut Line<'t>) -> Result<Vec<(&'t str, u64)>, Fault> {
     let word = line.word("amounts")?;
     let pair = |pair: &'t str| {
         let parsed = pair.split_once('=');
-        let parsed = parsed.and_then(|(name, amount)| Some((name, quantity(amount, per_one(name))?)));
+        let parsed =
+            parsed.and_then(|(name, amount)| Some((name, quantity(amount, per_one(name))?)));
         parsed.ok_or_else(|| line.fault(format!("{pair} is no amount: write name=amount")))
     };
     word.split(',').map(pair).collect()

@@ -111,8 +111,13 @@ fn words(line: &str) -> Result<VecDeque<&str>, &'static str> {
     Ok(words)
 }
 
-const SUFFIXES: [(&str, u64, u64); 5] =
-    [("m", 1, 1_000), ("Ki", 1 << 10, 1), ("Mi", 1 << 20, 1), ("Gi", 1 << 30, 1), ("Ti", 1 << 40, 1)];
+const SUFFIXES: [(&str, u64, u64); 5] = [
+    ("m", 1, 1_000),
+    ("Ki", 1 << 10, 1),
+    ("Mi", 1 << 20, 1),
+    ("Gi", 1 << 30, 1),
+    ("Ti", 1 << 40, 1),
+];
 
 /// An amount with at most six digits behind the point.
 pub(crate) fn quantity(text: &str, per_one: u64) -> Option<u64> {

@@ -20,9 +20,9 @@ pub(crate) struct Outcome<'c> {
 impl<'c> Outcome<'c> {
     pub(crate) fn of(case: &'c Case, plan: &'c Plan) -> Self {
         let on = |node: &'c binpack::Node| {
-            node.pods.iter().map(|running| {
-                (&*running.pod.name, Target::Existing(node.name.clone()))
-            })
+            node.pods
+                .iter()
+                .map(|running| (&*running.pod.name, Target::Existing(node.name.clone())))
         };
         Self {
             case,
@@ -151,8 +151,7 @@ impl<'c> Outcome<'c> {
     }
 
     fn same(&self, a: &str, b: &str, key: &str, same: bool) -> Option<String> {
-        let domains =
-            |of| self.pods(of).map(|pod| self.domain(pod, key)).collect::<BTreeSet<_>>();
+        let domains = |of| self.pods(of).map(|pod| self.domain(pod, key)).collect::<BTreeSet<_>>();
         let (one, other) = (domains(a), domains(b));
         if one.contains(&None) || other.contains(&None) {
             return Some(format!("not all of {a} and {b} have a place"));

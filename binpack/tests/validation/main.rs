@@ -59,6 +59,8 @@ fn the_validator_refuses_every_corruption() {
         plan.bindings[0].target = Target::Existing("nowhere".into());
     });
     refused(Rule::TargetExists, |_, plan| plan.bindings[1].target = Target::Launch(1));
+    refused(Rule::TargetExists, |input, _| input.nodes[0].interrupted = true);
+    refused(Rule::TargetExists, |input, _| input.nodes[0].disrupting = true);
     refused(Rule::Requirements, |input, _| {
         input.pods[1].requirements[0] = Requirement::is_in(key::ZONE, ["zone-b"]);
     });

@@ -1,0 +1,16 @@
+//! Consolidation: what goes, what stays, and why.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panic"
+)]
+
+mod constraints;
+mod corruption;
+mod forced;
+mod generated;
+mod rights;
+mod savings;
+mod speed;
+mod world;
