@@ -22,7 +22,7 @@ use clap::Parser;
 ///
 /// karpenter-1k, -5k, -10k, -20k: Karpenter's scheduling benchmark, a fresh planner [bar of 20k: 0.2 s].
 /// preferences-4k: its benchmark of preferences [bar: 0.1 s].
-/// cost-<workload>: by how much a plan may be dearer than the cheapest there is, after 1 s, in
+/// cost-WORKLOAD: by how much a plan may be dearer than the cheapest there is, after 1 s, in
 /// percent of the proven lower bound; needs the data files. cost: the worst of them [bar: 3 %].
 /// place-plain-10k, place-plain-130k: pods without constraints on so many nodes [bars: 1M/s, 300,000/s].
 /// place-tied-10k: pods spread over zones and apart by hostname [bar: 100,000/s].
