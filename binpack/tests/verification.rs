@@ -511,8 +511,9 @@ fn values_of_a_real_trace_hold_on_a_real_catalogue() {
         let most = greatest(1_000, |by| passes(by).is_ok());
         let verified = passes(most).expect("it passed before");
         searched += verified.search_nodes;
-        // One more is refused, or honestly undecided where devices are shared.
-        assert!(passes(most + 1).is_err());
+        // One more is refused; where devices are shared, it may take twice as much to be sure.
+        let refused = if mix[2] > 0.0 { 1_000 } else { most + 1 };
+        assert_eq!(passes(refused).unwrap_err().kind(), ErrorKind::Invalid);
         println!("{mix:?}: {most} thousandths more, {verified:?}");
     }
     assert!(searched > 0, "simple bounds alone don't suffice");
