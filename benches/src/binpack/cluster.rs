@@ -2,7 +2,8 @@
 
 use binpack::{BuiltinCatalogue, workload};
 use binpack::{
-    CapacityType, Gang, Input, LabelSelector, Node, NodePool, Pod, Resources, TopologySpread, key,
+    CapacityType, ConsolidationPolicy, Disruption, Gang, Input, LabelSelector, Node, NodePool, Pod,
+    Resources, RunningPod, TopologySpread, key,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -86,6 +87,64 @@ pub fn gangs(gangs: usize, nodes: usize) -> Input {
         gangs: (0..gangs).map(|i| Gang::new(format!("gang-{i}"), least).within("rack")).collect(),
         ..Input::default()
     }
+}
+
+/// How many pods run on each node of [`running`].
+pub const PODS: usize = 12;
+/// Of how many shapes they are.
+const SHAPES: usize = 30;
+
+/// `nodes` of 16 cores and 64 GiB at slightly different prices in three zones, with [`PODS`] pods
+/// of up to `percent` of their average room each. With `spread` every other shape's pods are
+/// spread over zones with skew 5. Nothing limits how many nodes go at once.
+#[must_use]
+pub fn running(nodes: usize, percent: u64, spread: bool) -> Input {
+    let mut random = StdRng::seed_from_u64(SEED);
+    let pods = PODS as u64;
+    let (cpu, memory) = (16_000 * percent / 100 / pods, (64 << 10) * percent / 100 / pods);
+    // Evenly from a third of the mean to five thirds.
+    let shapes: Vec<Resources> = (0..SHAPES)
+        .map(|_| {
+            let cpu = random.random_range(cpu / 3..=5 * cpu / 3) / 10 * 10;
+            Resources::new(cpu, random.random_range(memory / 3..=5 * memory / 3) * MIB)
+        })
+        .collect();
+    let pod = |name: String, random: &mut StdRng| {
+        let shape = random.random_range(0..SHAPES);
+        let app = format!("app-{shape}");
+        let pod = Pod::new(name, shapes[shape].clone()).with_label("app", app.as_str());
+        if spread && shape.is_multiple_of(2) {
+            let alike = LabelSelector::labels([("app", app.as_str())]);
+            return pod.spread(TopologySpread::new(key::ZONE, alike, 5));
+        }
+        pod
+    };
+    let node = |i: usize, random: &mut StdRng| {
+        let all = Resources::new(16_000, 64 << 30).with_pods(110);
+        let mut node = Node::new(format!("node-{i}"), all)
+            .with_label(key::OS, "linux")
+            .with_label(key::ARCH, "amd64")
+            .with_label(key::CAPACITY_TYPE, CapacityType::OnDemand.as_str())
+            .with_label(key::NODE_POOL, "default")
+            .with_label(key::ZONE, ZONES[i % ZONES.len()])
+            .with_price_micros(768_000 + random.random_range(0..1_000));
+        let mut free = (16_000, 64 << 30);
+        for n in 0..PODS {
+            let pod = pod(format!("pod-{i}-{n}"), random);
+            let needs = (pod.requests.cpu_milli, pod.requests.memory_bytes);
+            // Draws that are too many for one node leave it with fewer pods.
+            if needs.0 <= free.0 && needs.1 <= free.1 {
+                free = (free.0 - needs.0, free.1 - needs.1);
+                node = node.with_pod(RunningPod::new(pod));
+            }
+        }
+        node
+    };
+    let nodes = (0..nodes).map(|i| node(i, &mut random)).collect();
+    let pool = NodePool::linux_amd64_on_demand("default")
+        .with_disruption(Disruption::unlimited(ConsolidationPolicy::default()));
+    let instance_types = BuiltinCatalogue::new().types();
+    Input { nodes, pools: vec![pool], instance_types, ..Input::default() }
 }
 
 /// Nodes of 16 cores and 64 GiB in three zones, of which up to a half is used.

@@ -19,6 +19,10 @@ impl Bits {
         self.0[member / 64] |= 1 << (member % 64);
     }
 
+    pub(super) fn remove(&mut self, member: usize) {
+        self.0[member / 64] &= !(1 << (member % 64));
+    }
+
     pub(super) fn has(&self, member: usize) -> bool {
         self.0[member / 64] >> (member % 64) & 1 == 1
     }
@@ -39,6 +43,15 @@ impl Bits {
     /// Whether all of `other`'s members are here too.
     pub(super) fn covers(&self, other: &Self) -> bool {
         self.0.iter().zip(&other.0).all(|(mine, theirs)| theirs & !mine == 0)
+    }
+
+    /// Whether the two have a member in common.
+    pub(super) fn meets(&self, other: &Self) -> bool {
+        self.0.iter().zip(&other.0).any(|(mine, theirs)| mine & theirs != 0)
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        self.0.iter_mut().zip(&other.0).for_each(|(mine, theirs)| *mine |= theirs);
     }
 
     pub(super) fn keep(&mut self, other: &Self) {

@@ -89,11 +89,21 @@ impl Budgets {
         }
     }
 
-    pub(super) fn take(&mut self, draws: &[(usize, u64)], copies: u64) {
+    /// Takes what so many launches draw, as far as there is as much, and returns whether there is.
+    pub(super) fn take(&mut self, draws: &[(usize, u64)], copies: u64) -> bool {
+        let mut enough = true;
         for (budget, each) in draws {
             let left = &mut self.left[*budget];
-            *left = left.saturating_sub(each.saturating_mul(copies));
+            let all = each.saturating_mul(copies);
+            enough &= all <= *left;
+            *left = left.saturating_sub(all);
         }
+        enough
+    }
+
+    /// Whether half of everything is still there.
+    pub(super) fn has_half(&self, left: &[u64]) -> bool {
+        self.left.iter().zip(left).all(|(all, left)| *left >= all / 2)
     }
 }
 

@@ -7,15 +7,15 @@ use super::bits::Bits;
 use super::board::{Board, Counted};
 use super::budget::Budgets;
 use super::control::Control;
-use super::existing::{Placer, Where};
-use super::groups::{HOSTNAME, Kind};
-use super::lots::{Lot, Market, lots, shares_a_node, unassign};
-use super::offers::Offers;
-use super::pack::{Group, Job, Machine, Numbers, Packer, Row, assign};
+use super::existing::Placer;
+use super::lots::{Lot, Market, lots, unassign};
+use super::neighbours::Neighbours;
+use super::offers::{Offer, Offers};
+use super::pack::{Batch, Job, Machine, Numbers, Packer, Part, Row, assign};
 use super::problem::{Problem, Shape};
 use super::proof::Proof;
 use super::room::Gpu;
-use crate::model::HostPort;
+use crate::model::Input;
 
 /// Launches for what waits, and keeps what it has come to.
 pub(super) struct Launcher<'p, 'a> {
@@ -38,7 +38,7 @@ impl<'a> Launcher<'_, 'a> {
         if self.offers.all.is_empty() || shapes.iter().all(|shape| shape.left() == 0) {
             return None;
         }
-        let market = Market::new(board, self.offers, budgets);
+        let market = Market::new(board, self.offers, budgets, shapes);
         self.bundle(&market, board, shapes, budgets);
         let mut lots = lots(&market, &self.placer, board, shapes);
         if lots.is_empty() {
@@ -58,10 +58,16 @@ impl<'a> Launcher<'_, 'a> {
         let known = relaxed.as_ref().zip(prover.as_ref()).map(|(of, prover)| of.proof(prover));
         let mut proof = None;
         for weight in weights {
-            for tier in Self::tiers(&lots, shapes, budgets) {
-                let packing = Packing { tier: &tier, weight, proof: known.as_ref() };
-                let (lots, prover) = (&mut lots, prover.as_mut());
-                proof = self.pack(&packing, lots, board, shapes, budgets, control, prover);
+            for (tier, loose) in Self::tiers(&lots, shapes, budgets) {
+                let rows = tier.into_iter().filter(|lot| lots[*lot].count > 0).collect();
+                let packing = Packing { rows, weight, loose, budgets, proof: known.as_ref() };
+                let packed = self.pack(packing, &lots, board, shapes, control, prover.as_mut());
+                let Some(packed) = packed else { continue };
+                self.carry_out(&packed, &mut lots, board, shapes, budgets);
+                proof = packed.proof;
+                if loose {
+                    break;
+                }
             }
         }
         if let Some((relaxed, prover)) = relaxed.as_ref().zip(prover.as_ref()) {
@@ -88,44 +94,45 @@ impl<'a> Launcher<'_, 'a> {
             && shape.ties.meant_by.iter().all(|of| shape.ties.carries.contains(&(*of, true)))
     }
 
-    /// Lots that are packed together. Only where a limit may run out do pods of higher priority go
-    /// first; else packing all together is cheaper.
-    fn tiers(lots: &[Lot], shapes: &[Shape<'a>], budgets: &Budgets) -> Vec<Vec<usize>> {
+    /// Lots that are packed together, and whether that is done as if nothing was limited. Limits are
+    /// mostly far off, and packing without them is quicker and cheaper: that is tried first.
+    /// Where a limit runs out pods of higher priority go first.
+    fn tiers(lots: &[Lot], shapes: &[Shape<'a>], budgets: &Budgets) -> Vec<(Vec<usize>, bool)> {
+        let loose = ((0..lots.len()).collect(), true);
         if budgets.are_endless() {
-            return vec![(0..lots.len()).collect()];
+            return vec![loose];
         }
         let priority = |lot: usize| shapes[lots[lot].shape].priority;
         let all: BTreeSet<_> = (0..lots.len()).map(|lot| Reverse(priority(lot))).collect();
         let of = |Reverse(wanted): Reverse<i32>| {
-            (0..lots.len()).filter(|lot| priority(*lot) == wanted).collect()
+            ((0..lots.len()).filter(|lot| priority(*lot) == wanted).collect(), false)
         };
-        all.into_iter().map(of).collect()
+        std::iter::once(loose).chain(all.into_iter().map(of)).collect()
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what is read and what is changed, side by side")]
+    /// Nothing where no machine takes any of the rows, and where what was packed loosely is beyond
+    /// a limit.
     fn pack(
         &self,
-        packing: &Packing<'_>,
-        lots: &mut [Lot],
-        board: &mut Board<'a>,
-        shapes: &mut [Shape<'a>],
-        budgets: &mut Budgets,
+        mut packing: Packing<'_>,
+        lots: &[Lot],
+        board: &Board<'a>,
+        shapes: &[Shape<'a>],
         control: &mut Control<'_>,
         prover: Option<&mut Packer<'_>>,
-    ) -> Option<Proof> {
-        let waiting = packing.tier.iter().copied().filter(|lot| lots[*lot].count > 0);
-        let rows: Vec<usize> = waiting.collect();
-        let offers = self.undominated(board, packing.weight, &rows, lots, budgets);
-        let takes = |lot: &usize| offers.iter().any(|(_, taken)| taken.has_lot(&rows, *lot));
-        let rows: Vec<usize> = rows.iter().copied().filter(takes).collect();
-        if rows.is_empty() {
+    ) -> Option<Packed> {
+        let offers = self.undominated(board, &packing, lots);
+        let takes =
+            |lot: &usize| offers.iter().any(|(_, taken)| taken.has_lot(&packing.rows, *lot));
+        packing.rows = packing.rows.iter().copied().filter(takes).collect();
+        if packing.rows.is_empty() {
             return None;
         }
         let offers: Vec<usize> = offers.into_iter().map(|(offer, _)| offer).collect();
-        let (job, members) = self.job(board, &offers, &rows, lots, shapes, budgets).merged();
+        let (job, members) = self.job(board, &offers, &packing, lots, shapes).merged();
         // By row of the job: the lots that it is made of.
         let rows: Vec<Vec<usize>> =
-            members.iter().map(|of| of.iter().map(|row| rows[*row]).collect()).collect();
+            members.iter().map(|of| of.iter().map(|row| packing.rows[*row]).collect()).collect();
         let parts = job.parts();
         let numbers: Vec<Numbers> = parts.iter().map(|part| Numbers::of(&part.job)).collect();
         let mut packers: Vec<Packer<'_>> = Vec::new();
@@ -142,28 +149,50 @@ impl<'a> Launcher<'_, 'a> {
                 None => Packer::new(&part.job, numbers, self.rounds),
             });
         }
+        let left_by = |packers: &[Packer<'_>]| {
+            self.left_by(packing.budgets, board.input, &launches(&parts, packers, &offers))
+        };
+        // A quick look, before steps are spent on it. Cheaper packings may draw more.
+        let left = left_by(&packers)?;
+        if packing.loose && !control.is_quick() && !packing.budgets.has_half(&left) {
+            return None;
+        }
         control.run(&mut packers, prover);
-        for (part, packer) in parts.iter().zip(&packers) {
-            for batch in &packer.best().batches {
-                let offer = offers[part.machines[batch.machine]];
-                let draws = budgets.draws(&self.offers.all[offer], board.input);
-                budgets.take(&draws, batch.copies);
-                let pattern = batch.pattern.iter().map(|(row, n)| (&*rows[part.rows[*row]], *n));
-                let pattern: Vec<(&[usize], u64)> = pattern.collect();
-                for _ in 0..batch.copies {
-                    self.open(offer, &pattern, lots, board, shapes);
-                }
+        let left = left_by(&packers)?;
+        let launches = launches(&parts, &packers, &offers);
+        let proof = proof_of(&parts, &packers, &rows, lots, shapes.len());
+        Some(Packed { rows, launches, left, proof })
+    }
+
+    /// What launches leave of the budgets, if they are within them.
+    fn left_by(&self, budgets: &Budgets, input: &Input, launches: &[Batch]) -> Option<Vec<u64>> {
+        let mut budgets = budgets.clone();
+        for batch in launches {
+            let draws = budgets.draws(&self.offers.all[batch.machine], input);
+            if !budgets.take(&draws, batch.copies) {
+                return None;
             }
         }
-        let bounds = packers.iter().map(Packer::bound).collect::<Option<Vec<_>>>()?;
-        let mut proof = Proof::new(shapes.len());
-        for (part, bound) in parts.iter().zip(bounds) {
-            for (at, (row, value)) in part.rows.iter().zip(&bound.duals).enumerate() {
-                let value = if part.job.is_free(at) { 0.0 } else { *value };
-                rows[*row].iter().for_each(|lot| proof.values[lots[*lot].shape] = value);
+        Some(budgets.left)
+    }
+
+    /// Launches what was packed.
+    fn carry_out(
+        &self,
+        packed: &Packed,
+        lots: &mut [Lot],
+        board: &mut Board<'a>,
+        shapes: &mut [Shape<'a>],
+        budgets: &mut Budgets,
+    ) {
+        budgets.left.clone_from(&packed.left);
+        for batch in &packed.launches {
+            let pattern = batch.pattern.iter().map(|(row, n)| (&*packed.rows[*row], *n));
+            let pattern: Vec<(&[usize], u64)> = pattern.collect();
+            for _ in 0..batch.copies {
+                self.open(batch.machine, &pattern, lots, board, shapes);
             }
         }
-        Some(proof)
     }
 
     /// Launches one machine with so many pods of lots that are alike.
@@ -217,33 +246,31 @@ impl<'a> Launcher<'_, 'a> {
     fn undominated(
         &self,
         board: &Board<'a>,
-        weight: u32,
-        rows: &[usize],
+        packing: &Packing<'_>,
         lots: &[Lot],
-        budgets: &Budgets,
     ) -> Vec<(usize, Taken)> {
-        let all = &self.offers.all;
+        let (all, rows) = (&self.offers.all, &packing.rows);
         let pools = &board.input.pools;
-        let mine = (0..all.len()).filter(|at| pools[all[*at].pool].weight == weight);
+        let mine = (0..all.len()).filter(|at| pools[all[*at].pool].weight == packing.weight);
         let mut sorted: Vec<usize> = mine.collect();
         sorted.sort_by_key(|at| all[*at].price);
+        let loose = packing.loose;
         let mut kept: Vec<(usize, Taken)> = Vec::new();
+        let mut endless: Vec<bool> = Vec::new();
         for at in sorted {
             let members = rows.iter().enumerate().filter(|(_, lot)| lots[**lot].offers.has(at));
             let taken = Taken(Bits::collect(rows.len(), members.map(|(row, _)| row)));
             if taken.0.is_empty() {
                 continue;
             }
-            let needless = kept.iter().rev().any(|(other, theirs)| {
+            let needless = kept.iter().zip(&endless).rev().any(|((other, theirs), endless)| {
                 let (a, b) = (&all[*other], &all[at]);
                 let same = a.pool == b.pool && a.instance_type == b.instance_type;
-                let endless = budgets.draws(a, board.input).is_empty();
-                (same && endless || budgets.are_endless())
-                    && a.room.covers(&b.room)
-                    && theirs.0.covers(&taken.0)
+                (same && *endless || loose) && theirs.0.covers(&taken.0) && a.room.covers(&b.room)
             });
             if !needless {
                 kept.push((at, taken));
+                endless.push(packing.draws(&all[at], board.input).is_empty());
             }
         }
         kept
@@ -253,11 +280,11 @@ impl<'a> Launcher<'_, 'a> {
         &self,
         board: &Board<'a>,
         offers: &[usize],
-        rows: &[usize],
+        packing: &Packing<'_>,
         lots: &[Lot],
         shapes: &[Shape<'a>],
-        budgets: &Budgets,
     ) -> Job {
+        let rows = &packing.rows;
         let of = |lot: &usize| Row {
             demand: shapes[lots[*lot].shape].demand.clone(),
             count: lots[*lot].count,
@@ -270,7 +297,7 @@ impl<'a> Launcher<'_, 'a> {
                 room: of.room.clone(),
                 price: of.price,
                 rows: Bits::collect(rows.len(), taken.map(|(row, _)| row)),
-                draws: budgets.draws(of, board.input),
+                draws: packing.draws(of, board.input),
             }
         };
         let mut job = Job {
@@ -278,109 +305,71 @@ impl<'a> Launcher<'_, 'a> {
             machines: offers.iter().map(machine).collect(),
             groups: Vec::new(),
             foes: Vec::new(),
-            budgets: budgets.left.clone(),
+            budgets: if packing.loose { Vec::new() } else { packing.budgets.left.clone() },
         };
         let shapes: Vec<&Shape<'_>> = rows.iter().map(|lot| &shapes[lots[*lot].shape]).collect();
         Neighbours { board, shapes: &shapes }.write(&mut job, false);
         job
     }
-
-    /// Launches for pods that must be on one node with certain others: with as many of them as
-    /// there are, and one of those others if none is there yet.
-    fn bundle(
-        &self,
-        market: &Market<'_, '_>,
-        board: &mut Board<'a>,
-        shapes: &mut [Shape<'a>],
-        budgets: &mut Budgets,
-    ) {
-        for at in 0..shapes.len() {
-            if !shares_a_node(board, &shapes[at]) {
-                continue;
-            }
-            while shapes[at].left() > 0 && self.bundle_one(at, market, board, shapes, budgets) {}
-        }
-    }
-
-    fn bundle_one(
-        &self,
-        at: usize,
-        market: &Market<'_, '_>,
-        board: &mut Board<'a>,
-        shapes: &mut [Shape<'a>],
-        budgets: &mut Budgets,
-    ) -> bool {
-        let partner = match partner(at, board, shapes) {
-            Partner::None => None,
-            Partner::One(shape) => Some(shape),
-            Partner::Missing => return false,
-        };
-        let (own, other) = (&shapes[at], partner.map(|partner| &shapes[partner]));
-        let mut candidates = market.of(own);
-        if let Some(other) = other {
-            candidates.keep(&market.of(other));
-        }
-        let mut best: Option<(u64, u64, usize)> = None;
-        for offer in (0..self.offers.all.len()).filter(|offer| candidates.has(*offer)) {
-            let of = &self.offers.all[offer];
-            let mut room = of.room.clone();
-            if let Some(other) = other {
-                room.take(&other.demand, 1, drop);
-            }
-            let n = room.count(&own.demand).min(own.left());
-            let better =
-                best.is_none_or(|(most, price, _)| n > most || n == most && of.price < price);
-            if n > 0 && better && budgets.allow(&budgets.draws(of, board.input)) {
-                best = Some((n, of.price, offer));
-            }
-        }
-        let Some((.., offer)) = best else { return false };
-        let site = board.open(self.offers, offer);
-        let before = shapes[at].left();
-        if let Some(partner) = partner {
-            // One of them is enough: the others are packed with the rest.
-            let mut others = shapes[partner].pods.split_off(1);
-            self.placer.place(board, &mut shapes[partner..=partner], Where::These(&[site]));
-            shapes[partner].pods.append(&mut others);
-        }
-        self.placer.place(board, &mut shapes[at..=at], Where::These(&[site]));
-        if board.is_unused(site) {
-            board.close_last();
-        } else {
-            budgets.take(&budgets.draws(&self.offers.all[offer], board.input), 1);
-        }
-        shapes[at].left() < before
-    }
-}
-
-/// Whose pod has to come along with those that must share a node.
-enum Partner {
-    /// Nobody's: they are the first of their like.
-    None,
-    /// One of this shape.
-    One(usize),
-    /// One that is not there, or has its place where no room is left.
-    Missing,
-}
-
-fn partner(at: usize, board: &Board<'_>, shapes: &[Shape<'_>]) -> Partner {
-    let needed = shapes[at].ties.carries.iter().find(|(group, means)| {
-        let of = board.groups.get(*group);
-        let first = *means && of.total().meant == 0;
-        of.kind() == Kind::Near && of.topology() == HOSTNAME && !first
-    });
-    let Some((group, _)) = needed else { return Partner::None };
-    let means = |shape: &Shape<'_>| shape.left() > 0 && shape.ties.meant_by.contains(group);
-    let other = (0..shapes.len()).filter(|other| *other != at && means(&shapes[*other]));
-    let mut free = other.filter(|other| !shares_a_node(board, &shapes[*other]));
-    free.next().map_or(Partner::Missing, Partner::One)
 }
 
 /// What is packed together, and what is known of it.
 struct Packing<'k> {
-    tier: &'k [usize],
+    /// Lots.
+    rows: Vec<usize>,
     weight: u32,
+    /// Whether limits are not looked at.
+    loose: bool,
+    budgets: &'k Budgets,
     proof: Option<&'k Proof>,
+}
+
+impl Packing<'_> {
+    fn draws(&self, offer: &Offer, input: &Input) -> Vec<(usize, u64)> {
+        if self.loose { Vec::new() } else { self.budgets.draws(offer, input) }
+    }
+}
+
+/// What it has come to.
+struct Packed {
+    /// By row: its lots.
+    rows: Vec<Vec<usize>>,
+    /// A machine is an offer here.
+    launches: Vec<Batch>,
+    /// Of the budgets.
+    left: Vec<u64>,
+    proof: Option<Proof>,
+}
+
+/// The best of all parts, by the rows and offers that the parts come from.
+fn launches(parts: &[Part], packers: &[Packer<'_>], offers: &[usize]) -> Vec<Batch> {
+    let of = |part: &Part, batch: &Batch| Batch {
+        machine: offers[part.machines[batch.machine]],
+        pattern: batch.pattern.iter().map(|(row, n)| (part.rows[*row], *n)).collect(),
+        copies: batch.copies,
+    };
+    let all = parts.iter().zip(packers);
+    all.flat_map(|(part, packer)| packer.best().batches.iter().map(|batch| of(part, batch)))
+        .collect()
+}
+
+/// What all parts prove together, if each proves something.
+fn proof_of(
+    parts: &[Part],
+    packers: &[Packer<'_>],
+    rows: &[Vec<usize>],
+    lots: &[Lot],
+    shapes: usize,
+) -> Option<Proof> {
+    let bounds = packers.iter().map(Packer::bound).collect::<Option<Vec<_>>>()?;
+    let mut proof = Proof::new(shapes);
+    for (part, bound) in parts.iter().zip(bounds) {
+        for (at, (row, value)) in part.rows.iter().zip(&bound.duals).enumerate() {
+            let value = if part.job.is_free(at) { 0.0 } else { *value };
+            rows[*row].iter().for_each(|lot| proof.values[lots[*lot].shape] = value);
+        }
+    }
+    Some(proof)
 }
 
 /// Rows that an offer takes.
@@ -390,77 +379,4 @@ impl Taken {
     fn has_lot(&self, rows: &[usize], lot: usize) -> bool {
         rows.binary_search(&lot).is_ok_and(|row| self.0.has(row))
     }
-}
-
-/// What rows may not do together on one machine.
-pub(super) struct Neighbours<'n, 'a> {
-    pub(super) board: &'n Board<'a>,
-    /// By row.
-    pub(super) shapes: &'n [&'n Shape<'a>],
-}
-
-impl Neighbours<'_, '_> {
-    /// With `proof` only that is written which its checker knows of: how many pods with the same
-    /// required constraint go on one machine.
-    pub(super) fn write(&self, job: &mut Job, proof: bool) {
-        let mut foes: Vec<(usize, usize)> = Vec::new();
-        for group in self.groups() {
-            if proof && !self.board.groups.get(group).is_required() {
-                continue;
-            }
-            let carriers = self.rows(|shape| shape.ties.carries.iter().any(|(g, _)| *g == group));
-            let both = self.rows(|shape| shape.ties.carries.contains(&(group, true)));
-            match self.board.groups.get(group).kind() {
-                Kind::Spread(spread) => cap(job, &both, u64::from(spread.max_skew)),
-                Kind::Apart | Kind::Avoid => {
-                    let meant = self.rows(|shape| shape.ties.meant_by.contains(&group));
-                    cap(job, &both, 1);
-                    let pairs = carriers.iter().flat_map(|a| meant.iter().map(move |b| (*a, *b)));
-                    foes.extend(pairs.filter(|(a, b)| a != b));
-                }
-                Kind::Near => {}
-            }
-        }
-        let ported = self.rows(|shape| !proof && !shape.ports.is_empty());
-        for a in &ported {
-            for b in ported.iter().filter(|b| clash(self.shapes[*a].ports, self.shapes[**b].ports))
-            {
-                if a == b {
-                    job.rows[*a].cap = 1;
-                } else {
-                    foes.push((*a, *b));
-                }
-            }
-        }
-        if !foes.is_empty() && !proof {
-            job.foes = vec![Bits::new(job.rows.len()); job.rows.len()];
-            for (a, b) in foes {
-                job.foes[a].insert(b);
-                job.foes[b].insert(a);
-            }
-        }
-    }
-
-    /// The groups by hostname that some row carries.
-    fn groups(&self) -> BTreeSet<usize> {
-        let carried = self.shapes.iter().flat_map(|shape| &shape.ties.carries);
-        let groups = carried.map(|(group, _)| *group);
-        groups.filter(|group| self.board.groups.get(*group).topology() == HOSTNAME).collect()
-    }
-
-    fn rows(&self, which: impl Fn(&Shape<'_>) -> bool) -> Vec<usize> {
-        (0..self.shapes.len()).filter(|row| which(self.shapes[*row])).collect()
-    }
-}
-
-fn cap(job: &mut Job, rows: &[usize], most: u64) {
-    match rows {
-        [] => {}
-        [row] => job.rows[*row].cap = job.rows[*row].cap.min(most),
-        rows => job.groups.push(Group { cap: most, rows: rows.to_vec() }),
-    }
-}
-
-fn clash(a: &[HostPort], b: &[HostPort]) -> bool {
-    a.iter().any(|port| b.iter().any(|other| port.conflicts(other)))
 }

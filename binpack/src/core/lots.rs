@@ -7,8 +7,10 @@ use super::board::{Board, Tuple};
 use super::budget::Budgets;
 use super::existing::{Placer, crowd};
 use super::groups::{HOSTNAME, Kind, Spread};
+use super::hash::QuickMap;
 use super::offers::{Offer, Offers};
 use super::problem::Shape;
+use super::room::Demand;
 use crate::model::Input;
 
 /// So many pods of a shape, and the offers that may carry them.
@@ -27,42 +29,64 @@ pub(super) struct Market<'o, 'a> {
     pub(super) offers: &'o Offers,
     /// By offer.
     tuples: Vec<Tuple>,
-    /// By offer: whether neither a limit nor a wish for more types keeps it from being launched.
-    open: Vec<bool>,
+    /// Offers with the same domains.
+    areas: BTreeMap<Tuple, Bits>,
+    /// Those that neither a limit nor a wish for more types keeps from being launched.
+    open: Bits,
+    /// By what a pod takes: the offers that have room for it.
+    roomy: QuickMap<Demand, Bits>,
 }
 
 impl<'o, 'a> Market<'o, 'a> {
-    pub(super) fn new(board: &mut Board<'a>, offers: &'o Offers, budgets: &Budgets) -> Self {
+    pub(super) fn new(
+        board: &mut Board<'a>,
+        offers: &'o Offers,
+        budgets: &Budgets,
+        shapes: &[Shape<'_>],
+    ) -> Self {
         let input = board.input;
-        let tuples = if board.is_regional() {
+        let all = offers.all.len();
+        let tuples: Vec<Tuple> = if board.is_regional() {
             offers.all.iter().map(|offer| board.tuple(|key| offer.label(input, key))).collect()
         } else {
             Vec::new()
         };
-        let open = offers.all.iter().zip(&offers.flexible);
-        let open = open.map(|(of, flexible)| *flexible && budgets.allow(&budgets.draws(of, input)));
-        Self { input, offers, tuples, open: open.collect() }
+        let mut areas: BTreeMap<Tuple, Bits> = BTreeMap::new();
+        for (at, tuple) in tuples.iter().enumerate() {
+            areas.entry(tuple.clone()).or_insert_with(|| Bits::new(all)).insert(at);
+        }
+        let open = |at: &usize| {
+            offers.flexible[*at] && budgets.allow(&budgets.draws(&offers.all[*at], input))
+        };
+        let open = Bits::collect(all, (0..all).filter(open));
+        let mut roomy: QuickMap<Demand, Bits> = QuickMap::default();
+        for shape in shapes {
+            let fits = |at: &usize| offers.all[*at].room.fits(&shape.demand);
+            let with_room = || Bits::collect(all, (0..all).filter(fits));
+            roomy.entry(shape.demand.clone()).or_insert_with(with_room);
+        }
+        Self { input, offers, tuples, areas, open, roomy }
     }
 
     /// The offers that take a shape and have room for it.
     pub(super) fn of(&self, shape: &Shape<'_>) -> Bits {
-        let takes = self.offers.takes(shape.class);
+        let mut offers = self.offers.takes(shape.class).clone();
+        offers.keep(&self.open);
+        match self.roomy.get(&shape.demand) {
+            Some(roomy) => offers.keep(roomy),
+            None => return Bits::new(self.offers.all.len()),
+        }
+        if shape.pin.is_none() && shape.ports.is_empty() {
+            return offers;
+        }
         let within = |at: usize| {
             shape.pin.is_none_or(|(key, domain)| self.tuples[at][key - 1] == Some(domain))
         };
         let clashes = |offer: &Offer| {
             offer.ports(self.input).any(|port| shape.ports.iter().any(|own| own.conflicts(port)))
         };
-        let fits = |at: &usize| {
-            let offer = &self.offers.all[*at];
-            takes.has(*at)
-                && self.open[*at]
-                && within(*at)
-                && offer.room.fits(&shape.demand)
-                && !clashes(offer)
-        };
-        let all = self.offers.all.len();
-        Bits::collect(all, (0..all).filter(fits))
+        let members = offers.iter().filter(|at| within(*at) && !clashes(&self.offers.all[*at]));
+        Bits::collect(self.offers.all.len(), members)
     }
 }
 
@@ -171,16 +195,17 @@ impl<'s, 'a> Assigner<'s, 'a> {
         let all = market.offers.all.len();
         let mut choices: BTreeMap<Tuple, (Bits, u64)> = BTreeMap::new();
         let offers = market.of(shape);
-        for at in (0..all).filter(|at| offers.has(*at)) {
-            let mut tuple = market.tuples[at].clone();
-            for (key, domain) in tuple.iter_mut().enumerate() {
-                if !keys.contains(&(key + 1)) {
-                    *domain = None;
-                }
-            }
+        for (area, within) in &market.areas {
+            let mut members = within.clone();
+            members.keep(&offers);
+            let prices = members.iter().map(|at| market.offers.all[at].price);
+            let Some(price) = prices.min() else { continue };
+            let own =
+                |(at, domain): (usize, &Option<_>)| domain.filter(|_| keys.contains(&(at + 1)));
+            let tuple: Tuple = area.iter().enumerate().map(own).collect();
             let choice = choices.entry(tuple).or_insert_with(|| (Bits::new(all), u64::MAX));
-            choice.0.insert(at);
-            choice.1 = choice.1.min(market.offers.all[at].price);
+            choice.0.add(&members);
+            choice.1 = choice.1.min(price);
         }
         let choices = choices.into_iter().map(|(tuple, (bits, price))| (tuple, bits, price));
         Self { shape, domains, choices: choices.collect() }

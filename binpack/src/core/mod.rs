@@ -7,6 +7,7 @@
 mod bits;
 mod board;
 mod budget;
+mod bundle;
 mod certificate;
 mod class;
 mod consolidate;
@@ -18,6 +19,7 @@ mod groups;
 mod hash;
 mod launching;
 mod lots;
+mod neighbours;
 mod offers;
 mod outcome;
 mod pack;

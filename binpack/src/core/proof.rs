@@ -76,7 +76,7 @@ impl<'a> Launcher<'_, 'a> {
         }
         let mut job = Job { rows: rows.collect(), machines, ..Job::default() };
         let of: Vec<&Shape<'_>> = whole.shapes.iter().map(|shape| &shapes[*shape]).collect();
-        super::launching::Neighbours { board, shapes: &of }.write(&mut job, true);
+        super::neighbours::Neighbours { board, shapes: &of }.write(&mut job, true);
         (job, offers)
     }
 

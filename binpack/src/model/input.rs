@@ -52,9 +52,10 @@ impl Input {
     /// is not whole GPUs, a requirement with the wrong number of values, an allocatable above the
     /// capacity, an offering given twice, a price above [`MAX_PRICE_MICROS`].
     pub fn check(&self) -> Result<()> {
-        let mut pods = Names::of("pod");
+        let running: usize = self.nodes.iter().map(|node| node.pods.len()).sum();
+        let mut pods = Names::of("pod", self.pods.len() + running);
         self.pods.iter().try_for_each(|pod| pods.add(&pod.name).and_then(|()| check_pod(pod)))?;
-        let mut names = Names::of("node");
+        let mut names = Names::of("node", self.nodes.len());
         self.nodes
             .iter()
             .try_for_each(|node| names.add(&node.name).and_then(|()| check_node(node)))?;
@@ -62,12 +63,12 @@ impl Input {
             let mut running = node.pods.iter().map(|running| &running.pod);
             running.try_for_each(|pod| pods.add(&pod.name).and_then(|()| check_pod(pod)))?;
         }
-        let mut names = Names::of("pool");
+        let mut names = Names::of("pool", self.pools.len());
         self.pools
             .iter()
             .try_for_each(|pool| names.add(&pool.name).and_then(|()| check_pool(pool)))?;
         self.check_gangs()?;
-        let mut names = Names::of("daemon");
+        let mut names = Names::of("daemon", self.daemons.len());
         self.daemons
             .iter()
             .try_for_each(|pod| names.add(&pod.name).and_then(|()| check_daemon(pod)))?;
@@ -76,7 +77,7 @@ impl Input {
     }
 
     fn check_gangs(&self) -> Result<()> {
-        let mut names = Names::of("gang");
+        let mut names = Names::of("gang", self.gangs.len());
         for gang in &self.gangs {
             names.add(&gang.name)?;
             if gang.topology_keys.iter().any(|key| key.is_empty()) {
@@ -116,7 +117,7 @@ impl Input {
 }
 
 pub(crate) fn check_types(types: &[InstanceType]) -> Result<()> {
-    let mut names = Names::of("instance type");
+    let mut names = Names::of("instance type", types.len());
     types.iter().try_for_each(|it| names.add(&it.name).and_then(|()| check_type(it)))
 }
 
@@ -137,8 +138,8 @@ struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    fn of(what: &'static str) -> Self {
-        Self { what, seen: HashSet::new() }
+    fn of(what: &'static str, about: usize) -> Self {
+        Self { what, seen: HashSet::with_capacity(about) }
     }
 
     fn add(&mut self, name: &'a str) -> Result<()> {

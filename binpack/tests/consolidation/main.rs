@@ -12,5 +12,4 @@ mod forced;
 mod generated;
 mod rights;
 mod savings;
-mod speed;
 mod world;

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::cast_precision_loss, reason = "what is counted stays far below 2^52")]
 
+mod consolidate;
 mod cost;
 mod karpenter;
 mod place;
@@ -28,6 +29,9 @@ use clap::Parser;
 /// place-tied-10k: pods spread over zones and apart by hostname [bar: 100,000/s].
 /// gangs-10k: gangs of 8, each within a rack of 32 of 10,000 nodes [bar: 2,000/s].
 /// replan-100: 100 pods more on 10,000 nodes that a scheduler knows [bar: 1 ms].
+/// consolidate-10k: a sweep over 10,000 nodes with 12 pods each that are 60 % full, until nothing is
+/// left to save [bar: 0.2 s]; consolidate-10k-full: 85 % full, so that little is; -spread: half of
+/// the shapes are spread over zones.
 /// all: every figure, one process after the other.
 #[derive(Parser)]
 struct Args {
@@ -38,7 +42,7 @@ struct Args {
 }
 
 /// The figures of `all`.
-const ALL: [&str; 11] = [
+const ALL: [&str; 14] = [
     "karpenter-1k",
     "karpenter-5k",
     "karpenter-10k",
@@ -49,6 +53,9 @@ const ALL: [&str; 11] = [
     "place-tied-10k",
     "gangs-10k",
     "replan-100",
+    "consolidate-10k-full",
+    "consolidate-10k-spread",
+    "consolidate-10k",
     "cost",
 ];
 
@@ -76,6 +83,13 @@ fn run(args: &Args) -> Outcome<()> {
         "place-tied-10k" => place::tied(settings, "place-tied-10k", 100_000, 10_000),
         "gangs-10k" => place::gangs(settings, "gangs-10k", 2_500, 10_000),
         "replan-100" => place::replan(settings, "replan-100", 10_000),
+        "consolidate-10k" => consolidate::sweep(settings, "consolidate-10k", (10_000, 60, false)),
+        "consolidate-10k-full" => {
+            consolidate::sweep(settings, "consolidate-10k-full", (10_000, 85, false))
+        }
+        "consolidate-10k-spread" => {
+            consolidate::sweep(settings, "consolidate-10k-spread", (10_000, 60, true))
+        }
         "cost" => cost::all(settings),
         "all" => ALL.iter().try_for_each(|figure| settings.run_apart(figure)),
         other => cost::one(settings, other),

@@ -94,11 +94,21 @@ impl Places {
         if self.hopeless[shape] {
             return None;
         }
+        let found = self.find_open(world, enters, shape, rank);
         let demand = &world.shapes[shape].demand;
-        if self.whole.last_in(0..self.whole.len(), demand).is_none() {
+        if found.is_none() && self.whole.last_in(0..self.whole.len(), demand).is_none() {
             self.hopeless[shape] = !emptied.iter().any(|at| world.board.rooms[*at].fits(demand));
-            return None;
         }
+        found
+    }
+
+    fn find_open(
+        &mut self,
+        world: &mut World<'_>,
+        enters: &mut Enters,
+        shape: usize,
+        rank: usize,
+    ) -> Option<usize> {
         let enters = enters.of(world, world.shapes[shape].class);
         if self.domains[shape].is_none() {
             let of = Placer::new(&world.problem, &world.offers, world.config.fit);

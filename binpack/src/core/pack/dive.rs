@@ -133,10 +133,8 @@ fn trim(pattern: &Pattern, left: &[u64]) -> Pattern {
 
 /// The same pods on the cheapest machine that holds them.
 pub(super) fn cheapest(job: &Job, numbers: &Numbers, batch: Batch) -> Batch {
-    let price = |machine: usize| (job.machines[machine].price, machine);
-    let others = (0..job.machines.len()).filter(|m| price(*m) < price(batch.machine));
-    let holding = others.filter(|m| job.holds(numbers, *m, &batch.pattern));
-    let machine = holding.min_by_key(|m| price(*m)).unwrap_or(batch.machine);
+    let own = (job.machines[batch.machine].price, batch.machine);
+    let machine = job.cheapest(numbers, &batch.pattern, own).unwrap_or(batch.machine);
     Batch { machine, ..batch }
 }
 

@@ -8,13 +8,23 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::job::{Batch, Job, Load, Numbers, Pattern, float, take};
+use super::join::join;
 
 /// The most rows that the careful way of filling chooses among: it takes time with their number
 /// times the pods of a machine, and so many fill any machine well.
-const CROWD: usize = 96;
+const CROWD: usize = 48;
 
 /// Above so many rows one round is made.
 const MANY: usize = 512;
+
+/// After so many fillings of machines, rounds that save next to nothing end the packing.
+const FILLINGS: u64 = 20_000;
+
+/// So many of them one after the other.
+const PATIENCE: u32 = 3;
+
+/// Relative to the best: what counts as a saving.
+const SAVING: f64 = 1e-3;
 
 /// Batches, and the pods that stay without a place because a budget is used up.
 #[derive(Debug, Clone, Default)]
@@ -24,16 +34,23 @@ pub(in crate::core) struct Packing {
     pub(in crate::core) cost: u64,
 }
 
-/// Packs `rounds` times, each with the values that the last one showed, and keeps the best.
+/// Packs up to `rounds` times, each with the values that the last one showed, and keeps the best.
 pub(super) fn pack(job: &Job, numbers: &Numbers, left: &[u64], rounds: u32) -> Packing {
     let mut packer = Packer::new(job, numbers);
     let mut best = Packing { waiting: u64::MAX, ..Packing::default() };
     let crowded = left.iter().filter(|n| **n > 0).count() > MANY;
+    let mut patience = PATIENCE;
     for _ in 0..if crowded { 1 } else { rounds } {
         let packing = packer.pack(left.to_vec());
         packer.learn(&packing.batches);
+        let saves = float(packing.cost) < (1.0 - SAVING) * float(best.cost);
+        let better = packing.waiting < best.waiting || saves;
+        patience = if better { PATIENCE } else { patience.saturating_sub(1) };
         if (packing.waiting, packing.cost) < (best.waiting, best.cost) {
             best = packing;
+        }
+        if patience == 0 && packer.fillings > FILLINGS {
+            break;
         }
     }
     if best.waiting > 0 && !job.budgets.is_empty() {
@@ -44,6 +61,7 @@ pub(super) fn pack(job: &Job, numbers: &Numbers, left: &[u64], rounds: u32) -> P
             best = packing;
         }
     }
+    join(job, numbers, &mut best);
     best
 }
 
@@ -63,6 +81,10 @@ struct Packer<'j> {
     order: Vec<usize>,
     /// Whether machines are judged by what they draw from budgets, and not by their price.
     scarce: bool,
+    /// Of machines, until now.
+    fillings: u64,
+    /// The least that any row needs of each resource.
+    least: Vec<f64>,
 }
 
 impl<'j> Packer<'j> {
@@ -76,7 +98,11 @@ impl<'j> Packer<'j> {
             }
         }
         let order = (0..worth.len()).collect();
-        let mut packer = Self { job, numbers, order, worth, scarce: false };
+        let least = |dim: usize| {
+            (0..job.rows.len()).map(|row| numbers.need(row)[dim]).fold(f64::INFINITY, f64::min)
+        };
+        let least = (0..numbers.dims).map(least).collect();
+        let mut packer = Self { job, numbers, order, worth, scarce: false, fillings: 0, least };
         packer.sort();
         packer
     }
@@ -108,23 +134,27 @@ impl<'j> Packer<'j> {
         self.sort();
     }
 
-    fn pack(&self, mut left: Vec<u64>) -> Packing {
+    fn pack(&mut self, mut left: Vec<u64>) -> Packing {
         let mut budgets = self.job.budgets.clone();
         let mut queue = BinaryHeap::new();
+        let mut open: Vec<usize> = self.order.iter().copied().filter(|r| left[*r] > 0).collect();
         // The quick way of filling tells which machines to look at first.
         for machine in 0..self.job.machines.len() {
-            let fill = self.by_worth(machine, &self.waiting(machine, &left), &left);
+            let fill = self.by_worth(machine, &self.waiting(machine, &open), &left);
             queue.push((self.yields(&fill, machine), Reverse(machine)));
         }
         let mut packing = Packing::default();
-        while let Some((_, Reverse(machine))) = queue.pop() {
-            let fill = self.fill(machine, &left);
-            let now = self.yields(&fill, machine);
-            if now == 0 {
-                continue;
-            }
-            if queue.peek().is_some_and(|next| *next > (now, Reverse(machine))) {
-                queue.push((now, Reverse(machine)));
+        // By machine: the filling that it was judged by. It stays right as long as its pods wait.
+        let mut fills: Vec<Pattern> = vec![Pattern::new(); self.job.machines.len()];
+        while let Some((promised, Reverse(machine))) = queue.pop() {
+            let fill = std::mem::take(&mut fills[machine]);
+            if fill.is_empty() || fill.iter().any(|(row, n)| left[*row] < *n) {
+                let fill = self.fill(machine, &open, &left);
+                self.fillings += 1;
+                if !fill.is_empty() {
+                    queue.push((self.yields(&fill, machine), Reverse(machine)));
+                    fills[machine] = fill;
+                }
                 continue;
             }
             let draws = &self.job.machines[machine].draws;
@@ -136,9 +166,10 @@ impl<'j> Packer<'j> {
                 continue;
             }
             take(&mut left, &fill, copies);
+            open.retain(|row| left[*row] > 0);
             take(&mut budgets, draws, copies);
             packing.batches.push(self.cheapest(Batch { machine, pattern: fill, copies }));
-            queue.push((now, Reverse(machine)));
+            queue.push((promised, Reverse(machine)));
         }
         packing.waiting = left.iter().sum();
         packing.cost = self.job.cost(&packing.batches);
@@ -169,21 +200,22 @@ impl<'j> Packer<'j> {
     }
 
     fn value(&self, fill: &Pattern) -> f64 {
-        fill.iter().map(|(row, n)| self.worth[*row] * float(*n)).sum()
+        // From a positive zero, which an empty sum is not.
+        fill.iter().map(|(row, n)| self.worth[*row] * float(*n)).fold(0.0, |sum, one| sum + one)
     }
 
     /// The better of two ways to fill this machine.
-    fn fill(&self, machine: usize, left: &[u64]) -> Pattern {
-        let waiting = self.waiting(machine, left);
+    fn fill(&self, machine: usize, open: &[usize], left: &[u64]) -> Pattern {
+        let waiting = self.waiting(machine, open);
         let sized = self.by_worth(machine, &waiting, left);
         let dense = self.by_density(machine, self.densest(machine, waiting), left);
         if self.value(&sized) > self.value(&dense) { sized } else { dense }
     }
 
     /// The rows with pods left that the machine takes, the dearest first.
-    fn waiting(&self, machine: usize, left: &[u64]) -> Vec<usize> {
+    fn waiting(&self, machine: usize, open: &[usize]) -> Vec<usize> {
         let rows = &self.job.machines[machine].rows;
-        self.order.iter().copied().filter(|row| left[*row] > 0 && rows.has(*row)).collect()
+        open.iter().copied().filter(|row| rows.has(*row)).collect()
     }
 
     /// Those of them that are worth most for the room that they take, if they are too many.
@@ -208,18 +240,30 @@ impl<'j> Packer<'j> {
     /// The dearest row first, as many as fit.
     fn by_worth(&self, machine: usize, waiting: &[usize], left: &[u64]) -> Pattern {
         let mut load = Load::new(self.job, self.numbers, machine);
+        let mut pattern = Pattern::new();
         for row in waiting {
             let n = load.count(*row, left[*row]);
             if n > 0 {
                 load.add(*row, n);
+                pattern.push((*row, n));
+                if self.is_full(&load) {
+                    break;
+                }
             }
         }
-        load.pattern()
+        pattern.sort_unstable();
+        pattern
+    }
+
+    /// Whether no row has room, whichever it is.
+    fn is_full(&self, load: &Load<'_>) -> bool {
+        load.free.iter().zip(&self.least).any(|(free, least)| free < least)
     }
 
     /// Always the row that is worth most for the part of the remaining room that it takes.
     fn by_density(&self, machine: usize, waiting: Vec<usize>, left: &[u64]) -> Pattern {
         let mut load = Load::new(self.job, self.numbers, machine);
+        let mut pattern = Pattern::new();
         let waiting = waiting.into_iter().map(|row| (row, left[row]));
         let mut waiting: Vec<(usize, u64)> = waiting.collect();
         loop {
@@ -227,16 +271,23 @@ impl<'j> Packer<'j> {
             let scales = scales(&load.free);
             let keyed = waiting.iter().enumerate();
             let keyed = keyed.map(|(at, (row, _))| (self.density(*row, &scales), at));
-            let Some((_, best)) = keyed.max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)))
-            else {
-                return load.pattern();
-            };
+            let best = keyed.max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)));
+            let Some((_, best)) = best else { break };
             let (row, most) = waiting[best];
             // An eighth at a time: the ratio of what is left changes as the machine fills.
             let n = load.count(row, u64::MAX).div_ceil(8).min(most);
             load.add(row, n);
             waiting[best].1 -= n;
+            match pattern.iter_mut().find(|(known, _)| *known == row) {
+                Some((_, pods)) => *pods += n,
+                None => pattern.push((row, n)),
+            }
+            if self.is_full(&load) {
+                break;
+            }
         }
+        pattern.sort_unstable();
+        pattern
     }
 }
 

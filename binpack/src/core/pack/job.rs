@@ -191,6 +191,8 @@ pub(super) struct Load<'j> {
     devices: Option<Vec<u64>>,
     /// By row.
     pub(super) taken: Vec<u64>,
+    /// The rows of which some are taken, where rows have foes.
+    present: Option<Bits>,
     /// By group.
     in_group: Vec<u64>,
 }
@@ -210,12 +212,24 @@ impl<'j> Load<'j> {
 
     fn of(job: &'j Job, numbers: &'j Numbers, free: Vec<f64>, devices: Option<Vec<u64>>) -> Self {
         let (taken, in_group) = (vec![0; job.rows.len()], vec![0; job.groups.len()]);
-        Self { job, numbers, free, devices, taken, in_group }
+        let present = (!job.foes.is_empty()).then(|| Bits::new(job.rows.len()));
+        Self { job, numbers, free, devices, taken, present, in_group }
     }
 
     /// How many more pods of a row the machine takes, at most `most`.
     pub(super) fn count(&self, row: usize, most: u64) -> u64 {
-        self.count_item(&[(row, 1)], self.numbers.need(row), most)
+        let mut n = self.room(self.numbers.need(row), most);
+        if n == 0 {
+            return 0;
+        }
+        n = n.min(self.job.rows[row].cap.saturating_sub(self.taken[row]));
+        for group in &self.numbers.groups_of[row] {
+            n = n.min(self.job.groups[*group].cap.saturating_sub(self.in_group[*group]));
+        }
+        if n == 0 || self.meets_foe(row) {
+            return 0;
+        }
+        n.min(self.device_count(self.job.rows[row].demand.gpu))
     }
 
     /// Puts `n` more pods on the machine, which must take them.
@@ -233,14 +247,9 @@ impl<'j> Load<'j> {
 
     /// The same without a look at single devices, whose pods might be put otherwise.
     pub(super) fn reach(&self, item: &[(usize, u64)], need: &[f64], most: u64) -> u64 {
-        let mut n = most;
-        for (free, need) in self.free.iter().zip(need) {
-            if need * float(n) > *free {
-                if need > free {
-                    return 0;
-                }
-                n = whole(free / need);
-            }
+        let mut n = self.room(need, most);
+        if n == 0 {
+            return 0;
         }
         for (row, each) in item {
             n = n.min(self.job.rows[*row].cap.saturating_sub(self.taken[*row]) / each);
@@ -254,13 +263,29 @@ impl<'j> Load<'j> {
         if n == 0 || item.iter().any(|(row, _)| self.has_foe(*row, item)) { 0 } else { n }
     }
 
+    /// How many times more there is room for so much, at most `most`.
+    fn room(&self, need: &[f64], most: u64) -> u64 {
+        let mut n = most;
+        for (free, need) in self.free.iter().zip(need) {
+            if need * float(n) > *free {
+                if need > free {
+                    return 0;
+                }
+                n = whole(free / need);
+            }
+        }
+        n
+    }
+
     /// Whether a row's pods don't go with what is on the machine or with the rest of an item.
     fn has_foe(&self, row: usize, item: &[(usize, u64)]) -> bool {
-        let foes = self.job.foes.get(row);
-        foes.is_some_and(|foes| {
-            let here = |other: usize| item.iter().any(|(row, _)| *row == other);
-            foes.iter().any(|other| self.taken[other] > 0 || here(other))
-        })
+        let apart = |foes: &Bits| item.iter().any(|(other, _)| foes.has(*other));
+        self.meets_foe(row) || self.job.foes.get(row).is_some_and(apart)
+    }
+
+    /// Whether a row's pods don't go with what is on the machine.
+    fn meets_foe(&self, row: usize) -> bool {
+        self.present.as_ref().is_some_and(|present| self.job.foes[row].meets(present))
     }
 
     fn device_count(&self, gpu: Gpu) -> u64 {
@@ -280,6 +305,9 @@ impl<'j> Load<'j> {
         for (row, each) in item {
             self.taken[*row] += n * each;
             self.numbers.groups_of[*row].iter().for_each(|g| self.in_group[*g] += n * each);
+            if let Some(present) = self.present.as_mut().filter(|_| n * each > 0) {
+                present.insert(*row);
+            }
         }
         self.take_only_devices(item, n);
     }
@@ -298,6 +326,9 @@ impl<'j> Load<'j> {
         for (row, each) in item {
             self.taken[*row] -= n * each;
             self.numbers.groups_of[*row].iter().for_each(|g| self.in_group[*g] -= n * each);
+            if let Some(present) = self.present.as_mut().filter(|_| self.taken[*row] == 0) {
+                present.remove(*row);
+            }
         }
     }
 
@@ -388,26 +419,30 @@ impl Job {
         })
     }
 
-    /// Whether a machine carries a pattern.
-    pub(super) fn holds(
+    /// The cheapest machine below a price that carries a pattern, the first of those that cost
+    /// the same.
+    pub(super) fn cheapest(
         &self,
         numbers: &Numbers,
-        machine: usize,
         pattern: &[(usize, u64)],
-    ) -> bool {
-        let rows = &self.machines[machine].rows;
-        if !pattern.iter().all(|(row, _)| rows.has(*row)) {
-            return false;
-        }
+        below: (u64, usize),
+    ) -> Option<usize> {
         let mut used = vec![0.0; numbers.dims];
         for (row, n) in pattern {
             let needs = numbers.need(*row);
             used.iter_mut().zip(needs).for_each(|(used, need)| *used += need * float(*n));
         }
-        if used.iter().zip(numbers.have(machine)).any(|(used, have)| used > have) {
-            return false;
+        let mut best = below;
+        for (at, machine) in self.machines.iter().enumerate() {
+            let holds = (machine.price, at) < best
+                && numbers.have(at).iter().zip(&used).all(|(have, used)| used <= have)
+                && pattern.iter().all(|(row, _)| machine.rows.has(*row))
+                && (!numbers.shares || self.devices_hold(at, pattern));
+            if holds {
+                best = (machine.price, at);
+            }
         }
-        !numbers.shares || self.devices_hold(machine, pattern)
+        (best < below).then_some(best.1)
     }
 
     fn devices_hold(&self, machine: usize, pattern: &[(usize, u64)]) -> bool {

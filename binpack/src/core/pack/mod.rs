@@ -10,6 +10,7 @@ mod filler;
 mod greedy;
 mod improve;
 mod job;
+mod join;
 mod merge;
 mod parts;
 mod pricing;
@@ -22,12 +23,13 @@ mod testing;
 pub(super) use assign::assign;
 pub(super) use columns::Bound;
 use greedy::Packing;
-pub(super) use job::{Group, Job, Machine, Numbers, Pattern, Row, float, whole};
+pub(super) use job::{Batch, Group, Job, Machine, Numbers, Pattern, Row, float, whole};
+pub(super) use parts::Part;
 
 use columns::{Generation, Round};
 use dive::{Dive, Progress};
 use improve::Improver;
-use job::{Batch, take};
+use job::take;
 
 /// Search steps for each machine, at most, until the programme counts as solved; and in the end,
 /// when the bound is what counts.
