@@ -27,21 +27,38 @@ pub(super) struct Market<'o, 'a> {
     pub(super) offers: &'o Offers,
     /// By offer.
     tuples: Vec<Tuple>,
-    /// By offer: whether neither a limit nor a wish for more types keeps it from being launched.
+    /// By offer: whether nothing keeps it from being launched, such as a limit or a wish for more
+    /// types.
     open: Vec<bool>,
 }
 
 impl<'o, 'a> Market<'o, 'a> {
-    pub(super) fn new(board: &mut Board<'a>, offers: &'o Offers, budgets: &Budgets) -> Self {
+    /// A market that is closed as yet.
+    pub(super) fn new(board: &mut Board<'a>, offers: &'o Offers) -> Self {
         let input = board.input;
         let tuples = if board.is_regional() {
             offers.all.iter().map(|offer| board.tuple(|key| offer.label(input, key))).collect()
         } else {
             Vec::new()
         };
-        let open = offers.all.iter().zip(&offers.flexible);
-        let open = open.map(|(of, flexible)| *flexible && budgets.allow(&budgets.draws(of, input)));
-        Self { input, offers, tuples, open: open.collect() }
+        Self { input, offers, tuples, open: vec![false; offers.all.len()] }
+    }
+
+    /// For what pools may launch.
+    pub(super) fn open_pools(&mut self, budgets: &Budgets) {
+        let of = self.offers.all.iter().zip(&self.offers.flexible);
+        let open = of.map(|(of, flexible)| {
+            of.source.group.is_none()
+                && *flexible
+                && budgets.allow(&budgets.draws(of, self.input))
+        });
+        self.open = open.collect();
+    }
+
+    /// For one offer alone.
+    pub(super) fn open_only(&mut self, offer: usize) {
+        self.open.fill(false);
+        self.open[offer] = true;
     }
 
     /// The offers that take a shape and have room for it.

@@ -27,7 +27,9 @@ mod reason;
 mod relax;
 mod room;
 mod run;
+mod scale_up;
 mod scheduler;
+mod sources;
 mod tree;
 
 use crate::config::Config;
