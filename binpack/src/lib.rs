@@ -61,8 +61,9 @@ pub use model::{
     LabelSelector, Labels, Launch, MAX_GPUS, MAX_PRICE_MICROS, MAX_QUANTITY, MinValues, Move,
     Namespaces, Node, NodeCount, NodeGroup, NodeInclusion, NodePool, Offering, Operator, Plan, Pod,
     PodAffinityTerm, PodDisruptionBudget, PoolLimits, Preferences, Protocol, Reason, ReasonKind,
-    Relaxation, Relaxed, Removal, Requirement, Resources, RunningPod, ScaleUp, Taint, Target, Toleration,
-    TolerationOperator, TopologySpread, Unplaced, Volume, Weighted, WhenUnsatisfiable, key, labels,
+    Relaxation, Relaxed, Removal, Requirement, Resources, RunningPod, ScaleUp, Taint, Target,
+    Toleration, TolerationOperator, TopologySpread, Unplaced, Volume, Weighted, WhenUnsatisfiable,
+    key, labels,
 };
 pub use provisioner::{Driver, Provisioner, Stats};
 pub use validate::{

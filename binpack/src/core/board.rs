@@ -498,9 +498,7 @@ impl<'a> Board<'a> {
         let mut values: Vec<&str> =
             nodes.filter_map(|(_, node)| node.labels.get(&name).map(|v| &**v)).collect();
         let offered = offers.all.iter().filter(|offer| {
-            counts(&offer.source.pool.taints, &|class| {
-                class.allows(|key| offer.label(input, key))
-            })
+            counts(&offer.source.pool.taints, &|class| class.allows(|key| offer.label(input, key)))
         });
         values.extend(offered.filter_map(|offer| offer.label(input, &name)));
         values.sort_unstable();

@@ -142,7 +142,10 @@ impl Certifier<'_, '_> {
                 "offerings of which there are only so many",
             ),
             (several, "weights of node pools"),
-            (!input.node_groups.is_empty(), "sizes of node groups, and that they come before pools"),
+            (
+                !input.node_groups.is_empty(),
+                "sizes of node groups, and that they come before pools",
+            ),
             (
                 input.pools.iter().any(|pool| !pool.min_values.is_empty()),
                 "minimum numbers of types to choose among",

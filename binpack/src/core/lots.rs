@@ -48,9 +48,7 @@ impl<'o, 'a> Market<'o, 'a> {
     pub(super) fn open_pools(&mut self, budgets: &Budgets) {
         let of = self.offers.all.iter().zip(&self.offers.flexible);
         let open = of.map(|(of, flexible)| {
-            of.source.group.is_none()
-                && *flexible
-                && budgets.allow(&budgets.draws(of, self.input))
+            of.source.group.is_none() && *flexible && budgets.allow(&budgets.draws(of, self.input))
         });
         self.open = open.collect();
     }

@@ -134,8 +134,7 @@ impl<'p, 'i> Explainer<'p, 'i> {
             new: false,
             group: None,
         });
-        let offers =
-            offers.all.iter().filter(|offer| class.allows(|key| offer.label(input, key)));
+        let offers = offers.all.iter().filter(|offer| class.allows(|key| offer.label(input, key)));
         let offers = offers.map(|o| Site {
             taints: &o.source.pool.taints,
             room: o.room.clone(),

@@ -118,12 +118,7 @@ fn take_back(
 
 impl Growth {
     /// By so many nodes for the pods that have left the queues of their shapes.
-    fn new(
-        offer: usize,
-        nodes: usize,
-        before: &[VecDeque<usize>],
-        shapes: &[Shape<'_>],
-    ) -> Self {
+    fn new(offer: usize, nodes: usize, before: &[VecDeque<usize>], shapes: &[Shape<'_>]) -> Self {
         let mut growth = Self { offer, nodes: nodes as u128, ..Self::default() };
         for (shape, before) in shapes.iter().zip(before) {
             let pods = (before.len() - shape.pods.len()) as u128;
@@ -165,9 +160,8 @@ pub(super) fn enforce_min_sizes(board: &mut Board<'_>, offers: &Offers, budgets:
     for offer in offers.of_groups() {
         let of = &offers.all[offer];
         let Some(group) = of.source.group.map(|group| &input.node_groups[group]) else { continue };
-        let own = board.open_launches().filter(|site| {
-            board.opened[*site - input.nodes.len()] == offer
-        });
+        let own =
+            board.open_launches().filter(|site| board.opened[*site - input.nodes.len()] == offer);
         let has = group.size(input) + own.count() as u64;
         let draws = budgets.draws(of, input);
         for _ in has..u64::from(group.min_size) {
@@ -223,8 +217,12 @@ mod tests {
         Input {
             pods: (0..pods).map(pod).collect(),
             node_groups: vec![group("tall", 1), group("wide", 3), group("small", 2)],
-            instance_types: [it("tall", 4, 32, 300), it("wide", 16, 32, 800), it("small", 2, 8, 130)]
-                .into(),
+            instance_types: [
+                it("tall", 4, 32, 300),
+                it("wide", 16, 32, 800),
+                it("small", 2, 8, 130),
+            ]
+            .into(),
             ..Input::default()
         }
     }

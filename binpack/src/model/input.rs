@@ -7,9 +7,8 @@ use std::sync::Arc;
 use super::group_check::check_groups;
 use super::{
     Disruption, GPU_MILLI, Gang, InstanceType, LabelSelector, MAX_GPUS, Node, NodeCount, NodeGroup,
-    NodePool, Operator,
-    Pod, PodAffinityTerm, PodDisruptionBudget, Reason, ReasonKind, Requirement, Resources,
-    Unplaced, Volume,
+    NodePool, Operator, Pod, PodAffinityTerm, PodDisruptionBudget, Reason, ReasonKind, Requirement,
+    Resources, Unplaced, Volume,
 };
 use crate::error::{Error, ErrorKind, Result};
 

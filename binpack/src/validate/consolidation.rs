@@ -296,7 +296,8 @@ impl<'a> Before<'a> {
             let came = self.answer.launches.iter().filter(own).count() as u64;
             let left = (group.size(self.input) + planned + came).saturating_sub(gone);
             if gone > came && left < u64::from(group.min_size) {
-                let message = format!("group {name}: {left} are left of {} at least", group.min_size);
+                let message =
+                    format!("group {name}: {left} are left of {} at least", group.min_size);
                 found.push(Breach::new(Rule::GroupSize, message));
             }
         }

@@ -69,5 +69,9 @@ fn soft_taints<'a>(state: &State<'a>) -> BTreeSet<&'a Taint> {
     let nodes = state.input.nodes.iter().flat_map(|node| &node.taints);
     let pools = state.input.pools.iter().flat_map(|pool| &pool.taints);
     let groups = state.input.node_groups.iter().flat_map(|group| &group.taints);
-    nodes.chain(pools).chain(groups).filter(|taint| taint.effect == Effect::PreferNoSchedule).collect()
+    nodes
+        .chain(pools)
+        .chain(groups)
+        .filter(|taint| taint.effect == Effect::PreferNoSchedule)
+        .collect()
 }

@@ -50,7 +50,9 @@ impl Why {
     pub(super) fn words(self, world: &World<'_>) -> String {
         let name = |pod: usize| &world.pods[pod].pod.name;
         match self {
-            Self::NoPool => "it belongs to no node pool and no group: only nodes of those are taken away".into(),
+            Self::NoPool => {
+                "it belongs to no node pool and no group: only nodes of those are taken away".into()
+            }
             Self::Disrupting => "it is on its way out already".into(),
             Self::TakesPending => "it takes a pod that waited".into(),
             Self::Protected => "do_not_disrupt is set on the node".into(),
@@ -71,9 +73,7 @@ impl Why {
             Self::Budget(reason) => {
                 format!("its pool's disruption budget allows no further node that is {reason}")
             }
-            Self::MinSize => {
-                "its node group would fall below its min_size: lower that".into()
-            }
+            Self::MinSize => "its node group would fall below its min_size: lower that".into(),
             Self::NoPlace(pod) => {
                 format!("pod {} has no place on other nodes or on cheaper new ones", name(pod))
             }

@@ -270,7 +270,8 @@ impl<'a> World<'a> {
             let coming = launches.filter(|offer| self.offers.all[**offer].pool == source).count();
             let live = self.sites.iter().filter(|s| s.live && s.pool == Some(source)).count();
             going <= coming
-                || (live - going + coming) as u64 >= u64::from(self.input.node_groups[group].min_size)
+                || (live - going + coming) as u64
+                    >= u64::from(self.input.node_groups[group].min_size)
         })
     }
 
