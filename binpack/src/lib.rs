@@ -54,7 +54,7 @@ pub use core::{
 pub use error::{Error, ErrorKind, Result};
 pub use explain::{Constraint, Explanation, LaunchReason, Remedy, Stuck, explain};
 #[cfg(feature = "manifests")]
-pub use manifest::Manifests;
+pub use manifest::{Manifests, open_node_groups, read_node_groups};
 pub use model::{
     Binding, Budget, CapacityType, Certificate, Consolidation, ConsolidationPolicy, Disruption,
     DisruptionReason, Effect, GPU_MILLI, Gang, HostPort, Input, InstanceType, Kept, KeptKind,

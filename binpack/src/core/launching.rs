@@ -27,6 +27,8 @@ pub(super) struct Launcher<'p, 'a> {
     pub(super) rounds: u32,
     /// Which of several groups grows.
     pub(super) expanders: &'p [Expander],
+    /// The first site that may take pods while groups grow.
+    pub(super) from: usize,
 }
 
 impl<'a> Launcher<'_, 'a> {

@@ -99,7 +99,7 @@ impl<'p, 'i> Explainer<'p, 'i> {
         let size = group.size(self.problem.input) + own.count() as u64;
         let (name, max) = (&group.name, group.max_size);
         let why = if size >= u64::from(max) {
-            format!("which has {size} nodes at a max_size of {max}: raise it")
+            format!("whose size is {size} at a max_size of {max}: raise it")
         } else {
             format!("of whose machines no more can be had than {size}, at a max_size of {max}")
         };

@@ -149,6 +149,7 @@ impl<'a> Run<'a> {
             placer: Placer::new(&self.problem, &self.offers, self.config.fit),
             rounds: self.config.packing_rounds,
             expanders: &self.config.expanders,
+            from: 0,
         };
         let gang_placer = GangPlacer { problem: &self.problem, placer: &placer };
         let left = gang_placer.place(&mut self.board, &mut self.gangs, shapes);

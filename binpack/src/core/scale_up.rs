@@ -41,7 +41,6 @@ impl<'a> Launcher<'_, 'a> {
         shapes: &mut [Shape<'a>],
         budgets: &mut Budgets,
     ) {
-        let existing = board.input.nodes.len();
         loop {
             let before: Vec<VecDeque<usize>> = shapes.iter().map(|s| s.pods.clone()).collect();
             let mut growths = Vec::new();
@@ -62,7 +61,7 @@ impl<'a> Launcher<'_, 'a> {
             self.grow(best.offer, market, board, shapes, budgets);
             // Pods that are spread or kept near others may go to what is there by now.
             if shapes.iter().any(|shape| shape.left() > 0 && !shape.ties.is_empty()) {
-                let sites = Where::Range(existing, board.rooms.len());
+                let sites = Where::Range(self.from, board.rooms.len());
                 self.placer.place(board, shapes, sites);
             }
         }

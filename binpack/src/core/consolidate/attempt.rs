@@ -194,6 +194,7 @@ impl Sweep<'_> {
             placer: Placer::new(&world.problem, &world.offers, world.config.fit),
             rounds: self.packings,
             expanders: &world.config.expanders,
+            from: attempt.first_launch,
         };
         // What was launched for those that got what they like may have room for others.
         let own = Where::Range(attempt.first_launch, world.board.rooms.len());
