@@ -121,6 +121,11 @@ impl<'a> Machine<'a> {
         sum
     }
 
+    /// Whether one can be had and its daemons fit.
+    pub(super) fn is_possible(&self) -> bool {
+        self.available() && self.holds_its_daemons()
+    }
+
     /// Whether its daemons fit.
     pub(super) fn holds_its_daemons(&self) -> bool {
         lacking(&self.overhead(), &amounts(&self.allocatable)).is_none()

@@ -100,7 +100,7 @@ fn for_each_machine<'a>(state: &State<'a>, mut with: impl FnMut(&Machine<'a>)) {
                 let (zone, capacity_type) = (&offering.zone, offering.capacity_type);
                 let of = Launcher::Pool(pool);
                 let machine = Machine::of(input, of, it, zone, capacity_type);
-                if let Some(machine) = machine.ok().filter(Machine::available) {
+                if let Some(machine) = machine.ok().filter(Machine::is_possible) {
                     with(&machine);
                 }
             }
@@ -110,7 +110,7 @@ fn for_each_machine<'a>(state: &State<'a>, mut with: impl FnMut(&Machine<'a>)) {
         let Some(it) = state.types.get(&*group.instance_type) else { continue };
         let of = Launcher::Group(group);
         let machine = Machine::of(input, of, it, &group.zone, group.capacity_type);
-        if let Some(machine) = machine.ok().filter(Machine::available) {
+        if let Some(machine) = machine.ok().filter(Machine::is_possible) {
             with(&machine);
         }
     }

@@ -89,7 +89,11 @@ fn node_groups_grow_and_say_by_how_much() {
     let pods = bench.file("many.yaml", many.split("---").next().unwrap());
     let (plan, ran) = bench.planned(1, &["--pods", &pods, "--groups", &groups]);
     assert_eq!(plan["scale_ups"][0]["group"], "small");
-    assert!(ran.stdout.contains("a node of group small, whose size is 1 at a max_size of 1"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("a node of group small, whose size is 1 at a max_size of 1"),
+        "{}",
+        ran.stdout
+    );
 }
 
 #[test]
