@@ -101,13 +101,15 @@ fn the_greatest_size_of_a_group_is_a_constraint_with_a_price() {
     let (name, sold) = (it.name.clone(), it.offerings[0].clone());
     let group = NodeGroup::new("workers", name, sold.zone).with_capacity_type(sold.capacity_type);
     input.pools.clear();
-    input.node_groups = vec![group.with_sizes(0, 1)];
+    input.node_groups = vec![group.with_sizes(0, 0)];
     let why = explained(&input);
     let stuck = &why.stuck[0];
-    assert!(stuck.reason.message.contains("group workers, whose size is 1 at a max_size of 1"));
+    assert!(stuck.reason.message.contains("group workers, whose size is 0 at a max_size of 0"));
     let cheapest = stuck.cheapest.as_ref().unwrap();
     assert_eq!(cheapest.constraints, [Constraint::PoolLimits]);
     assert_eq!(cheapest.price_micros, sold.price_micros);
+    input.node_groups[0].max_size = 3;
+    let why = explained(&input);
     assert_eq!(why.launches[0].group.as_deref(), Some("workers"));
     assert!(why.to_string().contains("its node group has no other type"));
 }
