@@ -41,7 +41,11 @@ impl Inputs {
         if manifests.pools.is_empty() && manifests.node_groups.is_empty() {
             manifests.pools.push(default_pool::of(args, &types)?);
         } else if !unused.is_empty() {
-            let what = "not used, for node pools or groups are given: put it in their requirements";
+            let what = if manifests.pools.is_empty() {
+                "not used, for node groups are given: name a type that has it"
+            } else {
+                "not used, for node pools are given: put it in their requirements"
+            };
             notes.push(format!("{}: {what}", unused.join(", ")));
         }
         pods.append(&mut manifests.pods);
