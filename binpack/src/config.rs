@@ -28,6 +28,25 @@ pub enum Preference {
     Ignore,
 }
 
+/// Which group grows where several could take pods that wait: those of Kubernetes' Cluster
+/// Autoscaler. Each could grow by some nodes of its template, which would hold some of the pods.
+///
+/// Its expander `random` is left out: the same question gets the same plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Expander {
+    /// The one whose new nodes are left with the least: the mean of the fractions of their CPU and
+    /// of their memory (capacity) that the pods don't request. GPUs don't count, as in Cluster
+    /// Autoscaler.
+    LeastWaste,
+    /// The one that takes the most pods.
+    MostPods,
+    /// The one whose new nodes cost the least per hour for each pod that they take.
+    Price,
+    /// The one of the highest [`NodeGroup::priority`](crate::NodeGroup::priority).
+    Priority,
+}
+
 /// The settings of [`plan`](crate::plan) and of a [`Provisioner`](crate::Provisioner).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -36,6 +55,9 @@ pub struct Config {
     pub fit: Fit,
     /// What becomes of preferences.
     pub preference: Preference,
+    /// Which group grows where several could. The first decides, the next between those that are
+    /// equal to it, and in the end the name that comes first.
+    pub expanders: Vec<Expander>,
     /// How many times new nodes are packed quickly: [`Config::PACKING_ROUNDS`].
     pub packing_rounds: u32,
     /// How many steps are then made towards a cheaper plan and a better bound:
@@ -65,6 +87,7 @@ impl Default for Config {
         Self {
             fit: Fit::default(),
             preference: Preference::default(),
+            expanders: vec![Expander::LeastWaste],
             packing_rounds: Self::PACKING_ROUNDS.default,
             iterations: Self::ITERATIONS.default,
             disruption_cost_micros: Self::DISRUPTION_COST_MICROS.default,

@@ -4,7 +4,8 @@
 
 use binpack::{
     CapacityType, Config, Constraint, Effect, Explanation, Input, InstanceType, LabelSelector,
-    Node, NodePool, Offering, Pod, PoolLimits, Requirement, Resources, Taint, explain, key, plan,
+    Node, NodeGroup, NodePool, Offering, Pod, PoolLimits, Requirement, Resources, Taint, explain,
+    key, plan,
 };
 
 fn types() -> std::sync::Arc<[InstanceType]> {
@@ -91,6 +92,26 @@ fn limits_and_other_pods_are_constraints_too_and_equal_pods_are_told_once() {
         (&fewest.constraints[..], fewest.price_micros),
         (&[apart, Constraint::Labels][..], 0)
     );
+}
+
+#[test]
+fn the_greatest_size_of_a_group_is_a_constraint_with_a_price() {
+    let mut input = with_pods((0..3).map(|i| pod(&format!("x{i}"))).collect());
+    let it = input.instance_types[0].clone();
+    let (name, sold) = (it.name.clone(), it.offerings[0].clone());
+    let group = NodeGroup::new("workers", name, sold.zone).with_capacity_type(sold.capacity_type);
+    input.pools.clear();
+    input.node_groups = vec![group.with_sizes(0, 0)];
+    let why = explained(&input);
+    let stuck = &why.stuck[0];
+    assert!(stuck.reason.message.contains("group workers, whose size is 0 at a max_size of 0"));
+    let cheapest = stuck.cheapest.as_ref().unwrap();
+    assert_eq!(cheapest.constraints, [Constraint::PoolLimits]);
+    assert_eq!(cheapest.price_micros, sold.price_micros);
+    input.node_groups[0].max_size = 3;
+    let why = explained(&input);
+    assert_eq!(why.launches[0].group.as_deref(), Some("workers"));
+    assert!(why.to_string().contains("its node group has no other type"));
 }
 
 #[test]

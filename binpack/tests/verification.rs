@@ -12,9 +12,9 @@ use std::fs::File;
 
 use binpack::{
     Binding, CapacityType, Certificate, Config, CsvCatalogue, Effect, ErrorKind, Input,
-    InstanceType, LabelSelector, Node, NodePool, Offering, Plan, Pod, Reason, ReasonKind,
-    Requirement, Resources, Taint, Target, Toleration, TopologySpread, Unplaced, Verified, key,
-    plan, verify, workload,
+    InstanceType, LabelSelector, Node, NodeGroup, NodePool, Offering, Plan, Pod, Reason,
+    ReasonKind, Requirement, Resources, Taint, Target, Toleration, TopologySpread, Unplaced,
+    Verified, key, plan, verify, workload,
 };
 use fixture::{GIB, pods};
 use proptest::prelude::*;
@@ -76,6 +76,28 @@ fn values_hold_up_to_the_price_and_no_further() {
     let message = refused(&input, &equal(&input, 1_010));
     assert!(message.contains("four (on-demand in zone-a, pool p) costs 4000"), "{message}");
     assert!(message.contains("worth 4040"), "{message}");
+}
+
+#[test]
+fn the_machines_of_groups_are_priced_whatever_their_sizes() {
+    let has = Resources::new(4_000, 16 * GIB).with_pods(10);
+    let taint = Taint::new("gpu", "", Effect::NoSchedule);
+    let tolerant = pods(8, &Resources::new(1_000, GIB)).into_iter();
+    let tolerant = tolerant.map(|pod| pod.tolerate(Toleration::exists("gpu"))).collect();
+    let mut input = asking(tolerant, vec![machine("four", has, 4)]);
+    input.pools.clear();
+    let group = NodeGroup::new("g", "four", "zone-a").with_sizes(0, 1).with_taint(taint);
+    input.node_groups = vec![group];
+    assert_eq!(holds_up_to(&input, 1_000).offers_checked, 1);
+    let found = refused(&input, &equal(&input, 1_001));
+    assert!(found.contains("node group g"), "{found}");
+    // Whom the taint keeps out may be worth more: no machine carries them.
+    input.pods.iter_mut().for_each(|pod| pod.tolerations.clear());
+    assert!(verify(&input, &equal(&input, 5_000)).is_ok());
+    let pool = Requirement::is_in(key::NODE_POOL, ["g"]);
+    input.node_groups[0].taints.clear();
+    input.pods.iter_mut().for_each(|pod| pod.requirements = vec![pool.clone()]);
+    assert!(verify(&input, &equal(&input, 5_000)).is_ok(), "a group is no pool");
 }
 
 #[test]

@@ -23,9 +23,21 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(crate) nodes: Vec<PathBuf>,
 
-    /// Manifests with node pools; with none anywhere there is one pool of Linux machines.
+    /// Manifests with node pools; with none anywhere, and no node groups, there is one pool of Linux
+    /// machines.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(crate) pools: Vec<PathBuf>,
+
+    /// Node groups, which grow before pools launch anything: a list in YAML or JSON of `name`,
+    /// `instanceType`, `zone` and `maxSize`, with `capacityType`, `minSize`, `priority`, `labels` and
+    /// `taints` where they are wanted.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(crate) groups: Vec<PathBuf>,
+
+    /// Which of several node groups grows; of several expanders the next decides between those that
+    /// are equal to the one before.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "least-waste")]
+    pub(crate) expander: Vec<Expander>,
 
     /// Instance types and prices: `builtin`, a CSV of AWS, KWOK or GCE (told by its header), or a
     /// `.json` catalogue.
@@ -108,6 +120,19 @@ pub(crate) enum Fit {
     /// The one that is left with the least room.
     #[default]
     Best,
+}
+
+/// Which of several node groups grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Expander {
+    /// The one with the least unused CPU and memory.
+    LeastWaste,
+    /// The one that takes the most pods.
+    MostPods,
+    /// The one that costs the least for each pod.
+    Price,
+    /// The one of the highest priority.
+    Priority,
 }
 
 /// What becomes of preferences.

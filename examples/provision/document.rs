@@ -22,6 +22,7 @@ struct Document<'a> {
     counts: Counts,
     utilisation_percent: Utilisation,
     nodes: Vec<NodeOf<'a>>,
+    scale_ups: Vec<Growth>,
     unplaced: Vec<WithoutPlace<'a>>,
     relaxed: Vec<GaveUp<'a>>,
     iterations: u32,
@@ -39,6 +40,7 @@ struct Counts {
     nodes_existing: usize,
     nodes_existing_used: usize,
     pools: usize,
+    node_groups: usize,
     instance_types: usize,
     gangs: usize,
     daemons: usize,
@@ -60,6 +62,8 @@ struct NodeOf<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     launch: Option<usize>,
     pool: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<&'a str>,
     instance_type: Option<&'a str>,
     zone: Option<&'a str>,
     capacity_type: Option<&'a str>,
@@ -71,6 +75,15 @@ struct NodeOf<'a> {
     gpus: BTreeMap<&'a str, &'a [u32]>,
     used: Amounts,
     allocatable: Amounts,
+}
+
+/// A group that grows, and by how much.
+#[derive(Serialize)]
+struct Growth {
+    group: String,
+    from: u64,
+    to: u64,
+    max_size: u64,
 }
 
 #[derive(Serialize)]
@@ -113,6 +126,7 @@ pub(crate) fn of(outcome: &Outcome<'_>) -> serde_json::Result<String> {
         counts: counts(outcome),
         utilisation_percent: utilisation(outcome),
         nodes: outcome.machines.iter().map(node).collect(),
+        scale_ups: scale_ups(outcome),
         unplaced: unplaced(outcome),
         relaxed: relaxed(outcome),
         iterations: plan.iterations,
@@ -133,6 +147,7 @@ fn counts(outcome: &Outcome<'_>) -> Counts {
         nodes_existing: input.nodes.len(),
         nodes_existing_used: outcome.existing_used().count(),
         pools: input.pools.len(),
+        node_groups: input.node_groups.len(),
         instance_types: input.instance_types.len(),
         gangs: input.gangs.len(),
         daemons: input.daemons.len(),
@@ -158,6 +173,7 @@ fn node<'a>(machine: &Machine<'a>) -> NodeOf<'a> {
         name,
         launch,
         pool: machine.pool(),
+        group: machine.group(),
         instance_type: machine.instance_type(),
         zone: machine.zone(),
         capacity_type: machine.capacity_type(),
@@ -167,6 +183,17 @@ fn node<'a>(machine: &Machine<'a>) -> NodeOf<'a> {
         used: amounts(&machine.used),
         allocatable: amounts(machine.allocatable()),
     }
+}
+
+fn scale_ups(outcome: &Outcome<'_>) -> Vec<Growth> {
+    let all = outcome.plan().scale_ups(outcome.input).into_iter();
+    let of = |up: binpack::ScaleUp| Growth {
+        group: up.group.to_string(),
+        from: up.from,
+        to: up.to,
+        max_size: up.max_size,
+    };
+    all.map(of).collect()
 }
 
 fn amounts(resources: &Resources) -> Amounts {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use binpack::workload::{Claim, Devices, GpuSpec, Replicas, TraceOptions, open_pods, openb_nodes};
 use binpack::{
     BuiltinCatalogue, CsvCatalogue, Input, InstanceType, JsonCatalogue, Manifests, Node, Pod,
+    open_node_groups,
 };
 use trestle_examples::fail::{Context, Fail, Result};
 
@@ -33,16 +34,24 @@ impl Inputs {
             notes.push(format!("read past: {}", manifests.disregarded.join(", ")));
         }
         let unused = default_pool::flags(args);
-        if manifests.pools.is_empty() {
+        for path in &args.groups {
+            let read = open_node_groups(path).context(|| "--groups".to_owned())?;
+            manifests.node_groups.extend(read);
+        }
+        if manifests.pools.is_empty() && manifests.node_groups.is_empty() {
             manifests.pools.push(default_pool::of(args, &types)?);
         } else if !unused.is_empty() {
-            let what = "not used, for node pools are given: put it in their requirements";
+            let what = if manifests.pools.is_empty() {
+                "not used, for node groups are given: name a type that has it"
+            } else {
+                "not used, for node pools are given: put it in their requirements"
+            };
             notes.push(format!("{}: {what}", unused.join(", ")));
         }
         pods.append(&mut manifests.pods);
         nodes.append(&mut manifests.nodes);
-        let mut input = manifests.into_input(types);
-        (input.pods, input.nodes) = (pods, nodes);
+        (manifests.pods, manifests.nodes) = (pods, nodes);
+        let input = manifests.into_input(types);
         if input.pods.is_empty() {
             let problem = "has no pod that waits for a node: name a file with pods";
             return Err(Fail::new(format!("--pods {} {problem}", listed(&args.pods))));

@@ -101,7 +101,14 @@ impl<'a> Machine<'a> {
     pub(crate) fn pool(&self) -> Option<&'a str> {
         match self.origin {
             Origin::Existing(node) => label(node, key::NODE_POOL),
-            Origin::Launch(_, launch) => Some(&launch.pool),
+            Origin::Launch(_, launch) => launch.group.is_none().then_some(&*launch.pool),
+        }
+    }
+
+    pub(crate) fn group(&self) -> Option<&'a str> {
+        match self.origin {
+            Origin::Existing(node) => node.group.as_deref(),
+            Origin::Launch(_, launch) => launch.group.as_deref(),
         }
     }
 

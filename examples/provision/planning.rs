@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use binpack::{Config, Fit, Input, Plan, Preference, plan_until};
+use binpack::{Config, Expander, Fit, Input, Plan, Preference, plan_until};
 use trestle_examples::fail::{Fail, Result};
 
-use crate::args::{Args, Fit as WhichNode, Preferences};
+use crate::args::{Args, Expander as WhichGroup, Fit as WhichNode, Preferences};
 use crate::interrupt::Interrupt;
 
 /// A plan, how long it took, and what ended it.
@@ -52,6 +52,13 @@ fn config(args: &Args) -> Config {
         WhichNode::First => Fit::First,
         WhichNode::Best => Fit::Best,
     };
+    let expander = |which: &WhichGroup| match which {
+        WhichGroup::LeastWaste => Expander::LeastWaste,
+        WhichGroup::MostPods => Expander::MostPods,
+        WhichGroup::Price => Expander::Price,
+        WhichGroup::Priority => Expander::Priority,
+    };
+    config.expanders = args.expander.iter().map(expander).collect();
     config.preference = match args.preferences {
         Preferences::Respect => Preference::Respect,
         Preferences::Ignore => Preference::Ignore,

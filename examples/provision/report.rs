@@ -181,7 +181,7 @@ impl Outcome<'_> {
         }
         let header = [
             "to launch",
-            "pool",
+            "pool or group",
             "paid",
             "nodes",
             "$/h each",
@@ -206,7 +206,10 @@ impl Outcome<'_> {
         }
         let together = ["together", "", ""].map(str::to_owned);
         row(&mut table, together, String::new(), &Sum::of(self.launched()));
-        writeln!(f, "{}", table.render())
+        writeln!(f, "{}", table.render())?;
+        let grown = self.plan().scale_ups(self.input);
+        grown.iter().try_for_each(|scale_up| writeln!(f, "{scale_up}"))?;
+        if grown.is_empty() { Ok(()) } else { writeln!(f) }
     }
 
     fn write_existing(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

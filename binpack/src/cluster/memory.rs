@@ -1,6 +1,6 @@
 //! A cluster in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::{Cluster, ClusterState};
 use crate::error::Result;
-use crate::model::{Binding, Launch, Node, Plan, Pod, Target};
+use crate::model::{Binding, Launch, Node, NodeGroup, Plan, Pod, Target};
 
 /// A cluster in memory: for simulations and tests, and the reference for other adapters.
 ///
@@ -81,6 +81,7 @@ impl Inner {
                 pending.remove(&binding.pod);
             }
         }
+        self.launch_idle(plan, &mut launched);
         let mut left: Vec<(usize, Pod)> = pending.into_values().collect();
         left.sort_by_key(|(i, _)| *i);
         self.state.pending = left.into_iter().map(|(_, pod)| pod).collect();
@@ -102,6 +103,20 @@ impl Inner {
         *slot
     }
 
+    /// Brings groups up to their least sizes by launches to which the plan binds no pod.
+    fn launch_idle(&mut self, plan: &Plan, launched: &mut [Option<usize>]) {
+        let bound: BTreeSet<&Target> = plan.bindings.iter().map(|b| &b.target).collect();
+        for (index, launch) in plan.launches.iter().enumerate() {
+            let own = |of: &&NodeGroup| launch.group.as_ref() == Some(&of.name);
+            let Some(group) = self.state.node_groups.iter().find(own) else { continue };
+            let nodes = self.state.nodes.iter().filter(|n| n.group.as_ref() == Some(&group.name));
+            let lacks = (nodes.count() as u64) < u64::from(group.min_size);
+            if lacks && !bound.contains(&Target::Launch(index)) {
+                self.launch(plan, index, launched);
+            }
+        }
+    }
+
     fn free_name(&mut self, pool: &str) -> String {
         loop {
             self.launched += 1;
@@ -121,5 +136,35 @@ impl Inner {
             self.bound.insert(pod.name.clone(), node.name.clone());
         }
         fits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::core::plan;
+    use crate::model::{CapacityType, Input, InstanceType, Offering, Resources};
+
+    #[test]
+    fn a_group_is_brought_up_to_its_least_size_once() {
+        let it = InstanceType::new("m", Resources::new(1_000, 1 << 30).with_pods(10))
+            .with_offering(Offering::new("a", CapacityType::OnDemand, 100));
+        let input = Input {
+            pods: vec![Pod::new("p", Resources::new(600, 1))],
+            node_groups: vec![NodeGroup::new("g", "m", "a").with_sizes(3, 5)],
+            instance_types: [it].into(),
+            ..Input::default()
+        };
+        let plan = plan(&input, &Config::default()).expect("well formed");
+        let node_groups = input.node_groups.clone();
+        let state = ClusterState { pending: input.pods, node_groups, ..ClusterState::default() };
+        let mut inner = Inner { state, ..Inner::default() };
+        for _ in 0..2 {
+            inner.apply(&plan);
+            let groups = inner.state.nodes.iter().map(|node| node.group.as_deref());
+            assert_eq!(groups.collect::<Vec<_>>(), [Some("g"); 3]);
+            assert!(inner.state.pending.is_empty() && inner.bound.len() == 1);
+        }
     }
 }

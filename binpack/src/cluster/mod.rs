@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::error::Result;
-use crate::model::{Gang, Node, NodePool, Plan, Pod};
+use crate::model::{Gang, Node, NodeGroup, NodePool, Plan, Pod};
 
 pub use memory::MemoryCluster;
 
@@ -20,6 +20,8 @@ pub struct ClusterState {
     pub nodes: Vec<Node>,
     /// What may be launched.
     pub pools: Vec<NodePool>,
+    /// Groups of equal nodes that may grow.
+    pub node_groups: Vec<NodeGroup>,
     /// The gangs that pods name.
     pub gangs: Vec<Gang>,
     /// Pods of daemons, one for each, that run on every node which takes them.
@@ -42,7 +44,8 @@ pub struct ClusterState {
 ///    allocatable, whose `used` counts its daemons and the pods bound to it, whether or not its
 ///    machine runs already.
 /// 5. A plan that is applied twice has the effect of one: a pod that is not pending any more is
-///    not bound again, and a launch with no pod left to bind makes no node.
+///    not bound again, a launch with no pod left to bind makes no node, and one that the plan gives
+///    no pod makes a node as long as its group is below its least size.
 /// 6. A binding whose node is gone or too full is skipped: its pod stays pending, and the rest of
 ///    the plan is applied.
 /// 7. Pods that the plan leaves unplaced, and pods that it doesn't name, stay pending.

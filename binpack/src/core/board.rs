@@ -49,6 +49,8 @@ pub(super) struct Board<'a> {
     pub(super) disturbed: bool,
     /// Nodes that exist and go: their labels are no domain of anything.
     gone: BTreeSet<usize>,
+    /// Launches that were closed for good.
+    closed: BTreeSet<usize>,
 }
 
 impl<'a> Board<'a> {
@@ -67,6 +69,7 @@ impl<'a> Board<'a> {
             eligible: QuickMap::default(),
             disturbed: false,
             gone: BTreeSet::new(),
+            closed: BTreeSet::new(),
         };
         for (site, node) in input.nodes.iter().enumerate() {
             let ports: Vec<HostPort> =
@@ -91,6 +94,7 @@ impl<'a> Board<'a> {
             eligible,
             disturbed,
             gone,
+            closed,
             ..
         } = self;
         Board {
@@ -105,6 +109,7 @@ impl<'a> Board<'a> {
             eligible,
             disturbed,
             gone,
+            closed,
         }
     }
 
@@ -312,11 +317,17 @@ impl<'a> Board<'a> {
     /// Closes a launch without pods for good. False if it was closed before.
     pub(super) fn close(&mut self, site: usize) -> bool {
         let room = &mut self.rooms[site];
-        let was_open = room.free.iter().any(|free| *free > 0);
         room.free.fill(0);
         room.gpus.fill(0);
         self.tree.clear(site);
-        was_open
+        self.closed.insert(site)
+    }
+
+    /// Launches that were not closed, by site.
+    pub(super) fn open_launches(&self) -> impl Iterator<Item = usize> + use<'_, 'a> {
+        let first = self.input.nodes.len();
+        let all = (0..self.opened.len()).map(move |launch| first + launch);
+        all.filter(|site| !self.closed.contains(site))
     }
 
     /// Takes back the launch that was opened last and never used.
@@ -487,9 +498,7 @@ impl<'a> Board<'a> {
         let mut values: Vec<&str> =
             nodes.filter_map(|(_, node)| node.labels.get(&name).map(|v| &**v)).collect();
         let offered = offers.all.iter().filter(|offer| {
-            counts(&input.pools[offer.pool].taints, &|class| {
-                class.allows(|key| offer.label(input, key))
-            })
+            counts(&offer.source.pool.taints, &|class| class.allows(|key| offer.label(input, key)))
         });
         values.extend(offered.filter_map(|offer| offer.label(input, &name)));
         values.sort_unstable();

@@ -1,15 +1,16 @@
-//! What pools' limits and offerings with an end still allow.
+//! What pools' limits, groups' sizes and offerings with an end still allow.
 
 use std::collections::BTreeMap;
 
 use super::offers::Offer;
-use crate::model::{Input, Node, NodePool, Resources, key};
+use super::sources::Source;
+use crate::model::{Input, Node, Resources};
 
 /// Amounts that launches draw from.
 #[derive(Debug, Clone)]
 pub(super) struct Budgets {
     pub(super) left: Vec<u64>,
-    /// By pool: which budget limits which resource.
+    /// By source: which budget limits which resource.
     pools: Vec<Vec<(String, usize)>>,
     /// Offerings of which there are only so many, by type and offering.
     offerings: BTreeMap<(usize, usize), usize>,
@@ -24,8 +25,8 @@ impl Budgets {
     pub(super) fn beside(input: &Input, stays: &dyn Fn(usize) -> bool) -> Self {
         let (left, pools, offerings) = (Vec::new(), Vec::new(), BTreeMap::new());
         let mut budgets = Self { left, pools, offerings };
-        for pool in &input.pools {
-            budgets.add_pool(pool, input, stays);
+        for source in Source::all(input) {
+            budgets.add(&source, input, stays);
         }
         for (at, it) in input.instance_types.iter().enumerate() {
             for (offering, of) in it.offerings.iter().enumerate() {
@@ -38,8 +39,8 @@ impl Budgets {
         budgets
     }
 
-    fn add_pool(&mut self, pool: &NodePool, input: &Input, stays: &dyn Fn(usize) -> bool) {
-        let limits = &pool.limits;
+    fn add(&mut self, source: &Source, input: &Input, stays: &dyn Fn(usize) -> bool) {
+        let limits = &source.pool.limits;
         let fixed = [
             ("cpu_milli", limits.cpu_milli),
             ("memory_bytes", limits.memory_bytes),
@@ -49,9 +50,7 @@ impl Budgets {
         ];
         let fixed = fixed.into_iter().filter_map(|(name, limit)| Some((name, limit?)));
         let extended = limits.extended.iter().map(|(name, limit)| (&**name, *limit));
-        let mine = |(at, node): &(usize, &Node)| {
-            node.labels.get(key::NODE_POOL).is_some_and(|name| *name == pool.name) && stays(*at)
-        };
+        let mine = |(at, node): &(usize, &Node)| source.owns(node) && stays(*at);
         let nodes: Vec<_> = input.nodes.iter().enumerate().filter(mine).collect();
         let mut of = Vec::new();
         for (name, limit) in fixed.chain(extended) {

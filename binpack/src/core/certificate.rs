@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::bits::Bits;
 use super::board::Board;
-use super::budget::Budgets;
 use super::groups::{HOSTNAME, Kind};
 use super::pack::{Job, Machine, Row, most_valuable, whole};
 use super::problem::Problem;
@@ -22,7 +21,6 @@ const MOST_NODES: usize = 1_000;
 pub(super) struct Certifier<'p, 'a> {
     pub(super) problem: &'p Problem<'a>,
     pub(super) board: &'p Board<'a>,
-    pub(super) budgets: &'p Budgets,
 }
 
 impl Certifier<'_, '_> {
@@ -132,6 +130,7 @@ impl Certifier<'_, '_> {
         let near = groups().any(|g| g.kind() == Kind::Near);
         let limited = |pool: &NodePool| pool.limits != crate::model::PoolLimits::default();
         let several = input.pools.windows(2).any(|pair| pair[0].weight != pair[1].weight);
+        let mut offerings = input.instance_types.iter().flat_map(|it| &it.offerings);
         let found = [
             (far(|kind| matches!(kind, Kind::Spread(_))), "spread over domains larger than a node"),
             (near, "pod affinity"),
@@ -139,10 +138,14 @@ impl Certifier<'_, '_> {
             (input.pods.iter().any(|pod| !pod.host_ports.is_empty()), "host ports"),
             (input.pools.iter().any(limited), "limits of node pools"),
             (
-                !self.budgets.are_endless() && !input.pools.iter().any(limited),
+                offerings.any(|offering| offering.available.is_some()),
                 "offerings of which there are only so many",
             ),
             (several, "weights of node pools"),
+            (
+                !input.node_groups.is_empty(),
+                "sizes of node groups, and that they come before pools",
+            ),
             (
                 input.pools.iter().any(|pool| !pool.min_values.is_empty()),
                 "minimum numbers of types to choose among",

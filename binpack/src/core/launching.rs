@@ -15,6 +15,7 @@ use super::pack::{Batch, Job, Machine, Numbers, Packer, Part, Row, assign};
 use super::problem::{Problem, Shape};
 use super::proof::Proof;
 use super::room::Gpu;
+use crate::config::Expander;
 use crate::model::Input;
 
 /// Launches for what waits, and keeps what it has come to.
@@ -24,10 +25,14 @@ pub(super) struct Launcher<'p, 'a> {
     pub(super) placer: Placer<'p, 'a>,
     /// How often the quick packer packs.
     pub(super) rounds: u32,
+    /// Which of several groups grows.
+    pub(super) expanders: &'p [Expander],
+    /// The first site that may take pods while groups grow.
+    pub(super) from: usize,
 }
 
 impl<'a> Launcher<'_, 'a> {
-    /// Launches nodes for what waits, pools of higher weight first.
+    /// Launches nodes for what waits: of groups first, and for what no group takes of pools.
     pub(super) fn launch(
         &self,
         board: &mut Board<'a>,
@@ -38,9 +43,31 @@ impl<'a> Launcher<'_, 'a> {
         if self.offers.all.is_empty() || shapes.iter().all(|shape| shape.left() == 0) {
             return None;
         }
-        let market = Market::new(board, self.offers, budgets, shapes);
-        self.bundle(&market, board, shapes, budgets);
-        let mut lots = lots(&market, &self.placer, board, shapes);
+        let mut market = Market::new(board, self.offers, shapes);
+        let proof = if self.offers.of_groups().next().is_some() {
+            let proof = self.prove_ahead(board, shapes, control);
+            self.scale_up(&mut market, board, shapes, budgets);
+            Some(proof)
+        } else {
+            None
+        };
+        market.open_pools(budgets);
+        let of_pools = self.launch_of_pools(&market, board, shapes, budgets, control);
+        // What is proved of the pods that groups left says nothing of all of them.
+        proof.unwrap_or(of_pools)
+    }
+
+    /// Launches nodes for what waits, pools of higher weight first.
+    fn launch_of_pools(
+        &self,
+        market: &Market<'_, 'a>,
+        board: &mut Board<'a>,
+        shapes: &mut [Shape<'a>],
+        budgets: &mut Budgets,
+        control: &mut Control<'_>,
+    ) -> Option<Proof> {
+        self.bundle(market, board, shapes, budgets);
+        let mut lots = lots(market, &self.placer, board, shapes);
         if lots.is_empty() {
             return None;
         }
@@ -250,8 +277,7 @@ impl<'a> Launcher<'_, 'a> {
         lots: &[Lot],
     ) -> Vec<(usize, Taken)> {
         let (all, rows) = (&self.offers.all, &packing.rows);
-        let pools = &board.input.pools;
-        let mine = (0..all.len()).filter(|at| pools[all[*at].pool].weight == packing.weight);
+        let mine = (0..all.len()).filter(|at| all[*at].source.pool.weight == packing.weight);
         let mut sorted: Vec<usize> = mine.collect();
         sorted.sort_by_key(|at| all[*at].price);
         let loose = packing.loose;

@@ -31,19 +31,15 @@ pub(super) struct Market<'o, 'a> {
     tuples: Vec<Tuple>,
     /// Offers with the same domains.
     areas: BTreeMap<Tuple, Bits>,
-    /// Those that neither a limit nor a wish for more types keeps from being launched.
+    /// Those that nothing keeps from being launched, such as a limit or a wish for more types.
     open: Bits,
     /// By what a pod takes: the offers that have room for it.
     roomy: QuickMap<Demand, Bits>,
 }
 
 impl<'o, 'a> Market<'o, 'a> {
-    pub(super) fn new(
-        board: &mut Board<'a>,
-        offers: &'o Offers,
-        budgets: &Budgets,
-        shapes: &[Shape<'_>],
-    ) -> Self {
+    /// A market for these shapes that is closed as yet.
+    pub(super) fn new(board: &mut Board<'a>, offers: &'o Offers, shapes: &[Shape<'_>]) -> Self {
         let input = board.input;
         let all = offers.all.len();
         let tuples: Vec<Tuple> = if board.is_regional() {
@@ -55,17 +51,30 @@ impl<'o, 'a> Market<'o, 'a> {
         for (at, tuple) in tuples.iter().enumerate() {
             areas.entry(tuple.clone()).or_insert_with(|| Bits::new(all)).insert(at);
         }
-        let open = |at: &usize| {
-            offers.flexible[*at] && budgets.allow(&budgets.draws(&offers.all[*at], input))
-        };
-        let open = Bits::collect(all, (0..all).filter(open));
         let mut roomy: QuickMap<Demand, Bits> = QuickMap::default();
         for shape in shapes {
             let fits = |at: &usize| offers.all[*at].room.fits(&shape.demand);
             let with_room = || Bits::collect(all, (0..all).filter(fits));
             roomy.entry(shape.demand.clone()).or_insert_with(with_room);
         }
-        Self { input, offers, tuples, areas, open, roomy }
+        Self { input, offers, tuples, areas, open: Bits::new(all), roomy }
+    }
+
+    /// For what pools may launch.
+    pub(super) fn open_pools(&mut self, budgets: &Budgets) {
+        let offers = self.offers;
+        let open = |at: &usize| {
+            let of = &offers.all[*at];
+            of.source.group.is_none()
+                && offers.flexible[*at]
+                && budgets.allow(&budgets.draws(of, self.input))
+        };
+        self.open = Bits::collect(offers.all.len(), (0..offers.all.len()).filter(open));
+    }
+
+    /// For one offer alone.
+    pub(super) fn open_only(&mut self, offer: usize) {
+        self.open = Bits::collect(self.offers.all.len(), std::iter::once(offer));
     }
 
     /// The offers that take a shape and have room for it.

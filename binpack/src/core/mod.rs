@@ -29,7 +29,9 @@ mod reason;
 mod relax;
 mod room;
 mod run;
+mod scale_up;
 mod scheduler;
+mod sources;
 mod tree;
 
 use crate::config::Config;
@@ -43,7 +45,11 @@ pub use scheduler::{Scheduled, Scheduler};
 
 /// Decides where every pod goes and what to launch, in [`Config::iterations`] steps.
 ///
-/// Nodes that exist are used first. Then nodes are launched, pools of higher weight first. Pods
+/// Nodes that exist are used first, and launches that bring [groups](crate::NodeGroup) up to their
+/// least sizes. Then groups grow: each is estimated by first fit decreasing over copies of its
+/// template, [`Config::expanders`] choose one, which grows by as many nodes as its pods need, and
+/// so on until none takes any pod, as in Kubernetes' Cluster Autoscaler. For what no group takes
+/// nodes are launched from pools, those of higher weight first, and only there is optimised. Pods
 /// that nothing tells apart are one shape; which machines carry which numbers of each shape is a
 /// linear programme with a column for every way of filling a machine (Gilmore and Gomory 1961).
 /// Columns are made as they are asked for, its solution is rounded to whole machines by diving, and

@@ -10,6 +10,7 @@ use super::reason::Explainer;
 use super::relax::{Level, relaxations};
 use super::room::{Demand, Room};
 use super::run::first_level;
+use super::scale_up::idle_launches;
 use super::scheduler::Scheduled;
 use crate::config::Config;
 use crate::error::Result;
@@ -100,20 +101,24 @@ impl Outcome<'_, '_> {
         Ok(scheduled)
     }
 
-    /// By site of a launch that has pods: its place among the plan's launches.
+    /// By site of a launch that has pods, or that a group must have: its place among the plan's
+    /// launches.
     fn sites(&self) -> BTreeMap<usize, usize> {
         let nodes = self.problem.input.nodes.len();
         let places = self.board.places.iter().flatten();
-        let used: BTreeSet<usize> =
+        let mut used: BTreeSet<usize> =
             places.map(|place| place.site).filter(|s| *s >= nodes).collect();
+        used.append(&mut idle_launches(self.board, self.offers));
         used.into_iter().enumerate().map(|(at, site)| (site, at)).collect()
     }
 
     fn launches(&self, sites: &BTreeMap<usize, usize>) -> Vec<Launch> {
-        let mut pods: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        let mut pods: BTreeMap<usize, Vec<usize>> =
+            sites.keys().map(|site| (*site, Vec::new())).collect();
         for (pod, place) in self.board.places.iter().enumerate() {
-            if let Some(place) = place.as_ref().filter(|place| sites.contains_key(&place.site)) {
-                pods.entry(place.site).or_default().push(pod);
+            let site = place.as_ref().map(|place| place.site);
+            if let Some(pods) = site.and_then(|site| pods.get_mut(&site)) {
+                pods.push(pod);
             }
         }
         let input = self.problem.input;
@@ -202,10 +207,11 @@ fn sum(requested: &Resources, pod: &Resources) -> Resources {
 
 /// What an offer makes, before its pods.
 pub(super) fn launch(input: &Input, offer: &Offer) -> Launch {
-    let (pool, it) = (&input.pools[offer.pool], &input.instance_types[offer.instance_type]);
+    let (pool, it) = (&offer.source.pool, &input.instance_types[offer.instance_type]);
     let offering = &it.offerings[offer.offering];
     Launch {
         pool: pool.name.clone(),
+        group: offer.source.group.map(|_| pool.name.clone()),
         instance_type: it.name.clone(),
         zone: offering.zone.clone(),
         capacity_type: offering.capacity_type,

@@ -115,6 +115,7 @@ impl<'a> Problem<'a> {
     pub(super) fn over(input: &'a Input, dims: Dims) -> Self {
         let taints = input.nodes.iter().flat_map(|node| &node.taints);
         let taints = taints.chain(input.pools.iter().flat_map(|pool| &pool.taints));
+        let taints = taints.chain(input.node_groups.iter().flat_map(|group| &group.taints));
         let soft = taints.filter(|taint| taint.effect == Effect::PreferNoSchedule);
         let soft: BTreeSet<&Taint> = soft.collect();
         let soft = soft.into_iter().cloned().collect();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::bits::Bits;
 use super::board::Board;
+use super::control::Control;
 use super::launching::Launcher;
 use super::lots::Lot;
 use super::pack::{Job, Machine, Numbers, Packer, Pattern, Row};
@@ -37,6 +38,30 @@ impl<'a> Launcher<'_, 'a> {
         let of = |rows: Vec<usize>| rows.into_iter().map(|row| whole.shapes[row]).collect();
         let shapes_of = members.into_iter().map(of).collect();
         Relaxed { numbers: Numbers::of(&job), job, offers, shapes_of, all: shapes.len() }
+    }
+
+    /// What is proved of all pods that wait, before groups take some of them; nothing where only a
+    /// quick plan is wanted.
+    pub(super) fn prove_ahead(
+        &self,
+        board: &Board<'a>,
+        shapes: &[Shape<'a>],
+        control: &mut Control<'_>,
+    ) -> Option<Proof> {
+        if control.is_quick() {
+            return None;
+        }
+        let all = shapes.iter().enumerate().filter(|(_, shape)| shape.left() > 0);
+        let lots = all.map(|(at, shape)| {
+            let (count, offers) = (shape.left(), self.plain_offers(shape));
+            Lot { shape: at, count, tuple: None, offers }
+        });
+        let lots: Vec<Lot> = lots.filter(|lot| !lot.offers.is_empty()).collect();
+        let relaxed = self.relaxed(&lots, board, shapes);
+        let mut prover = Packer::new(&relaxed.job, &relaxed.numbers, self.rounds);
+        control.solve(&mut prover);
+        let pods = shapes.iter().map(|shape| shape.pods.iter().copied().collect()).collect();
+        Some(Proof { pods, ..relaxed.proof(&prover) })
     }
 
     /// The offers that a shape may use if nothing is asked for but what its pods require of nodes.

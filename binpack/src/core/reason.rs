@@ -23,6 +23,8 @@ struct Site<'s> {
     taints: &'s [Taint],
     room: Room,
     new: bool,
+    /// The group that would grow by it, by index.
+    group: Option<usize>,
 }
 
 impl<'p, 'i> Explainer<'p, 'i> {
@@ -71,14 +73,38 @@ impl<'p, 'i> Explainer<'p, 'i> {
         }
         let limited = !Budgets::new(self.problem.input).are_endless();
         if open.iter().filter(fitting).any(|site| site.new && limited) {
-            let message = "it fits on an instance type that may be launched, but the node pools' limits are used up";
-            return Reason::new(ReasonKind::Limits, message);
+            return Reason::new(ReasonKind::Limits, self.used_up(open.iter().filter(fitting)));
         }
         if open.iter().any(|site| fitting(&site)) {
             let message = "it fits where its labels and taints let it, but pods there or around it want to be apart from it: relax their anti-affinity";
             return Reason::new(ReasonKind::Pods, message);
         }
         Reason::new(ReasonKind::Resources, self.too_small(&demand, &open))
+    }
+
+    /// Names the first group that would take a pod if it could grow, or the limits of pools.
+    fn used_up<'s>(&self, fitting: impl Iterator<Item = &'s &'s Site<'s>>) -> String {
+        let (mut group, mut pools) = (None, false);
+        for site in fitting.filter(|site| site.new) {
+            group = group.or(site.group);
+            pools |= site.group.is_none();
+        }
+        let Some(group) = group.map(|group| &self.problem.input.node_groups[group]) else {
+            return "it fits on an instance type that may be launched, but the node pools' limits are used up".into();
+        };
+        let own = self.board.open_launches().filter(|site| {
+            let launch = site - self.problem.input.nodes.len();
+            self.offers.all[self.board.opened[launch]].source.pool.name == group.name
+        });
+        let size = group.size(self.problem.input) + own.count() as u64;
+        let (name, max) = (&group.name, group.max_size);
+        let why = if size >= u64::from(max) {
+            format!("whose size is {size} at a max_size of {max}: raise it")
+        } else {
+            format!("of whose machines no more can be had than {size}, at a max_size of {max}")
+        };
+        let pools = if pools { "; the node pools' limits are used up too" } else { "" };
+        format!("it fits on a node of group {name}, {why}{pools}")
     }
 
     /// Whether a pod alone would have had a place, before others got theirs.
@@ -89,7 +115,7 @@ impl<'p, 'i> Explainer<'p, 'i> {
                 && class.allows(|key| node.labels.get(key).map(|value| &**value))
         });
         let mut offers = self.offers.all.iter().filter(|offer| {
-            class.may_enter(&input.pools[offer.pool].taints)
+            class.may_enter(&offer.source.pool.taints)
                 && class.allows(|key| offer.label(input, key))
         });
         nodes.into_iter().any(|(at, _)| self.problem.node_room(at).fits(demand))
@@ -98,7 +124,7 @@ impl<'p, 'i> Explainer<'p, 'i> {
 
     /// Everything whose labels satisfy the class.
     fn sites(&self, class: &Class) -> Vec<Site<'p>> {
-        let input: &'p Input = self.problem.input;
+        let (input, offers): (&'p Input, &'p Offers) = (self.problem.input, self.offers);
         let nodes = input.nodes.iter().enumerate();
         let nodes = nodes
             .filter(|(_, node)| class.allows(|key| node.labels.get(key).map(|value| &**value)));
@@ -106,13 +132,14 @@ impl<'p, 'i> Explainer<'p, 'i> {
             taints: &node.taints,
             room: self.board.rooms[i].clone(),
             new: false,
+            group: None,
         });
-        let offers =
-            self.offers.all.iter().filter(|offer| class.allows(|key| offer.label(input, key)));
+        let offers = offers.all.iter().filter(|offer| class.allows(|key| offer.label(input, key)));
         let offers = offers.map(|o| Site {
-            taints: &input.pools[o.pool].taints,
+            taints: &o.source.pool.taints,
             room: o.room.clone(),
             new: true,
+            group: o.source.group,
         });
         nodes.chain(offers).collect()
     }
@@ -121,7 +148,7 @@ impl<'p, 'i> Explainer<'p, 'i> {
     fn unmatched(&self, class: &Class) -> String {
         let input = self.problem.input;
         if input.nodes.is_empty() && self.offers.all.is_empty() {
-            return "there is no node, and no node pool may launch anything: add a pool or an instance type".into();
+            return "there is no node, and no node pool or group may launch anything: add a pool or an instance type".into();
         }
         let alone = class.domains.iter().find(|(key, domain)| {
             let node =

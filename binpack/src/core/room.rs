@@ -132,6 +132,14 @@ impl Demand {
         Self { amounts, gpu }
     }
 
+    pub(super) fn cpu_milli(&self) -> u64 {
+        self.amounts[0]
+    }
+
+    pub(super) fn memory_bytes(&self) -> u64 {
+        self.amounts[1]
+    }
+
     pub(super) fn gpu_milli(&self) -> u64 {
         match self.gpu {
             Gpu::None => 0,

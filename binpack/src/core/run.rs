@@ -14,6 +14,7 @@ use super::problem::{Problem, Shape};
 use super::proof::Proof;
 use super::relax::Level;
 use super::room::Demand;
+use super::scale_up::{enforce_min_sizes, idle_launches};
 use super::scheduler::Scheduled;
 use crate::config::{Config, Preference};
 use crate::error::Result;
@@ -56,11 +57,13 @@ impl<'a> Run<'a> {
     pub(super) fn finish(mut self, stop: &mut dyn FnMut(&Progress) -> bool) -> Result<Plan> {
         let mut control = Control::new(self.config.iterations, stop);
         let shapes = std::mem::take(&mut self.shapes);
+        enforce_min_sizes(&mut self.board, &self.offers, &mut self.budgets);
         let proved = self.waves(shapes, &mut control)?;
+        // Pods may have left a launch that counted.
+        enforce_min_sizes(&mut self.board, &self.offers, &mut self.budgets);
         let mut plan = self.outcome().plan()?;
         let (problem, board) = (&self.problem, &self.board);
-        let budgets = &Budgets::new(problem.input);
-        plan.certificate = Some(Certifier { problem, board, budgets }.certify(proved.as_ref()));
+        plan.certificate = Some(Certifier { problem, board }.certify(proved.as_ref()));
         plan.iterations = control.iterations();
         plan.cut_short = control.cut_short;
         Ok(plan)
@@ -145,6 +148,8 @@ impl<'a> Run<'a> {
             offers: &self.offers,
             placer: Placer::new(&self.problem, &self.offers, self.config.fit),
             rounds: self.config.packing_rounds,
+            expanders: &self.config.expanders,
+            from: 0,
         };
         let gang_placer = GangPlacer { problem: &self.problem, placer: &placer };
         let left = gang_placer.place(&mut self.board, &mut self.gangs, shapes);
@@ -183,6 +188,9 @@ impl<'a> Run<'a> {
         let sites = self.board.places.iter().flatten().map(|place| place.site);
         sites.filter(|site| *site >= nodes).for_each(|site| used[site - nodes] = true);
         let mut any = false;
+        for site in idle_launches(&self.board, &self.offers) {
+            used[site - nodes] = true;
+        }
         for launch in (0..used.len()).filter(|launch| !used[*launch]) {
             if self.board.close(nodes + launch) {
                 let offer = &self.offers.all[self.board.opened[launch]];

@@ -28,7 +28,8 @@ pub struct Scheduled {
 /// Places pods as they come, in time that goes with their number and not with that of those which
 /// are there.
 ///
-/// With pools it launches what does not fit; without, it is a scheduler for the nodes that exist.
+/// With pools or groups it launches what does not fit; without, it is a scheduler for the nodes that
+/// exist. It launches for pods alone: the least sizes of groups are [`plan`](crate::plan())'s to keep.
 /// Under [`Fit::First`](crate::Fit::First) a pod's node is found in time that goes with the
 /// logarithm of the number of nodes; [`Fit::Best`](crate::Fit::Best) looks at each node once for
 /// each shape of pods in a change.

@@ -31,7 +31,7 @@ pub enum Constraint {
     Volumes,
     /// That its gang must come together.
     Gang,
-    /// The limits of all node pools.
+    /// The limits of all node pools, and the greatest sizes of all node groups.
     PoolLimits,
 }
 
@@ -49,7 +49,7 @@ impl fmt::Display for Constraint {
             Self::HostPorts => write!(f, "its host ports"),
             Self::Volumes => write!(f, "its volumes"),
             Self::Gang => write!(f, "its gang"),
-            Self::PoolLimits => write!(f, "the limits of node pools"),
+            Self::PoolLimits => write!(f, "the limits of node pools and groups"),
         }
     }
 }

@@ -18,6 +18,8 @@ pub struct LaunchReason {
     pub price_micros: u64,
     /// The resource of which its pods and daemons use the greatest part, and that part in percent.
     pub fullest: (Arc<str>, u64),
+    /// The group that it belongs to, which has no other type; `None` where it is a pool's.
+    pub group: Option<Arc<str>>,
     /// The next cheapest type that would hold the same pods, and its price in millionths of a
     /// dollar per hour.
     pub next: Option<(Arc<str>, u64)>,
@@ -39,6 +41,7 @@ impl fmt::Display for LaunchReason {
             Some((name, price)) => {
                 write!(f, "; the next that holds the same pods is {name} at {:.4}", dollars(*price))
             }
+            None if self.group.is_some() => write!(f, "; its node group has no other type"),
             None => write!(f, "; no other type of its pool holds the same pods"),
         }
     }
@@ -52,6 +55,7 @@ pub(super) fn reasons(input: &Input, plan: &Plan) -> Vec<LaunchReason> {
         instance_type: launch.instance_type.clone(),
         price_micros: launch.price_micros,
         fullest: fullest(launch),
+        group: launch.group.clone(),
         next: launch.alternatives.first().and_then(|name| {
             let it = types.get(&**name)?;
             Some((name.clone(), price(it, &launch.zone, launch.capacity_type)?))

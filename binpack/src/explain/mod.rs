@@ -18,7 +18,7 @@ use constraint::constraints;
 use crate::config::Config;
 use crate::core::Scheduler;
 use crate::error::Result;
-use crate::model::{Input, Node, Plan, Pod, PoolLimits, Reason, RunningPod, Target};
+use crate::model::{Input, Node, NodeGroup, Plan, Pod, PoolLimits, Reason, RunningPod, Target};
 
 /// How many pods without a place are explained one by one; those that are alike count once.
 const MOST: usize = 100;
@@ -147,7 +147,7 @@ fn alike(a: &Pod, b: &Pod) -> bool {
 struct Explainer {
     /// The cluster as the plan leaves it.
     scheduler: Scheduler,
-    /// The same without the pools' limits.
+    /// The same without the pools' limits and the groups' greatest sizes.
     unlimited: Scheduler,
     tried: u64,
 }
@@ -160,6 +160,9 @@ impl Explainer {
         let mut unlimited = after.clone();
         for pool in &mut unlimited.pools {
             pool.limits = PoolLimits::default();
+        }
+        for group in &mut unlimited.node_groups {
+            group.max_size = NodeGroup::MAX_SIZE;
         }
         let scheduler = Scheduler::new(after, config.clone())?;
         Ok(Self { scheduler, unlimited: Scheduler::new(unlimited, config)?, tried: 0 })

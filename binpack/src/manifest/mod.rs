@@ -11,6 +11,7 @@ mod crowd;
 mod decode;
 mod duration;
 mod gangs;
+mod groups;
 mod json;
 mod leader_worker_set;
 mod nodes;
@@ -33,7 +34,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::model::{Gang, Input, InstanceType, Node, NodePool, Pod};
+use crate::model::{Gang, Input, InstanceType, Node, NodeGroup, NodePool, Pod};
+
+pub use groups::{open_node_groups, read_node_groups};
 
 /// Pods, node pools and nodes from Kubernetes manifests in YAML or JSON.
 ///
@@ -81,6 +84,9 @@ pub struct Manifests {
     pub pods: Vec<Pod>,
     /// Karpenter's node pools.
     pub pools: Vec<NodePool>,
+    /// Node groups, which [`read_node_groups`] reads: manifests have none. Nodes belong to those that
+    /// the label of Amazon's, Google's or Microsoft's managed Kubernetes names.
+    pub node_groups: Vec<NodeGroup>,
     /// Nodes that are ready, with the pods that run there.
     pub nodes: Vec<Node>,
     /// Pod groups, and the replicas of each `LeaderWorkerSet`.
@@ -134,6 +140,7 @@ impl Manifests {
     pub fn extend(&mut self, other: Self) {
         self.pods.extend(other.pods);
         self.pools.extend(other.pools);
+        self.node_groups.extend(other.node_groups);
         self.nodes.extend(other.nodes);
         self.gangs.extend(other.gangs);
         self.daemons.extend(other.daemons);
@@ -145,8 +152,11 @@ impl Manifests {
     /// The question where these pods go, with what may be bought.
     #[must_use]
     pub fn into_input(self, instance_types: Arc<[InstanceType]>) -> Input {
-        let Self { pods, pools, nodes, gangs, daemons, disregarded: _ } = self;
-        Input { pods, nodes, pools, instance_types, gangs, daemons, ..Input::default() }
+        let Self { pods, pools, node_groups, mut nodes, gangs, daemons, disregarded: _ } = self;
+        groups::join(&mut nodes, &node_groups);
+        let input =
+            Input { pods, nodes, pools, instance_types, gangs, daemons, ..Input::default() };
+        Input { node_groups, ..input }
     }
 
     /// These, if they are well formed together.
@@ -154,7 +164,7 @@ impl Manifests {
         let disregarded = self.disregarded.clone();
         let input = self.into_input(Arc::default());
         input.check()?;
-        let Input { pods, nodes, pools, gangs, daemons, .. } = input;
-        Ok(Self { pods, pools, nodes, gangs, daemons, disregarded })
+        let Input { pods, nodes, pools, node_groups, gangs, daemons, .. } = input;
+        Ok(Self { pods, pools, node_groups, nodes, gangs, daemons, disregarded })
     }
 }

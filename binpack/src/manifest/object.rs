@@ -24,6 +24,11 @@ pub(super) struct Origin {
 }
 
 impl Origin {
+    /// What is in a place, of a kind, with a name.
+    pub(super) fn new(at: String, kind: &str, name: &str) -> Self {
+        Self { at, kind: kind.into(), name: name.into() }
+    }
+
     /// An error about a field of it.
     pub(super) fn wrong(&self, field: impl Display, problem: impl Display) -> Error {
         Error::new(ErrorKind::Invalid, format!("{self}: {field} {problem}"))

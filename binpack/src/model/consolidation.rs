@@ -61,8 +61,9 @@ impl fmt::Display for Removal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum KeptKind {
-    /// It belongs to no pool of the input: its label
-    /// [`key::NODE_POOL`](super::key::NODE_POOL) names none.
+    /// It belongs to no pool and no group of the input: its label
+    /// [`key::NODE_POOL`](super::key::NODE_POOL) names no pool, and it has no
+    /// [`group`](super::Node::group).
     NoPool,
     /// It is already on its way out.
     Disrupting,
@@ -70,7 +71,7 @@ pub enum KeptKind {
     TakesPending,
     /// The node itself must not be disturbed.
     DoNotDisrupt,
-    /// Its pool's policy.
+    /// Its pool's or its group's policy.
     Policy,
     /// More is used there than its listed pods explain.
     Unlisted,
@@ -82,8 +83,10 @@ pub enum KeptKind {
     Gang,
     /// A pod disruption budget.
     PodDisruptionBudget,
-    /// Its pool's budget of nodes.
+    /// Its pool's or its group's budget of nodes.
     Budget,
+    /// The [`min_size`](super::NodeGroup::min_size) of its group.
+    MinSize,
     /// A pod there fits nowhere else for less.
     NoPlace,
     /// A pod that stays would lose its neighbour, or a spread would become more uneven.

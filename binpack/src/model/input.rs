@@ -4,10 +4,11 @@ use std::collections::HashSet;
 use std::fmt::Display;
 use std::sync::Arc;
 
+use super::group_check::check_groups;
 use super::{
-    GPU_MILLI, Gang, InstanceType, LabelSelector, MAX_GPUS, Node, NodeCount, NodePool, Operator,
-    Pod, PodAffinityTerm, PodDisruptionBudget, Reason, ReasonKind, Requirement, Resources,
-    Unplaced, Volume,
+    Disruption, GPU_MILLI, Gang, InstanceType, LabelSelector, MAX_GPUS, Node, NodeCount, NodeGroup,
+    NodePool, Operator, Pod, PodAffinityTerm, PodDisruptionBudget, Reason, ReasonKind, Requirement,
+    Resources, Unplaced, Volume,
 };
 use crate::error::{Error, ErrorKind, Result};
 
@@ -28,8 +29,10 @@ pub struct Input {
     pub pods: Vec<Pod>,
     /// Nodes that exist or are on their way.
     pub nodes: Vec<Node>,
-    /// What may be launched; with no pool nothing is.
+    /// What may be launched; with no pool and no group nothing is.
     pub pools: Vec<NodePool>,
+    /// Groups of equal nodes that may grow; they are asked before the pools.
+    pub node_groups: Vec<NodeGroup>,
     /// What the cloud sells.
     pub instance_types: Arc<[InstanceType]>,
     /// The gangs that pods name.
@@ -50,7 +53,8 @@ impl Input {
     /// empty or given twice, an amount above [`MAX_QUANTITY`], an extended resource with the name of
     /// a fixed one, a request of more than one GPU that
     /// is not whole GPUs, a requirement with the wrong number of values, an allocatable above the
-    /// capacity, an offering given twice, a price above [`MAX_PRICE_MICROS`].
+    /// capacity, an offering given twice, a price above [`MAX_PRICE_MICROS`], a group whose template
+    /// is not sold or whose sizes contradict each other.
     pub fn check(&self) -> Result<()> {
         let running: usize = self.nodes.iter().map(|node| node.pods.len()).sum();
         let mut pods = Names::of("pod", self.pods.len() + running);
@@ -67,6 +71,7 @@ impl Input {
         self.pools
             .iter()
             .try_for_each(|pool| names.add(&pool.name).and_then(|()| check_pool(pool)))?;
+        check_groups(self, &names.seen)?;
         self.check_gangs()?;
         let mut names = Names::of("daemon", self.daemons.len());
         self.daemons
@@ -151,7 +156,7 @@ impl<'a> Names<'a> {
     }
 }
 
-fn named(what: &str, name: &str) -> Result<()> {
+pub(super) fn named(what: &str, name: &str) -> Result<()> {
     if name.is_empty() {
         let problem = format!("a {what} has an empty name: give it one");
         return Err(Error::new(ErrorKind::Invalid, problem));
@@ -159,7 +164,7 @@ fn named(what: &str, name: &str) -> Result<()> {
     Ok(())
 }
 
-fn invalid(what: &str, name: &str, field: &str, problem: impl Display) -> Error {
+pub(super) fn invalid(what: &str, name: &str, field: &str, problem: impl Display) -> Error {
     Error::new(ErrorKind::Invalid, format!("{what} {name}: {field} {problem}"))
 }
 
@@ -363,14 +368,20 @@ fn check_pool(pool: &NodePool) -> Result<()> {
         let problem = format!("is above {MAX_BEST_EFFORT_PERCENT}: lower it");
         return Err(invalid("pool", &pool.name, "best_effort_percent", problem));
     }
-    let percents = pool.disruption.budgets.iter().map(|budget| budget.nodes);
+    check_budgets("pool", &pool.name, &pool.disruption)?;
+    check_requirements("pool", &pool.name, "requirements", &pool.requirements)
+}
+
+/// Whether no budget of nodes is above all of them.
+pub(super) fn check_budgets(what: &str, name: &str, disruption: &Disruption) -> Result<()> {
+    let mut counts = disruption.budgets.iter().map(|budget| budget.nodes);
     if let Some(NodeCount::Percent(percent)) =
-        percents.into_iter().find(|n| matches!(n, NodeCount::Percent(101..)))
+        counts.find(|count| matches!(count, NodeCount::Percent(101..)))
     {
         let problem = format!("has {percent} %: set it to 0..=100");
-        return Err(invalid("pool", &pool.name, "disruption.budgets", problem));
+        return Err(invalid(what, name, "disruption.budgets", problem));
     }
-    check_requirements("pool", &pool.name, "requirements", &pool.requirements)
+    Ok(())
 }
 
 fn check_pod_budget(budget: &PodDisruptionBudget) -> Result<()> {

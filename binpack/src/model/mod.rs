@@ -7,10 +7,12 @@ mod attachment;
 mod consolidation;
 mod disruption;
 mod gang;
+mod group_check;
 mod input;
 mod instance_type;
 mod labels;
 mod node;
+mod node_group;
 mod node_pool;
 mod plan;
 mod pod;
@@ -32,9 +34,11 @@ pub(crate) use input::{check_pod, known_gang, malformed};
 pub use instance_type::{CapacityType, InstanceType, Offering};
 pub use labels::{Labels, key, labels};
 pub use node::{Node, RunningPod};
+pub use node_group::NodeGroup;
 pub use node_pool::{MinValues, NodePool, PoolLimits};
 pub use plan::{
-    Binding, Certificate, Launch, Plan, Reason, ReasonKind, Relaxation, Relaxed, Target, Unplaced,
+    Binding, Certificate, Launch, Plan, Reason, ReasonKind, Relaxation, Relaxed, ScaleUp, Target,
+    Unplaced,
 };
 pub use pod::Pod;
 pub use requirement::{Operator, Requirement};

@@ -52,6 +52,8 @@ pub struct Node {
     /// How many volumes of each storage driver may be attached; a driver that is not named has no
     /// limit.
     pub volume_limits: BTreeMap<Arc<str>, u32>,
+    /// The [group](super::NodeGroup) that it belongs to; `None` where it is of a pool or of neither.
+    pub group: Option<Arc<str>>,
     /// What it costs, in millionths of a dollar per hour; `None` where that is not known.
     pub price_micros: Option<u64>,
     /// How old it is, in seconds; `None` where that is not known.
@@ -80,6 +82,7 @@ impl Node {
             gpu_used_milli: Vec::new(),
             pods: Vec::new(),
             volume_limits: BTreeMap::new(),
+            group: None,
             price_micros: None,
             age_secs: None,
             drifted: false,
@@ -103,6 +106,13 @@ impl Node {
     #[must_use]
     pub fn with_price_micros(mut self, price: u64) -> Self {
         self.price_micros = Some(price);
+        self
+    }
+
+    /// As one of this group.
+    #[must_use]
+    pub fn with_group(mut self, group: impl Into<Arc<str>>) -> Self {
+        self.group = Some(group.into());
         self
     }
 

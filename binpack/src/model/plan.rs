@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{CapacityType, Labels, Node, Resources, Taint};
+use super::{CapacityType, Input, Labels, Node, Resources, Taint};
 
 /// Where a pod goes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,8 +37,10 @@ impl Binding {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Launch {
-    /// The pool that it belongs to.
+    /// The pool or the group that it belongs to: no group is called as a pool is.
     pub pool: Arc<str>,
+    /// The group that it belongs to, which `pool` names too; `None` where that is a pool.
+    pub group: Option<Arc<str>>,
     /// The instance type to ask for.
     pub instance_type: Arc<str>,
     /// The zone to ask for.
@@ -47,7 +49,7 @@ pub struct Launch {
     pub capacity_type: CapacityType,
     /// The price in millionths of a dollar per hour.
     pub price_micros: u64,
-    /// What its pods and its pool's daemons use together.
+    /// What its pods and daemons use together.
     pub requested: Resources,
     /// What the daemons alone use.
     pub daemon_overhead: Resources,
@@ -82,6 +84,7 @@ impl Launch {
         node.taints.clone_from(&self.taints);
         node.used = self.daemon_overhead.clone();
         node.price_micros = Some(self.price_micros);
+        node.group.clone_from(&self.group);
         node
     }
 }
@@ -101,7 +104,7 @@ pub enum ReasonKind {
     Taints,
     /// All that would take it is too small or too full, volumes included.
     Resources,
-    /// It fits on something that may be launched, and the pools' limits are used up.
+    /// It fits on something that may be launched, and pools' limits or groups' sizes are used up.
     Limits,
     /// Other pods keep it away: spread, affinity, anti-affinity or host ports.
     Pods,
@@ -218,7 +221,8 @@ impl Certificate {
 pub struct Plan {
     /// The pods that have a place, in the order of the input.
     pub bindings: Vec<Binding>,
-    /// The nodes to launch; each has at least one binding.
+    /// The nodes to launch. Each has at least one binding, those apart that bring a group up to its
+    /// [`min_size`](super::NodeGroup::min_size).
     pub launches: Vec<Launch>,
     /// The pods that have none, in the order of the input.
     pub unplaced: Vec<Unplaced>,
@@ -235,7 +239,44 @@ pub struct Plan {
     pub cut_short: bool,
 }
 
+/// How a group grows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ScaleUp {
+    /// The group's name.
+    pub group: Arc<str>,
+    /// How many nodes it has.
+    pub from: u64,
+    /// How many it has once the plan is carried out.
+    pub to: u64,
+    /// How many it may have at most.
+    pub max_size: u64,
+}
+
+impl fmt::Display for ScaleUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { group, from, to, max_size } = self;
+        write!(f, "node group {group} grows from {from} to {to} of at most {max_size} nodes")
+    }
+}
+
 impl Plan {
+    /// The groups of an input that grow, in the order of the input.
+    #[must_use]
+    pub fn scale_ups(&self, input: &Input) -> Vec<ScaleUp> {
+        let grown = input.node_groups.iter().filter_map(|group| {
+            let own = self.launches.iter().filter(|l| l.group.as_ref() == Some(&group.name));
+            let (more, from) = (own.count() as u64, group.size(input));
+            (more > 0).then(|| ScaleUp {
+                group: group.name.clone(),
+                from,
+                to: from + more,
+                max_size: u64::from(group.max_size),
+            })
+        });
+        grown.collect()
+    }
+
     /// What the launches cost together, in dollars per hour: for people, not for sums.
     #[must_use]
     #[expect(

@@ -130,6 +130,7 @@ impl Rounds {
             pods: state.pending,
             nodes: state.nodes,
             pools: state.pools,
+            node_groups: state.node_groups,
             instance_types,
             gangs: state.gangs,
             daemons: state.daemons,

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use super::amounts::{add_pod, amounts, lacking};
 use super::attachments::{attached, out_of_reach};
 use super::labels::{all_satisfied, alternative_left};
-use super::machine::Machine;
+use super::machine::{Launcher, Machine};
 use super::state::{Site, State};
 use super::{Breach, Rule};
 use crate::model::{CapacityType, GPU_MILLI, Launch, MinValues};
@@ -20,7 +20,8 @@ pub(super) fn alternatives(state: &State<'_>) -> Vec<Breach> {
             found.extend(message.map(|message| Breach::new(rule, message)));
         };
         breach(Rule::Alternatives, wrong(&machines, launch, site));
-        let pool = state.pools.get(&*launch.pool);
+        let own = launch.group.is_none();
+        let pool = state.pools.get(&*launch.pool).filter(|_| own);
         let mut least = pool.into_iter().flat_map(|pool| &pool.min_values);
         breach(Rule::MinValues, least.find_map(|least| too_few(&machines, launch, least)));
     }
@@ -110,20 +111,20 @@ impl<'a> Machines<'a> {
         let mut all = HashMap::new();
         for launch in &state.plan.launches {
             for name in [&launch.instance_type].into_iter().chain(&launch.alternatives) {
-                let pool = state.pools.get(&*launch.pool);
-                let Some((pool, it)) = pool.zip(state.types.get(&**name)) else {
+                let launcher = Launcher::of(state.input, launch).ok();
+                let Some((launcher, it)) = launcher.zip(state.types.get(&**name)) else {
                     continue;
                 };
                 let (zone, paid) = (&*launch.zone, launch.capacity_type);
-                let machine = || Machine::of(state.input, pool, it, zone, paid);
+                let machine = || Machine::of(state.input, launcher, it, zone, paid);
                 all.entry(machine_key(launch, name)).or_insert_with(machine);
             }
         }
         Self(all)
     }
 
-    /// The machine of this type in the launch's place; `None` where the pool or the type is not
-    /// known.
+    /// The machine of this type in the launch's place; `None` where the pool, the group or the type
+    /// is not known.
     fn get(&self, launch: &'a Launch, name: &'a str) -> Option<&Result<Machine<'a>, String>> {
         self.0.get(&machine_key(launch, name))
     }

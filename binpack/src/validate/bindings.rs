@@ -13,13 +13,14 @@ pub(super) fn names(state: &State<'_>) -> Vec<Breach> {
     let running = input.nodes.iter().flat_map(|node| &node.pods).map(|running| &running.pod);
     let pods = twice(input.pods.iter().chain(running).map(|pod| &*pod.name));
     let nodes = twice(input.nodes.iter().map(|node| &*node.name));
-    let pools = twice(input.pools.iter().map(|pool| &*pool.name));
+    let groups = input.node_groups.iter().map(|group| &*group.name);
+    let pools = twice(input.pools.iter().map(|pool| &*pool.name).chain(groups));
     let types = twice(input.instance_types.iter().map(|it| &*it.name));
     let gangs = twice(input.gangs.iter().map(|gang| &*gang.name));
     let found = [
         (Rule::EveryPodOnce, "pod", pods),
         (Rule::TargetExists, "node", nodes),
-        (Rule::Launch, "pool", pools),
+        (Rule::Launch, "pool or group", pools),
         (Rule::Launch, "instance type", types),
         (Rule::Gang, "gang", gangs),
     ];

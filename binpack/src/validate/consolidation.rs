@@ -10,11 +10,11 @@ use std::sync::Arc;
 use super::crowd::Crowd;
 use super::evenness::uneven;
 use super::state::State;
-use super::{Breach, Rule, alternatives, attachments, bindings, launches, validate};
+use super::{Breach, Rule, alternatives, attachments, bindings, groups, launches, validate};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
-    Binding, Consolidation, ConsolidationPolicy, DisruptionReason, Input, Node, NodePool, Plan,
-    Removal, RunningPod, Target, key,
+    Binding, Consolidation, ConsolidationPolicy, Disruption, DisruptionReason, Input, Launch, Node,
+    NodePool, Plan, Removal, RunningPod, Target, key,
 };
 
 /// Whether a consolidation keeps every [`Rule`] for this input.
@@ -45,6 +45,7 @@ pub fn consolidation_breaches(input: &Input, consolidation: &Consolidation) -> V
     found.extend(before.removals());
     found.extend(before.moves());
     found.extend(before.budgets());
+    found.extend(before.sizes());
     found.extend(before.pod_budgets());
     found.extend(before.sums());
     if found.is_empty() {
@@ -80,7 +81,15 @@ impl<'a> Before<'a> {
     }
 
     fn pool(&self, node: &Node) -> Option<&'a NodePool> {
-        self.pools.get(&**node.labels.get(key::NODE_POOL)?).copied()
+        let own = node.labels.get(key::NODE_POOL).filter(|_| node.group.is_none());
+        self.pools.get(&**own?).copied()
+    }
+
+    /// What is said of the disruption of a node, by its pool or its group.
+    fn disruption(&self, node: &Node) -> Option<&'a Disruption> {
+        let of = |name: &Arc<str>| self.input.node_groups.iter().find(|g| g.name == *name);
+        let group = node.group.as_ref().and_then(of).map(|group| &group.disruption);
+        group.or_else(|| self.pool(node).map(|pool| &pool.disruption))
     }
 
     /// What waited is planned by itself.
@@ -143,12 +152,12 @@ impl<'a> Before<'a> {
     /// Why a reason is none.
     fn groundless(&self, node: &Node, reason: DisruptionReason) -> Option<String> {
         let empty = node.pods.iter().all(|running| running.daemon);
-        let pool = self.pool(node);
-        if pool.is_none() && reason != DisruptionReason::Interrupted {
-            return Some("belongs to no pool".into());
+        let disruption = self.disruption(node);
+        if disruption.is_none() && reason != DisruptionReason::Interrupted {
+            return Some("belongs to no pool and no group".into());
         }
-        let policy = pool.map(|pool| pool.disruption.policy);
-        let limit = pool.and_then(|pool| pool.expire_after_secs);
+        let policy = disruption.map(|disruption| disruption.policy);
+        let limit = self.pool(node).and_then(|pool| pool.expire_after_secs);
         let holds = match reason {
             DisruptionReason::Interrupted => node.interrupted,
             DisruptionReason::Expired => limit.zip(node.age_secs).is_some_and(|(l, age)| age >= l),
@@ -232,19 +241,23 @@ impl<'a> Before<'a> {
         }
     }
 
-    /// No pool has more nodes under way than a budget allows. Where reasons have different
+    /// No pool and no group has more nodes under way than a budget allows. Where reasons have different
     /// budgets, those with the tighter ones came first.
     fn budgets(&self) -> Vec<Breach> {
         let mut found = Vec::new();
-        for pool in &self.input.pools {
-            let of = |node: &&Node| node.labels.get(key::NODE_POOL) == Some(&pool.name);
+        let pools = self.input.pools.iter().map(|pool| (&pool.name, &pool.disruption));
+        let groups = self.input.node_groups.iter().map(|group| (&group.name, &group.disruption));
+        for (name, disruption) in pools.chain(groups) {
+            let of = |node: &&Node| {
+                node.group.as_ref().or_else(|| node.labels.get(key::NODE_POOL)) == Some(name)
+            };
             let nodes: Vec<&Node> = self.input.nodes.iter().filter(of).collect();
             let removals = || nodes.iter().filter_map(|node| self.removed.get(&*node.name));
             let interrupted =
                 removals().filter(|r| r.reason == DisruptionReason::Interrupted).count();
             let under_way = nodes.iter().filter(|node| node.disrupting).count() + interrupted;
             let allowed = |reason: DisruptionReason| {
-                let budgets = pool.disruption.budgets.iter().filter(|b| b.holds_for(reason));
+                let budgets = disruption.budgets.iter().filter(|b| b.holds_for(reason));
                 budgets.map(|budget| budget.nodes.of(nodes.len() as u64)).min().unwrap_or(u64::MAX)
             };
             for reason in DisruptionReason::ALL {
@@ -258,11 +271,34 @@ impl<'a> Before<'a> {
                 let number = removals().filter(|r| held(&r.reason)).count() + under_way;
                 if number as u64 > most {
                     let message = format!(
-                        "pool {}: {number} nodes are under way, {most} may be that are {reason}",
-                        pool.name
+                        "pool {name}: {number} nodes are under way, {most} may be that are {reason}"
                     );
                     found.push(Breach::new(Rule::DisruptionBudget, message));
                 }
+            }
+        }
+        found
+    }
+
+    /// No group falls below its least size, or further below it, by nodes that need not go.
+    fn sizes(&self) -> Vec<Breach> {
+        let mut found = Vec::new();
+        for group in &self.input.node_groups {
+            let name = &group.name;
+            let of = |node: &&Node| node.group.as_ref() == Some(name);
+            let goes = |node: &&Node| {
+                let removal = self.removed.get(&*node.name);
+                removal.is_some_and(|r| r.reason != DisruptionReason::Interrupted)
+            };
+            let gone = self.input.nodes.iter().filter(of).filter(goes).count() as u64;
+            let own = |launch: &&Launch| launch.group.as_ref() == Some(name);
+            let planned = self.answer.plan.launches.iter().filter(own).count() as u64;
+            let came = self.answer.launches.iter().filter(own).count() as u64;
+            let left = (group.size(self.input) + planned + came).saturating_sub(gone);
+            if gone > came && left < u64::from(group.min_size) {
+                let message =
+                    format!("group {name}: {left} are left of {} at least", group.min_size);
+                found.push(Breach::new(Rule::GroupSize, message));
             }
         }
         found
@@ -325,12 +361,15 @@ impl<'a> Before<'a> {
         let (input, plan) = self.end();
         let state = State::new(&input, &plan);
         let crowd = Crowd::of(&state);
+        let planned = self.answer.plan.launches.len();
         [
             bindings::every_pod_once(&state),
             bindings::targets(&state),
             bindings::nodes(&state),
             launches::launches(&state),
+            launches::idle(&state, |launch, _| launch < planned),
             launches::limits(&state),
+            groups::greatest(&state),
             launches::available(&state),
             alternatives::alternatives(&state),
             super::affinity::together(&state, &crowd),

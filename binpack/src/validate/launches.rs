@@ -1,9 +1,9 @@
-//! Launches: that the pool may have them, and what they add up to.
+//! Launches: that the pool or the group may have them, and what they add up to.
 
 use std::collections::BTreeMap;
 
 use super::amounts::{Amounts, add_pod, amounts};
-use super::machine::Machine;
+use super::machine::{Launcher, Machine};
 use super::state::{Site, State};
 use super::{Breach, Rule};
 use crate::model::{Launch, Node, Resources, key};
@@ -24,13 +24,14 @@ pub(super) fn launches(state: &State<'_>) -> Vec<Breach> {
 
 /// What is wrong with a launch in itself.
 fn unlawful(state: &State<'_>, launch: &Launch) -> Option<String> {
-    let Some(pool) = state.pools.get(&*launch.pool) else {
-        return Some(format!("there is no pool {}", launch.pool));
+    let launcher = match Launcher::of(state.input, launch) {
+        Ok(launcher) => launcher,
+        Err(problem) => return Some(problem),
     };
     let Some(it) = state.types.get(&*launch.instance_type) else {
         return Some(format!("there is no instance type {}", launch.instance_type));
     };
-    let machine = Machine::of(state.input, pool, it, &launch.zone, launch.capacity_type);
+    let machine = Machine::of(state.input, launcher, it, &launch.zone, launch.capacity_type);
     let machine = match machine {
         Ok(machine) => machine,
         Err(problem) => return Some(problem),
@@ -42,11 +43,11 @@ fn unlawful(state: &State<'_>, launch: &Launch) -> Option<String> {
     if (&launch.capacity, &launch.allocatable) != (&it.capacity, &machine.allocatable) {
         return Some("capacity or allocatable is not its type's".into());
     }
-    if launch.taints != pool.taints {
-        return Some("taints are not its pool's".into());
+    if launch.taints != launcher.taints() {
+        return Some("taints are not its pool's or group's".into());
     }
     if launch.labels != machine.labels {
-        return Some("labels are not its type's and pool's".into());
+        return Some("labels are not its type's and its pool's or group's".into());
     }
     (amounts(&launch.daemon_overhead) != machine.overhead())
         .then(|| "daemon overhead is not its pool's and daemons'".into())
@@ -54,13 +55,18 @@ fn unlawful(state: &State<'_>, launch: &Launch) -> Option<String> {
 
 /// What is wrong with its `requested`.
 fn misjudged(launch: &Launch, site: &Site<'_>) -> Option<String> {
-    if site.pods.is_empty() {
-        return Some("has no pod".into());
-    }
     let mut used = amounts(&launch.daemon_overhead);
     site.bound().for_each(|placed| add_pod(&mut used, &placed.pod.requests));
     (used != amounts(&launch.requested))
         .then(|| "requested is not its pods' and daemons' sum".into())
+}
+
+/// Launches without pods, those apart that may be so.
+pub(super) fn idle(state: &State<'_>, may: impl Fn(usize, &Launch) -> bool) -> Vec<Breach> {
+    let idle = state.launches().filter(|(_, _, site)| site.pods.is_empty());
+    let idle = idle.filter(|(index, launch, _)| !may(*index, launch));
+    let breach = |index| Breach::new(Rule::Requested, format!("launch {index}: has no pod"));
+    idle.map(|(index, ..)| breach(index)).collect()
 }
 
 /// As many of each offering as can be had.
@@ -93,11 +99,13 @@ const NODES: (bool, &str) = (false, "nodes");
 pub(super) fn limits(state: &State<'_>) -> Vec<Breach> {
     let mut found = Vec::new();
     for pool in &state.input.pools {
-        let launches = state.plan.launches.iter().filter(|launch| launch.pool == pool.name);
+        let own = |l: &&Launch| l.group.is_none() && l.pool == pool.name;
+        let launches = state.plan.launches.iter().filter(own);
         let types = launches.filter_map(|launch| state.types.get(&*launch.instance_type));
         let added = total(types.map(|it| &it.capacity));
-        let of =
-            |node: &&Node| node.labels.get(key::NODE_POOL).is_some_and(|name| *name == pool.name);
+        let of = |node: &&Node| {
+            node.group.is_none() && node.labels.get(key::NODE_POOL) == Some(&pool.name)
+        };
         let before = total(state.input.nodes.iter().filter(of).map(|node| &node.capacity));
         let limits = &pool.limits;
         let fixed = [

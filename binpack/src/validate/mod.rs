@@ -14,6 +14,7 @@ mod consolidation;
 mod crowd;
 mod evenness;
 mod gangs;
+mod groups;
 mod labels;
 mod launches;
 mod machine;
@@ -49,13 +50,17 @@ pub enum Rule {
     Capacity,
     /// GPUs: the right number of devices, and none beyond its thousandths.
     Gpus,
-    /// A launch is one that its pool and the catalogue allow, at the catalogue's price and with the
+    /// A launch is one that its pool or its group and the catalogue allow, at the catalogue's price and with the
     /// daemons that run there.
     Launch,
-    /// A launch has a pod, and its `requested` is its pods' and daemons' sum.
+    /// A launch has a pod, or its group is below or at its least size; and its `requested` is its
+    /// pods' and daemons' sum.
     Requested,
     /// Pools stay within their limits.
     Limits,
+    /// Groups don't grow above their greatest size, are brought up to their least, and are not
+    /// taken below it.
+    GroupSize,
     /// The plan's cost is the sum of its launches'.
     Cost,
     /// In the domain of a pod with a spread that must hold are at most `max_skew` more of its like
@@ -85,7 +90,7 @@ pub enum Rule {
     Removal,
     /// Exactly the pods of removed nodes move, each once, to nodes that stay.
     Move,
-    /// No more of a pool's nodes are under way than its budgets allow.
+    /// No more of a pool's or a group's nodes are under way than its budgets allow.
     DisruptionBudget,
     /// No more pods are evicted than their budgets allow.
     PodDisruptionBudget,
@@ -144,7 +149,10 @@ pub fn breaches(input: &Input, plan: &Plan) -> Vec<Breach> {
         bindings::targets(&state),
         bindings::nodes(&state),
         launches::launches(&state),
+        launches::idle(&state, |_, launch| groups::needs_all(&state, launch)),
         launches::limits(&state),
+        groups::greatest(&state),
+        groups::least(&state),
         launches::available(&state),
         launches::cost(&state),
         alternatives::alternatives(&state),

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::labels::{all_satisfied, alternative_left, repelled};
-use super::machine::Machine;
+use super::machine::{Launcher, Machine};
 use super::state::State;
 use crate::model::{
     Labels, NodeInclusion, Pod, Requirement, Taint, Toleration, TopologySpread, key,
@@ -65,7 +65,7 @@ impl<'a> Places<'a> {
             let sites = state.sites.iter();
             all.extend(sites.map(|site| (seen(site.labels), site.taints)));
             for_each_machine(state, |machine| {
-                all.insert((seen(&machine.labels), &*machine.pool.taints));
+                all.insert((seen(&machine.labels), machine.launcher.taints()));
             });
         }
         Self { all, known: HashMap::new() }
@@ -91,18 +91,27 @@ fn asks(pod: &Pod) -> impl Iterator<Item = &Requirement> {
     pod.requirements.iter().chain(pod.node_affinity.iter().flatten())
 }
 
-/// Every machine that a pool could have.
+/// Every machine that a pool or a group could have.
 fn for_each_machine<'a>(state: &State<'a>, mut with: impl FnMut(&Machine<'a>)) {
     let input = state.input;
     for pool in &input.pools {
         for it in &*input.instance_types {
             for offering in &it.offerings {
                 let (zone, capacity_type) = (&offering.zone, offering.capacity_type);
-                let machine = Machine::of(input, pool, it, zone, capacity_type);
-                if let Some(machine) = machine.ok().filter(Machine::available) {
+                let of = Launcher::Pool(pool);
+                let machine = Machine::of(input, of, it, zone, capacity_type);
+                if let Some(machine) = machine.ok().filter(Machine::is_possible) {
                     with(&machine);
                 }
             }
+        }
+    }
+    for group in &input.node_groups {
+        let Some(it) = state.types.get(&*group.instance_type) else { continue };
+        let of = Launcher::Group(group);
+        let machine = Machine::of(input, of, it, &group.zone, group.capacity_type);
+        if let Some(machine) = machine.ok().filter(Machine::is_possible) {
+            with(&machine);
         }
     }
 }

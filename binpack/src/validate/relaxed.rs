@@ -68,5 +68,10 @@ fn most(kind: Relaxation, pod: &Pod, soft: &BTreeSet<&Taint>) -> usize {
 fn soft_taints<'a>(state: &State<'a>) -> BTreeSet<&'a Taint> {
     let nodes = state.input.nodes.iter().flat_map(|node| &node.taints);
     let pools = state.input.pools.iter().flat_map(|pool| &pool.taints);
-    nodes.chain(pools).filter(|taint| taint.effect == Effect::PreferNoSchedule).collect()
+    let groups = state.input.node_groups.iter().flat_map(|group| &group.taints);
+    nodes
+        .chain(pools)
+        .chain(groups)
+        .filter(|taint| taint.effect == Effect::PreferNoSchedule)
+        .collect()
 }

@@ -8,8 +8,8 @@ use super::device::Share;
 use super::kinds::{Kind, Kinds};
 use super::knapsack::{Item, Knapsack, Proof, goal};
 use crate::model::{
-    Effect, GPU_MILLI, Input, InstanceType, Node, NodePool, Offering, Pod, Requirement, Resources,
-    Taint, TolerationOperator, key,
+    Effect, GPU_MILLI, Input, InstanceType, Labels, Node, NodeGroup, NodePool, Offering, Pod,
+    Requirement, Resources, Taint, TolerationOperator, key,
 };
 
 /// Room, and who may use it.
@@ -96,13 +96,37 @@ impl Machine {
 /// Something that may be launched.
 #[derive(Debug)]
 pub(super) struct Offer<'a> {
-    pub(super) pool: &'a NodePool,
+    pub(super) of: Launcher<'a>,
     pub(super) instance_type: &'a InstanceType,
     pub(super) offering: &'a Offering,
     pub(super) machine: Machine,
 }
 
-/// Every pool × instance type × offering that the pool allows and that is not sold out, by price.
+/// Who launches.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Launcher<'a> {
+    Pool(&'a NodePool),
+    Group(&'a NodeGroup),
+}
+
+impl<'a> Launcher<'a> {
+    fn labels(self) -> &'a Labels {
+        match self {
+            Self::Pool(pool) => &pool.labels,
+            Self::Group(group) => &group.labels,
+        }
+    }
+
+    fn taints(self) -> &'a [Taint] {
+        match self {
+            Self::Pool(pool) => &pool.taints,
+            Self::Group(group) => &group.taints,
+        }
+    }
+}
+
+/// Every pool × instance type × offering that the pool allows and that is not sold out, and every
+/// group's machine, however many of it there are, by price.
 pub(super) fn offers<'a>(input: &'a Input, kinds: &Kinds<'a>) -> Vec<Offer<'a>> {
     let mut admission = Admission::new(kinds);
     let mut all = Vec::new();
@@ -110,11 +134,22 @@ pub(super) fn offers<'a>(input: &'a Input, kinds: &Kinds<'a>) -> Vec<Offer<'a>> 
         for instance_type in &*input.instance_types {
             let sold = instance_type.offerings.iter().filter(|sold| sold.available != Some(0));
             all.extend(sold.filter_map(|offering| {
-                let launched = Launched { pool, instance_type, offering };
+                let of = Launcher::Pool(pool);
+                let launched = Launched { of, instance_type, offering };
                 let machine = launched.machine(input, kinds, &mut admission)?;
-                Some(Offer { pool, instance_type, offering, machine })
+                Some(Offer { of, instance_type, offering, machine })
             }));
         }
+    }
+    for group in &input.node_groups {
+        let sold = group.template(&input.instance_types);
+        let sold = sold.filter(|(_, offering)| offering.available != Some(0));
+        all.extend(sold.and_then(|(instance_type, offering)| {
+            let of = Launcher::Group(group);
+            let launched = Launched { of, instance_type, offering };
+            let machine = launched.machine(input, kinds, &mut admission)?;
+            Some(Offer { of, instance_type, offering, machine })
+        }));
     }
     all.sort_by_key(|offer| offer.offering.price_micros);
     all
@@ -166,7 +201,7 @@ fn gpus(allocatable: &Resources) -> usize {
 /// A node that a launch would make.
 #[derive(Clone, Copy)]
 struct Launched<'a> {
-    pool: &'a NodePool,
+    of: Launcher<'a>,
     instance_type: &'a InstanceType,
     offering: &'a Offering,
 }
@@ -180,21 +215,23 @@ impl<'a> Launched<'a> {
         admission: &mut Admission<'a>,
     ) -> Option<Machine> {
         let label = |key: &str| self.label(key);
-        if self.contradicts() || !all_hold(&self.pool.requirements, &label) {
-            return None;
+        let (mut daemons, mut all) = (Resources::default(), self.instance_type.allocatable.clone());
+        if let Launcher::Pool(pool) = self.of {
+            if self.contradicts() || !all_hold(&pool.requirements, &label) {
+                return None;
+            }
+            daemons.clone_from(&pool.daemon_overhead);
+            if pool.best_effort_percent > 0 {
+                all = all.with_best_effort_percent(pool.best_effort_percent);
+            }
         }
-        let mut daemons = self.pool.daemon_overhead.clone();
-        for daemon in input.daemons.iter().filter(|pod| enters(pod, &label, &self.pool.taints)) {
+        for daemon in input.daemons.iter().filter(|pod| enters(pod, &label, self.of.taints())) {
             daemons = daemons.checked_add(&daemon.requests.clone().with_pods(1))?;
-        }
-        let mut all = self.instance_type.allocatable.clone();
-        if self.pool.best_effort_percent > 0 {
-            all = all.with_best_effort_percent(self.pool.best_effort_percent);
         }
         // Daemons hold no GPU.
         let devices = vec![GPU_MILLI; gpus(&all)];
         let room = kinds.room(&all.checked_sub(&daemons)?, &devices);
-        let may = admission.classes(label, &self.pool.taints);
+        let may = admission.classes(label, self.of.taints());
         Some(Machine { room, devices: gpus(&all).min(kinds.devices), may })
     }
 
@@ -204,18 +241,21 @@ impl<'a> Launched<'a> {
             key::ZONE => Some(&self.offering.zone),
             key::CAPACITY_TYPE => Some(self.offering.capacity_type.as_str()),
             key::INSTANCE_TYPE => Some(&self.instance_type.name),
-            key::NODE_POOL => Some(&self.pool.name),
+            key::NODE_POOL => match self.of {
+                Launcher::Pool(pool) => Some(&pool.name),
+                Launcher::Group(_) => None,
+            },
             _ => self.instance_type.labels.get(wanted).map(|value| &**value),
         }
     }
 
     fn label(self, wanted: &str) -> Option<&'a str> {
-        self.own(wanted).or_else(|| self.pool.labels.get(wanted).map(|value| &**value))
+        self.own(wanted).or_else(|| self.of.labels().get(wanted).map(|value| &**value))
     }
 
     /// Whether the pool's labels say what the machine is not: then it is not launched.
     fn contradicts(self) -> bool {
-        let mut labels = self.pool.labels.iter();
+        let mut labels = self.of.labels().iter();
         labels.any(|(key, value)| self.own(key).is_some_and(|own| own != &**value))
     }
 }

@@ -17,7 +17,7 @@ use std::collections::HashSet;
 
 use self::kinds::Kinds;
 use self::knapsack::Proof;
-use self::machines::{Offer, offers, undominated};
+use self::machines::{Launcher, Offer, offers, undominated};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Certificate, Input, Plan};
 
@@ -36,7 +36,7 @@ pub struct Verified {
     /// The lower bound, in millionths of a dollar per hour: no plan for the same input that gives
     /// the pods of value a place costs less.
     pub lower_bound_micros: u64,
-    /// Offers (pool × instance type × offering) for which it was shown that nothing that fits is
+    /// Offers (pool × instance type × offering, and the machines of groups) for which it was shown that nothing that fits is
     /// worth more than their price.
     pub offers_checked: usize,
     /// Offers for which that follows from another one, which costs no more and carries as much.
@@ -150,7 +150,11 @@ fn check_bound(input: &Input, certificate: &Certificate, kinds: &Kinds<'_>) -> R
 
 fn named(offer: &Offer<'_>) -> String {
     let (it, sold) = (&offer.instance_type.name, offer.offering);
-    format!("{it} ({} in {}, pool {})", sold.capacity_type, sold.zone, offer.pool.name)
+    let (what, name) = match offer.of {
+        Launcher::Pool(pool) => ("pool", &pool.name),
+        Launcher::Group(group) => ("node group", &group.name),
+    };
+    format!("{it} ({} in {}, {what} {name})", sold.capacity_type, sold.zone)
 }
 
 fn refuted(offer: &Offer<'_>, price: u64, worth: u64) -> Error {

@@ -2,9 +2,9 @@
 
 use binpack::{
     Budget, CapacityType, Config, ConsolidationPolicy, Disruption, Input, InstanceType,
-    LabelSelector, Node, NodeCount, NodePool, Offering, Pod, PodAffinityTerm, PodDisruptionBudget,
-    Preference, Requirement, Resources, RunningPod, TopologySpread, consolidate,
-    consolidation_breaches, key,
+    LabelSelector, Node, NodeCount, NodeGroup, NodePool, Offering, Pod, PodAffinityTerm,
+    PodDisruptionBudget, Preference, Requirement, Resources, RunningPod, TopologySpread,
+    consolidate, consolidation_breaches, key,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -147,6 +147,26 @@ fn any_cluster(tied: bool) -> impl Strategy<Value = Input> {
     )
 }
 
+/// Some of whose nodes belong to a group, which has no more nodes at least than it has.
+fn any_grouped_cluster(tied: bool) -> impl Strategy<Value = Input> {
+    let group = (prop::collection::vec(any::<bool>(), 9), 0..4usize, 0..4u32);
+    (any_cluster(tied), group).prop_map(|(mut input, (members, min, more))| {
+        let Some(it) = input.instance_types.first() else { return input };
+        let zone = it.offerings[0].zone.clone();
+        let disruption = Disruption::unlimited(ConsolidationPolicy::default());
+        let mut group = NodeGroup::new("group", it.name.clone(), zone).with_disruption(disruption);
+        let mut size = 0;
+        for (node, _) in input.nodes.iter_mut().zip(members).filter(|(_, member)| *member) {
+            node.labels.remove(key::NODE_POOL);
+            node.group = Some("group".into());
+            size += 1;
+        }
+        group = group.with_sizes(u32::try_from(min).expect("few").min(size), size + more);
+        input.node_groups = vec![group];
+        input
+    })
+}
+
 /// With pods that wait, budgets of nodes and limits of pools.
 fn any_busy_cluster() -> impl Strategy<Value = Input> {
     let waiting = prop::collection::vec(any_deployment(true), 0..2);
@@ -155,14 +175,21 @@ fn any_busy_cluster() -> impl Strategy<Value = Input> {
         (0..101u32).prop_map(NodeCount::Percent),
     ];
     let limit = prop::option::of(0..60_000u64);
-    (any_cluster(true), waiting, budget, limit).prop_map(|(mut input, waiting, nodes, limit)| {
-        for (d, (pod, replicas)) in waiting.iter().enumerate() {
-            input.pods.extend((0..*replicas).map(|replica| named(pod, 20 + d, replica)));
-        }
-        input.pools[0].disruption.budgets = vec![Budget::new(nodes)];
-        input.pools[0].limits.cpu_milli = limit;
-        input
-    })
+    let least = 0..6u32;
+    let cluster = any_grouped_cluster(true);
+    (cluster, waiting, budget, limit, least).prop_map(
+        |(mut input, waiting, nodes, limit, least)| {
+            for group in &mut input.node_groups {
+                group.min_size = least.min(group.max_size);
+            }
+            for (d, (pod, replicas)) in waiting.iter().enumerate() {
+                input.pods.extend((0..*replicas).map(|replica| named(pod, 20 + d, replica)));
+            }
+            input.pools[0].disruption.budgets = vec![Budget::new(nodes)];
+            input.pools[0].limits.cpu_milli = limit;
+            input
+        },
+    )
 }
 
 fn any_config() -> impl Strategy<Value = Config> {
@@ -198,7 +225,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_carried_out_leaves_nothing_to_consolidate(tied in any_cluster(true), free in any_cluster(false), config in any_config()) {
+    fn what_is_carried_out_leaves_nothing_to_consolidate(tied in any_grouped_cluster(true), free in any_grouped_cluster(false), config in any_config()) {
         for input in [tied, free] {
             let answer = consolidate(&input, &config).expect("the input is well formed");
             // Pods that lost their node wait from then on, which is another question.

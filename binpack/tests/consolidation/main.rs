@@ -10,6 +10,7 @@ mod constraints;
 mod corruption;
 mod forced;
 mod generated;
+mod groups;
 mod rights;
 mod savings;
 mod world;

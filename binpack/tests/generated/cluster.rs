@@ -1,8 +1,8 @@
 //! Nodes, pools and types from the universes of the pods.
 
 use binpack::{
-    CapacityType, Effect, GPU_MILLI, Input, InstanceType, MinValues, Node, NodePool, Offering, Pod,
-    PoolLimits, Requirement, Resources, RunningPod, Taint, Toleration, key,
+    CapacityType, Effect, GPU_MILLI, Input, InstanceType, MinValues, Node, NodeGroup, NodePool,
+    Offering, Pod, PoolLimits, Requirement, Resources, RunningPod, Taint, Toleration, key,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -154,6 +154,37 @@ fn any_pool() -> impl Strategy<Value = NodePool> {
         })
 }
 
+/// What a group is like, apart from its template.
+type GroupFacts = ((u32, u32), i32, bool, Vec<Taint>);
+
+/// The numbers of a type and of one of its offerings, and what the group is like.
+fn any_group() -> impl Strategy<Value = (usize, usize, GroupFacts)> {
+    let sizes = prop_oneof![
+        3 => (Just(0), 0..4u32),
+        1 => (0..3u32, 0..3u32).prop_map(|(min, more)| (min, min + more)),
+    ];
+    let facts = (sizes, select(vec![0, 0, 5, -5]), any::<bool>(), few_taints());
+    (0..8usize, 0..8usize, facts)
+}
+
+/// Groups of types that are there.
+fn groups(types: &[InstanceType], all: Vec<(usize, usize, GroupFacts)>) -> Vec<NodeGroup> {
+    let known = all.into_iter().enumerate().filter(|_| !types.is_empty());
+    let group = known.map(|(at, (it, offering, (sizes, priority, labelled, taints)))| {
+        let it = &types[it % types.len()];
+        let sold = &it.offerings[offering % it.offerings.len()];
+        let group = NodeGroup::new(format!("g{at}"), it.name.clone(), sold.zone.clone());
+        let group = group.with_capacity_type(sold.capacity_type).with_priority(priority);
+        let mut group = group.with_sizes(sizes.0, sizes.1);
+        if labelled && !it.labels.contains_key("disk") {
+            group = group.with_label("disk", "ssd");
+        }
+        group.taints = taints;
+        group
+    });
+    group.collect()
+}
+
 fn any_daemon() -> impl Strategy<Value = Pod> {
     let zone = prop::option::of(select(vec!["a", "b"]));
     (select(vec![100, 1_000]), zone, any::<bool>(), any::<bool>()).prop_map(
@@ -179,18 +210,28 @@ pub(crate) fn any_input(pods: impl Strategy<Value = Vec<Pod>>) -> impl Strategy<
     let types = prop::collection::vec(any_type(), 0..5);
     let pools = prop::collection::vec(any_pool(), 0..3);
     let daemons = prop::collection::vec(any_daemon(), 0..2);
-    (pods, nodes, pools, types, daemons).prop_map(|(pods, nodes, pools, types, daemons)| {
+    let few = prop_oneof![1 => Just(0..1), 1 => Just(0..4usize)];
+    let grouped = few.prop_flat_map(|few| prop::collection::vec(any_group(), few));
+    let members = prop::collection::vec(prop::option::of(0..3usize), 4);
+    let grouped = (grouped, members);
+    (pods, nodes, pools, types, daemons, grouped).prop_map(|all| {
+        let (pods, nodes, pools, mut types, daemons, (grouped, members)) = all;
         let mut input = Input { pods, nodes, pools, daemons, ..Input::default() };
-        let mut types = types;
+        types.iter_mut().enumerate().for_each(|(i, of)| of.name = format!("t{i}").into());
+        input.node_groups = groups(&types, grouped);
         for (i, node) in input.nodes.iter_mut().enumerate() {
             node.name = format!("node{i}").into();
+            let group = members[i].and_then(|group| input.node_groups.get(group));
+            if let Some(group) = group {
+                node.group = Some(group.name.clone());
+                node.labels.remove(key::NODE_POOL);
+            }
             for (r, running) in node.pods.iter_mut().enumerate() {
                 running.pod.name = format!("run{i}-{r}").into();
             }
         }
         input.pools.iter_mut().enumerate().for_each(|(i, of)| of.name = format!("pool{i}").into());
         input.daemons.iter_mut().enumerate().for_each(|(i, of)| of.name = format!("ds{i}").into());
-        types.iter_mut().enumerate().for_each(|(i, of)| of.name = format!("t{i}").into());
         input.instance_types = types.into();
         input
     })

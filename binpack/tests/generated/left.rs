@@ -70,7 +70,12 @@ impl<'a> Left<'a> {
 
     /// What would be launched for the pod alone, and its GPUs there.
     fn launch(&self, pod: &Pod) -> Option<(Launch, Vec<u32>)> {
-        let alone = Input { pods: vec![pod.clone()], nodes: Vec::new(), ..self.input.clone() };
+        let mut alone = Input { pods: vec![pod.clone()], nodes: Vec::new(), ..self.input.clone() };
+        for group in &mut alone.node_groups {
+            let has = self.after.iter().filter(|node| node.group.as_ref() == Some(&group.name));
+            let has = u32::try_from(has.count()).expect("few");
+            (group.min_size, group.max_size) = (0, group.max_size.saturating_sub(has));
+        }
         let mut plan = plan(&alone, &Config::default()).ok()?;
         Some((plan.launches.pop()?, plan.bindings.pop()?.gpus))
     }

@@ -16,8 +16,8 @@ mod left;
 mod pods;
 
 use binpack::{
-    Config, ErrorKind, Fit, Input, Plan, Pod, PoolLimits, Preference, ReasonKind, breaches, plan,
-    verify,
+    Config, ErrorKind, Expander, Fit, Input, Plan, Pod, PoolLimits, Preference, ReasonKind,
+    breaches, plan, verify,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -49,17 +49,26 @@ struct Setting {
     preference: Preference,
     packing_rounds: u32,
     iterations: u32,
+    expander: Expander,
 }
 
 impl Setting {
     fn any() -> impl Strategy<Value = Self> {
         let preference = prop_oneof![4 => Just(Preference::Respect), 1 => Just(Preference::Ignore)];
-        (select(vec![Fit::Best, Fit::First]), 1..5u32, select(vec![0, 5, 40]), preference).prop_map(
-            |(fit, packing_rounds, iterations, preference)| Self {
+        let expander = select(vec![
+            Expander::LeastWaste,
+            Expander::MostPods,
+            Expander::Price,
+            Expander::Priority,
+        ]);
+        let fit = select(vec![Fit::Best, Fit::First]);
+        (fit, 1..5u32, select(vec![0, 5, 40]), preference, expander).prop_map(
+            |(fit, packing_rounds, iterations, preference, expander)| Self {
                 fit,
                 preference,
                 packing_rounds,
                 iterations,
+                expander,
             },
         )
     }
@@ -68,6 +77,7 @@ impl Setting {
         let mut config = Config::default();
         (config.fit, config.preference) = (self.fit, self.preference);
         (config.packing_rounds, config.iterations) = (self.packing_rounds, self.iterations);
+        config.expanders = vec![self.expander];
         config
     }
 }
@@ -89,6 +99,7 @@ fn is_simple(pod: &Pod) -> bool {
 fn is_limited(input: &Input) -> bool {
     let limited = input.pools.iter().any(|pool| pool.limits != PoolLimits::default());
     let offerings = input.instance_types.iter().flat_map(|it| &it.offerings);
+    let limited = limited || !input.node_groups.is_empty();
     limited || offerings.into_iter().any(|offering| offering.available.is_some())
 }
 

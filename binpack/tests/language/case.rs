@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use binpack::{
-    CapacityType, Input, InstanceType, MinValues, Node, NodePool, Offering, Pod, Preference,
-    Resources, RunningPod, key,
+    CapacityType, Expander, Input, InstanceType, MinValues, Node, NodePool, Offering, Pod,
+    Preference, Resources, RunningPod, key,
 };
 
 use super::expectation::Expectation;
+use super::groups::{capacity_type, expanders, group};
 use super::pods::pod;
 use super::syntax::{all_of, amounts, label_key, labels, limits, resource, taint};
 use super::text::{Fault, Line};
@@ -28,6 +29,7 @@ pub(crate) struct Case {
     /// The configs for which it holds, by name; empty is all.
     pub(crate) configs: Vec<String>,
     pub(crate) preference: Preference,
+    pub(crate) expanders: Option<Vec<Expander>>,
     /// With their lines.
     pub(crate) expectations: Vec<(usize, Expectation)>,
     zones: Vec<String>,
@@ -67,6 +69,7 @@ impl Case {
             groups: BTreeMap::new(),
             configs: Vec::new(),
             preference: Preference::default(),
+            expanders: None,
             expectations: Vec::new(),
             zones: vec!["a".into()],
             types: Vec::new(),
@@ -80,6 +83,11 @@ impl Case {
             "preferences" => {
                 line.must("ignored")?;
                 self.preference = Preference::Ignore;
+            }
+            "expanders" => self.expanders = Some(expanders(line)?),
+            "group" => {
+                let group = group(line)?;
+                self.input.node_groups.push(group);
             }
             "type" => self.add_type(line)?,
             "offer" => self.add_offer(line)?,
@@ -190,12 +198,7 @@ impl Case {
         let name = line.word("a type")?;
         line.must("in")?;
         let zone = line.word("a zone")?;
-        let how = match line.word("how it is paid for")? {
-            "on-demand" => CapacityType::OnDemand,
-            "spot" => CapacityType::Spot,
-            "reserved" => CapacityType::Reserved,
-            other => return Err(line.fault(format!("nothing is paid for as {other}"))),
-        };
+        let how = capacity_type(line)?;
         let mut offering = Offering::new(zone, how, line.amount("a price", 1_000_000)?);
         if line.take("available") {
             offering.available = Some(line.number("how many can be had")?);
@@ -253,6 +256,7 @@ fn node(line: &mut Line<'_>) -> Result<Node, Fault> {
             "zone" => {
                 node = node.with_label(key::ZONE, line.word("a zone")?);
             }
+            "group" => node.group = Some(line.word("a group")?.into()),
             "labels" => node.labels.extend(labels(line)?),
             "taint" => node.taints.push(taint(line)?),
             "used" => node.used = amounts(line, Resources::default())?,

@@ -23,6 +23,10 @@ pub(crate) enum Expectation {
     Unplaced(Name, ReasonKind, Option<String>),
     Launches(usize),
     LaunchesBy(Arc<str>, Counts),
+    /// How many launches belong to each group; `-` are those of pools.
+    LaunchesByGroup(Counts),
+    /// A group that grows from one size to another.
+    Grows(String, u64, u64),
     /// How many of the pods are on nodes with each value of a label.
     By(Name, Arc<str>, Counts),
     /// The same numbers, the greatest first, whatever the values.
@@ -54,6 +58,12 @@ impl Expectation {
             "none" => line.must("placed").map(|()| Self::Placed(0, None)),
             "unplaced" => unplaced(line, known),
             "launches" => of_launches(line),
+            "group" => {
+                let group = line.word("a group")?.into();
+                line.must("grows")?;
+                let from = line.number("a size")?;
+                Ok(Self::Grows(group, from, line.number("a size")?))
+            }
             "cost" if line.take("at") => {
                 line.must("most")?;
                 Ok(Self::CostAtMost(line.amount("a cost", 1_000_000)?))
@@ -120,9 +130,10 @@ fn unplaced(line: &mut Line<'_>, known: &dyn Fn(&str) -> bool) -> Result<Expecta
     Ok(Expectation::Unplaced(name, kind, words))
 }
 
-/// `by KEY value=2 …`, `tainted TAINT` or `overhead AMOUNTS`.
+/// `by KEY value=2 …`, `by group NAME=2 …`, `tainted TAINT` or `overhead AMOUNTS`.
 fn of_launches(line: &mut Line<'_>) -> Result<Expectation, Fault> {
     match line.word("what of the launches")? {
+        "by" if line.take("group") => Ok(Expectation::LaunchesByGroup(counts(line)?)),
         "by" => {
             let key = label_key(line.word("a label")?);
             Ok(Expectation::LaunchesBy(key, counts(line)?))

@@ -8,6 +8,7 @@
 
 pub(crate) mod case;
 pub(crate) mod expectation;
+mod groups;
 mod pods;
 pub(crate) mod print;
 mod syntax;

@@ -4,9 +4,9 @@ use std::fmt::{self, Display, Write};
 use std::sync::Arc;
 
 use binpack::{
-    Effect, HostPort, Input, InstanceType, Labels, Namespaces, Node, NodeInclusion, NodePool,
-    Operator, Pod, PodAffinityTerm, Protocol, Requirement, Resources, RunningPod, Toleration,
-    TolerationOperator, TopologySpread, WhenUnsatisfiable, key,
+    Effect, HostPort, Input, InstanceType, Labels, Namespaces, Node, NodeGroup, NodeInclusion,
+    NodePool, Operator, Pod, PodAffinityTerm, Protocol, Requirement, Resources, RunningPod,
+    Toleration, TolerationOperator, TopologySpread, WhenUnsatisfiable, key,
 };
 
 /// An input that shows itself as statements.
@@ -32,6 +32,7 @@ pub(crate) fn text(input: &Input) -> String {
         }));
     }
     lines.extend(input.pools.iter().map(pool));
+    lines.extend(input.node_groups.iter().map(group));
     lines.extend(input.daemons.iter().map(|daemon| format!("daemon {}", pod(daemon))));
     for of in &input.nodes {
         lines.push(node(of));
@@ -116,9 +117,20 @@ fn pool(pool: &NodePool) -> String {
     words.0
 }
 
+fn group(group: &NodeGroup) -> String {
+    let NodeGroup { name, instance_type, zone, capacity_type, min_size, max_size, .. } = group;
+    let mut words = Words::of(&format!("group {name} {instance_type} zone {zone}"));
+    words.add(format!("paid {capacity_type} min {min_size} max {max_size}"));
+    words.when(group.priority != 0, format!("priority {}", group.priority));
+    group.taints.iter().for_each(|taint| words.add(format!("taint {taint}")));
+    words.when(!group.labels.is_empty(), format!("labels {}", labels(&group.labels)));
+    words.0
+}
+
 fn node(node: &Node) -> String {
     let mut words = Words::of(&format!("node {}", node.name));
     words.add(resources(&node.capacity));
+    words.when(node.group.is_some(), format!("group {}", node.group.as_deref().unwrap_or("")));
     words.when(!node.labels.is_empty(), format!("labels {}", labels(&node.labels)));
     reduced(&mut words, &node.capacity, &node.allocatable);
     node.taints.iter().for_each(|taint| words.add(format!("taint {taint}")));

@@ -53,6 +53,16 @@ impl<'c> Outcome<'c> {
                 let values = plan.launches.iter().map(|launch| value(&launch.labels, key));
                 differs(&format!("launches by {key}"), &count(values), counts)
             }
+            Expectation::LaunchesByGroup(counts) => {
+                let groups = plan.launches.iter().map(|launch| launch.group.as_deref());
+                let groups = groups.map(|group| group.unwrap_or("-").to_owned());
+                differs("launches by group", &count(groups), counts)
+            }
+            Expectation::Grows(group, from, to) => {
+                let ups = plan.scale_ups(&self.case.input);
+                let up = ups.iter().find(|up| *up.group == **group).map(|up| (up.from, up.to));
+                differs(&format!("the sizes of {group}"), &up, &Some((*from, *to)))
+            }
             Expectation::By(of, key, counts) => {
                 differs(&format!("{of} by {key}"), &self.by(of, key), counts)
             }

@@ -80,6 +80,7 @@ fn failures(case: &Case) -> Vec<String> {
             continue;
         }
         config.preference = case.preference;
+        config.expanders = case.expanders.clone().unwrap_or(config.expanders);
         for problem in problems(case, &config) {
             match found.iter_mut().find(|(known, _)| *known == problem) {
                 Some((_, configs)) => configs.push(name),
@@ -145,6 +146,7 @@ files!(
     daemons,
     existing_nodes,
     gpus,
+    groups,
     host_ports,
     limits,
     min_values,
@@ -203,6 +205,8 @@ fn what_is_wrong_with_a_file_is_said_with_its_line() {
         ("case a\npod p labels app", "f:2: app is no label: write key=value"),
         ("case a\npod p\nexpect unplaced p reason Luck", "f:3: Luck is no reason"),
         ("case a\nexpect error \"x", "f:2: a quotation mark is not closed"),
+        ("case a\ngroup g t size 3", "f:2: a group has no size"),
+        ("case a\nexpanders random", "f:2: random is no expander"),
         ("case a\npool p", "f:1: the case expects nothing"),
     ];
     for (text, expected) in cases {

@@ -12,6 +12,7 @@ mod case;
 #[path = "../fixture/mod.rs"]
 mod fixture;
 mod gangs;
+mod groups;
 mod launches;
 mod neighbours;
 mod relaxed;

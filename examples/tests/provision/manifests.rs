@@ -62,6 +62,40 @@ spec:
   containers: [{name: main, resources: {requests: {cpu: '4', memory: 8Gi}}}]
 ";
 
+const GROUPS: &str = "
+- {name: small, instanceType: m7i.xlarge, zone: us-east-1a, maxSize: 1, priority: 10}
+- {name: large, instanceType: m7i.2xlarge, zone: us-east-1a, minSize: 2, maxSize: 4}
+";
+
+#[test]
+fn node_groups_grow_and_say_by_how_much() {
+    let bench = Bench::new();
+    let (pods, groups) = (bench.file("w.yaml", WORKLOADS), bench.file("groups.yaml", GROUPS));
+    let (plan, ran) = bench
+        .planned(0, &["--pods", &pods, "--groups", &groups, "--expander", "priority,least-waste"]);
+    assert_eq!(plan["scale_ups"][0]["group"], "large");
+    assert_eq!(
+        (&plan["scale_ups"][0]["from"], &plan["scale_ups"][0]["to"]),
+        (&json!(0), &json!(2))
+    );
+    let launches = plan["nodes"].as_array().unwrap().iter();
+    assert!(launches.into_iter().all(|node| node["group"] == "large" && node["pool"].is_null()));
+    assert!(ran.stdout.contains("node group large grows from 0 to 2 of at most 4 nodes"));
+    assert_eq!(plan["counts"]["pools"], 0, "with groups there is no pool of its own accord");
+
+    let little = GROUPS.replace("minSize: 2, maxSize: 4", "maxSize: 0");
+    let groups = bench.file("little.yaml", &little);
+    let many = WORKLOADS.replace("replicas: 3", "replicas: 9");
+    let pods = bench.file("many.yaml", many.split("---").next().unwrap());
+    let (plan, ran) = bench.planned(1, &["--pods", &pods, "--groups", &groups]);
+    assert_eq!(plan["scale_ups"][0]["group"], "small");
+    assert!(
+        ran.stdout.contains("a node of group small, whose size is 1 at a max_size of 1"),
+        "{}",
+        ran.stdout
+    );
+}
+
 #[test]
 fn a_deployment_and_a_leader_worker_set_are_launched_for() {
     let bench = Bench::new();

@@ -24,8 +24,9 @@ fn files_that_are_missing_or_malformed_are_named() {
     let yaml = bench.file("pods.yaml", "kind: Pod\napiVersion: v1\nmetadata: {name: a}\nspec:\n  containers:\n  - {name: c, resources: {requests: {cpu: '-1'}}}\n");
     let nothing =
         bench.file("nothing.yaml", "kind: ConfigMap\napiVersion: v1\nmetadata: {name: a}\n");
+    let groups = bench.file("groups.yaml", "- {name: g, instanceType: m7i.large, zone: a}");
     let types = bench.file("types.json", "[{\"name\": 1}]");
-    let cases: [(&[&str], &[&str]); 14] = [
+    let cases: [(&[&str], &[&str]); 15] = [
         (&["--pods", "none.csv"], &["--pods none.csv", "correct the path"]),
         (&["--pods", "none.yaml"], &["--pods none.yaml", "correct the path"]),
         (
@@ -45,6 +46,10 @@ fn files_that_are_missing_or_malformed_are_named() {
         (
             &["--pods", &pods, "--pools", &pods],
             &["--pools", "ok.csv", "write NodePools in YAML or JSON"],
+        ),
+        (
+            &["--pods", &pods, "--groups", &groups],
+            &["--groups", "groups.yaml document 1 item 1, node group g", "has no `maxSize`"],
         ),
         (
             &["--pods", &pods, "--catalog", &header],

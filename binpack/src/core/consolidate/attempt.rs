@@ -31,6 +31,12 @@ impl Sweep<'_> {
         reason: DisruptionReason,
         mut launch: Option<&mut Control<'_>>,
     ) -> Result<(), Why> {
+        let sized = reason == DisruptionReason::Interrupted
+            || launch.is_some()
+            || self.world.keeps_sizes(sites, self.world.board.rooms.len());
+        if !sized {
+            return Err(Why::MinSize);
+        }
         let watch = Watch::new(&mut self.world, &self.carriers, sites);
         let mut attempt = self.lift(sites, rank);
         let mut waiting: Vec<usize> = attempt.lifted.iter().map(|(pod, _)| *pod).collect();
@@ -65,6 +71,9 @@ impl Sweep<'_> {
     ) -> Option<Why> {
         if let Some(pod) = waiting.first() {
             return Some(Why::NoPlace(*pod));
+        }
+        if !self.world.keeps_sizes(&attempt.sites, attempt.first_launch) {
+            return Some(Why::MinSize);
         }
         let world = &mut self.world;
         let stay =
@@ -184,6 +193,8 @@ impl Sweep<'_> {
             offers: &world.offers,
             placer: Placer::new(&world.problem, &world.offers, world.config.fit),
             rounds: self.packings,
+            expanders: &world.config.expanders,
+            from: attempt.first_launch,
         };
         // What was launched for those that got what they like may have room for others.
         let own = Where::Range(attempt.first_launch, world.board.rooms.len());

@@ -34,9 +34,10 @@ use crate::model::{Consolidation, Input, Plan};
 /// A node goes as a whole or stays: all its pods find a place where every constraint holds, none of
 /// them may have [`do_not_disrupt`](crate::Pod::do_not_disrupt) or belong to a gang, and
 /// [`Input::disruption_budgets`] and the pools' budgets allow it. Pods that stay keep their
-/// neighbours and are spread no worse than before. Preferences are kept as well, unless
+/// neighbours and are spread no worse than before. No group falls below its
+/// [`min_size`](crate::NodeGroup::min_size), nodes that are interrupted apart. Preferences are kept as well, unless
 /// [`Config::preference`] ignores them; only for nodes that have to go they are given up. Only
-/// nodes of the input's pools are taken away, interrupted ones apart; those go whatever stands
+/// nodes of the input's pools and groups are taken away, interrupted ones apart; those go whatever stands
 /// against it, and pods without a place are listed.
 ///
 /// The same input and config give the same answer, and an answer that is carried out leaves
@@ -87,7 +88,8 @@ pub fn consolidate_until(
 ) -> Result<Consolidation> {
     config.check()?;
     input.check()?;
-    let plan = if input.pods.is_empty() {
+    let complete = input.node_groups.iter().all(|g| g.size(input) >= u64::from(g.min_size));
+    let plan = if input.pods.is_empty() && complete {
         Plan::default()
     } else {
         Run::new(input, config)?.finish(&mut stop)?

@@ -1,13 +1,13 @@
-//! What may be disturbed: nodes by their pools' budgets, pods by theirs.
+//! What may be disturbed: nodes by the budgets of their pools and groups, pods by theirs.
 
 use super::why::Why;
 use super::world::World;
-use crate::model::{DisruptionReason, Input, key};
+use crate::model::{DisruptionReason, Input};
 
 pub(super) struct Rights {
-    /// By pool and reason: how many nodes may be on their way out at once.
+    /// By source and reason: how many nodes may be on their way out at once.
     allowed: Vec<[u64; DisruptionReason::ALL.len()]>,
-    /// By pool: how many are.
+    /// By source: how many are.
     leaving: Vec<u64>,
     /// By budget of pods: how many evictions are left.
     evictions: Vec<u64>,
@@ -24,13 +24,11 @@ impl Rights {
             evictions: budgets(input).collect(),
             budgets_of: vec![Vec::new(); world.shapes.len()],
         };
-        for pool in &input.pools {
-            let mine = input.nodes.iter().filter(|node| {
-                node.labels.get(key::NODE_POOL).is_some_and(|name| *name == pool.name)
-            });
+        for source in &world.offers.sources {
+            let mine = input.nodes.iter().filter(|node| source.owns(node));
             let nodes = mine.clone().count() as u64;
             let of = |reason| {
-                let budgets = pool.disruption.budgets.iter().filter(|b| b.holds_for(reason));
+                let budgets = source.pool.disruption.budgets.iter().filter(|b| b.holds_for(reason));
                 budgets.map(|budget| budget.nodes.of(nodes)).min().unwrap_or(u64::MAX)
             };
             rights.allowed.push(DisruptionReason::ALL.map(of));

@@ -18,7 +18,7 @@ pub(super) struct Sweep<'a> {
     pub(super) carriers: Vec<Vec<usize>>,
     /// By site: what kept it in this round.
     pub(super) why: Vec<Option<Why>>,
-    /// By pool: price and disruption cost of its nodes together, as the round began.
+    /// By source: price and disruption cost of its nodes together, as the round began.
     totals: Vec<(u64, u64)>,
     /// Nodes that exist and go.
     pub(super) removed: Vec<(usize, DisruptionReason)>,
@@ -95,7 +95,7 @@ impl<'a> Sweep<'a> {
             let by_value = value(*price_b, *cost_a).cmp(&value(*price_a, *cost_b));
             stays(*a).cmp(&stays(*b)).then(by_value).then(a.cmp(b))
         });
-        self.totals = vec![(0, 0); world.input.pools.len()];
+        self.totals = vec![(0, 0); world.offers.sources.len()];
         for (site, price, cost) in &order {
             let of = &world.sites[*site];
             if let Some(pool) = of.pool.filter(|_| of.price.is_some()) {

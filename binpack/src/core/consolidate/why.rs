@@ -18,6 +18,7 @@ pub(super) enum Why {
     /// This budget of pods, for this pod.
     PodBudget(usize, usize),
     Budget(DisruptionReason),
+    MinSize,
     NoPlace(usize),
     Neighbours,
     TooLittle,
@@ -38,6 +39,7 @@ impl Why {
             Self::Gang(_) => KeptKind::Gang,
             Self::PodBudget(..) => KeptKind::PodDisruptionBudget,
             Self::Budget(_) => KeptKind::Budget,
+            Self::MinSize => KeptKind::MinSize,
             Self::NoPlace(_) => KeptKind::NoPlace,
             Self::Neighbours => KeptKind::Neighbours,
             Self::TooLittle => KeptKind::TooLittle,
@@ -48,7 +50,9 @@ impl Why {
     pub(super) fn words(self, world: &World<'_>) -> String {
         let name = |pod: usize| &world.pods[pod].pod.name;
         match self {
-            Self::NoPool => "it belongs to no node pool: only nodes of pools are taken away".into(),
+            Self::NoPool => {
+                "it belongs to no node pool and no group: only nodes of those are taken away".into()
+            }
             Self::Disrupting => "it is on its way out already".into(),
             Self::TakesPending => "it takes a pod that waited".into(),
             Self::Protected => "do_not_disrupt is set on the node".into(),
@@ -69,6 +73,7 @@ impl Why {
             Self::Budget(reason) => {
                 format!("its pool's disruption budget allows no further node that is {reason}")
             }
+            Self::MinSize => "its node group would fall below its min_size: lower that".into(),
             Self::NoPlace(pod) => {
                 format!("pod {} has no place on other nodes or on cheaper new ones", name(pod))
             }

@@ -15,7 +15,7 @@ use crate::core::relax::Level;
 use crate::core::room::{Demand, Dims};
 use crate::error::Result;
 use crate::model::{
-    ConsolidationPolicy, DisruptionReason, Input, Launch, Node, Plan, Pod, Resources, Target, key,
+    ConsolidationPolicy, DisruptionReason, Input, Launch, Node, Plan, Pod, Resources, Target,
 };
 
 /// A pod that runs, or that the plan has given a node.
@@ -41,6 +41,7 @@ impl Resident<'_> {
 
 /// A node that exists, or that is launched.
 pub(super) struct Site {
+    /// The pool or the group, by index among the sources.
     pub(super) pool: Option<usize>,
     pub(super) price: Option<u64>,
     pub(super) live: bool,
@@ -99,12 +100,10 @@ impl<'a> World<'a> {
     }
 
     fn add_nodes(&mut self) {
-        let names = self.input.pools.iter().enumerate();
-        let pools: HashMap<&str, usize> = names.map(|(at, pool)| (&*pool.name, at)).collect();
         self.board.order_domains(&self.offers);
         self.board.lay_out();
         for node in &self.input.nodes {
-            let pool = node.labels.get(key::NODE_POOL).and_then(|name| pools.get(&**name)).copied();
+            let pool = self.offers.sources.iter().position(|source| source.owns(node));
             let mut site = Site {
                 pool,
                 price: node.price_micros,
@@ -128,7 +127,7 @@ impl<'a> World<'a> {
 
     /// Why a node goes whatever it costs.
     fn forced(&self, node: &Node, pool: Option<usize>) -> Option<DisruptionReason> {
-        let limit = pool.and_then(|pool| self.input.pools[pool].expire_after_secs);
+        let limit = pool.and_then(|pool| self.offers.sources[pool].pool.expire_after_secs);
         if node.interrupted {
             Some(DisruptionReason::Interrupted)
         } else if limit.zip(node.age_secs).is_some_and(|(limit, age)| age >= limit) {
@@ -149,7 +148,7 @@ impl<'a> World<'a> {
             let offer = self.offers.all.iter().position(|offer| {
                 let it = &self.input.instance_types[offer.instance_type];
                 let sold = &it.offerings[offer.offering];
-                self.input.pools[offer.pool].name == launch.pool
+                offer.source.pool.name == launch.pool
                     && it.name == launch.instance_type
                     && (&sold.zone, sold.capacity_type) == (&launch.zone, launch.capacity_type)
             });
@@ -220,7 +219,7 @@ impl<'a> World<'a> {
             let kept = site.pods.iter().find_map(|pod| pods[*pod].keeps(*pod));
             let listed = site.pods.iter().chain(&site.daemons);
             let listed = listed.map(|pod| &shapes[pods[*pod].shape].demand);
-            let pool = site.pool.map(|pool| &self.input.pools[pool]);
+            let pool = site.pool.map(|pool| &self.offers.sources[pool].pool);
             let spare = pool.filter(|_| site.daemons.is_empty());
             let runs = |class: &&Class| {
                 class.may_enter(&node.taints)
@@ -249,13 +248,31 @@ impl<'a> World<'a> {
 
     /// The policy of a site's pool; nodes of no pool are left alone.
     pub(super) fn policy(&self, site: usize) -> ConsolidationPolicy {
-        let pool = self.sites[site].pool.map(|pool| &self.input.pools[pool]);
+        let pool = self.sites[site].pool.map(|pool| &self.offers.sources[pool].pool);
         pool.map_or(ConsolidationPolicy::Never, |pool| pool.disruption.policy)
     }
 
     /// What evicting all pods of a site costs, in thousandths.
     pub(super) fn eviction_cost(&self, site: usize) -> u64 {
         self.sites[site].pods.iter().map(|pod| self.pods[*pod].cost).sum()
+    }
+
+    /// Whether no group would fall below its least size, or further below it, if these sites went
+    /// and launches from a site on were there.
+    pub(super) fn keeps_sizes(&self, sites: &[usize], first_launch: usize) -> bool {
+        let groups = self.offers.sources.iter().enumerate();
+        let mut groups = groups.filter_map(|(at, source)| Some((at, source.group?)));
+        let nodes = self.input.nodes.len();
+        groups.all(|(source, group)| {
+            let of = |site: &&usize| self.sites[**site].pool == Some(source);
+            let going = sites.iter().filter(of).count();
+            let launches = self.board.opened.iter().skip(first_launch.saturating_sub(nodes));
+            let coming = launches.filter(|offer| self.offers.all[**offer].pool == source).count();
+            let live = self.sites.iter().filter(|s| s.live && s.pool == Some(source)).count();
+            going <= coming
+                || (live - going + coming) as u64
+                    >= u64::from(self.input.node_groups[group].min_size)
+        })
     }
 
     /// What pools' limits leave beside the sites that are there.
