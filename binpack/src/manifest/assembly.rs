@@ -142,21 +142,6 @@ pub(super) fn survey(documents: Vec<Document>) -> Result<Survey> {
     Assembly { live: true, ..Assembly::default() }.survey(documents)
 }
 
-/// Where a pod is.
-#[derive(Clone, Copy)]
-enum Place {
-    /// It waits.
-    Nowhere,
-    /// On the node at this index.
-    On(usize),
-    /// On the node at this index, once that has come.
-    For(usize),
-    /// On none yet, though the node at this index, which was promised to it, has come.
-    Come(usize),
-    /// On a node that was not read.
-    Elsewhere,
-}
-
 #[derive(Default)]
 struct Assembly {
     made: Manifests,
@@ -331,8 +316,9 @@ impl Assembly {
             annotations: &object.meta.annotations,
             spec,
         };
-        let place = self.place(object, given(spec.node_name.as_ref()));
-        if matches!(place, Place::Elsewhere) {
+        let node = given(spec.node_name.as_ref());
+        let site = node.and_then(|name| self.sites.get(name).copied());
+        if node.is_some() && site.is_none() {
             self.world.say("pods on nodes that were not read or are not ready");
             return Ok(());
         }
@@ -343,38 +329,24 @@ impl Assembly {
         // The pods of a kubelet's own files are controlled by their node.
         let controller = object.meta.controller().map(|of| of.kind.as_str());
         running.daemon = matches!(controller, Some("DaemonSet" | "Node"));
-        match place {
-            Place::On(site) | Place::For(site) => {
-                if let Some(node) = self.made.nodes.get_mut(site) {
-                    return nodes::run(node, running, object);
-                }
+        let awaited = self.claims.awaited(object).filter(|_| site.is_none());
+        let awaited: Vec<(bool, usize)> =
+            awaited.filter_map(|claim| Some((claim.stands(), self.site(claim)?))).collect();
+        let on_its_way = awaited.iter().find(|(stands, _)| *stands).map(|(_, site)| *site);
+        if let Some(node) = site.or(on_its_way).and_then(|site| self.made.nodes.get_mut(site)) {
+            return nodes::run(node, running, object);
+        }
+        for (_, come) in awaited {
+            if let Some(node) = self.made.nodes.get_mut(come)
+                && admits(node, &running.pod)
+                && nodes::occupy(node, &mut running)
+            {
+                self.come.push((running.pod.name.clone(), come));
+                node.pods.push(running);
+                return Ok(());
             }
-            Place::Come(site) => {
-                if let Some(node) = self.made.nodes.get_mut(site)
-                    && admits(node, &running.pod)
-                    && nodes::occupy(node, &mut running)
-                {
-                    self.come.push((running.pod.name.clone(), site));
-                    node.pods.push(running);
-                    return Ok(());
-                }
-            }
-            Place::Nowhere | Place::Elsewhere => {}
         }
         self.crowd.add_read(object, running.pod)
-    }
-
-    fn place(&self, object: &Object, node: Option<&str>) -> Place {
-        if let Some(name) = node {
-            return self.sites.get(name).map_or(Place::Elsewhere, |site| Place::On(*site));
-        }
-        let awaited = self.claims.awaited(object);
-        let site = awaited.and_then(|claim| Some((claim.stands(), self.site(claim)?)));
-        match site {
-            Some((true, site)) => Place::For(site),
-            Some((false, site)) => Place::Come(site),
-            None => Place::Nowhere,
-        }
     }
 
     /// Where the node of a claim is.

@@ -109,8 +109,9 @@ pub(super) struct Claims {
     all: Vec<Claim>,
     by_node: HashMap<String, usize>,
     by_provider: HashMap<String, usize>,
-    /// The UID and the claim of a pod, by `namespace/name`.
-    by_pod: HashMap<String, (String, usize)>,
+    /// The UIDs and claims of a pod, by `namespace/name`: one that did not fit on the node of the
+    /// first has another.
+    by_pod: HashMap<String, Vec<(String, usize)>>,
 }
 
 impl Claims {
@@ -144,7 +145,7 @@ impl Claims {
         }
         if !claim.leaving {
             for (pod, uid) in pods {
-                self.by_pod.entry(pod).or_insert((uid, index));
+                self.by_pod.entry(pod).or_default().push((uid, index));
             }
         }
         let node = node.filter(|_| claim.stands());
@@ -165,11 +166,12 @@ impl Claims {
         }))
     }
 
-    /// The claim whose node a pod waits for. One of the same name that was made later is another.
-    pub(super) fn awaited(&self, pod: &Object) -> Option<&Claim> {
-        let (uid, index) = self.by_pod.get(pod.origin.name())?;
-        let same = pod.meta.uid.as_deref().unwrap_or_default() == uid;
-        self.all.get(*index).filter(|_| same)
+    /// The claims whose nodes a pod waits for. One of the same name that was made later is another.
+    pub(super) fn awaited(&self, pod: &Object) -> impl Iterator<Item = &Claim> {
+        let uid = pod.meta.uid.as_deref().unwrap_or_default();
+        let named = self.by_pod.get(pod.origin.name()).into_iter().flatten();
+        let same = named.filter(move |(promised, _)| promised == uid);
+        same.filter_map(|(_, index)| self.all.get(*index))
     }
 
     /// The claims.

@@ -37,7 +37,6 @@ pub(super) struct Right<'a> {
 struct Page {
     #[serde(default)]
     metadata: PageMeta,
-    #[serde(default)]
     items: Option<Vec<Value>>,
 }
 

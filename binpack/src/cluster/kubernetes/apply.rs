@@ -113,10 +113,10 @@ fn sort(view: &mut View, plan: &Plan) -> Work {
 /// Makes the claim of a launch.
 async fn create(api: &Api, view: &View, launch: &Launch, pods: &Map<String, Value>) -> Result<()> {
     let Some(pool) = view.pools.get(&*launch.pool) else { return Ok(()) };
-    // A claim of the same name that is about to go was for the same pods, and is of no use to them.
-    let leaving = |name: &String| view.claims.get(name).is_some_and(|claim| claim.leaving);
+    // A claim of the same name that was seen was for the same pods, and is of no use to them: it goes,
+    // or its machine is not what was promised.
     let mut names = (0..u32::MAX).map(|attempt| claim::name(launch, pods, attempt));
-    let Some(name) = names.find(|name| !leaving(name)) else { return Ok(()) };
+    let Some(name) = names.find(|name| !view.claims.contains_key(name)) else { return Ok(()) };
     let claim = claim::claim(launch, &name, pool, pods, api.config().alternatives)?;
     let right = Right { verb: "create", resource: "nodeclaims.karpenter.sh" };
     api.create(CLAIMS.into(), &claim, right).await

@@ -113,7 +113,6 @@ pub(super) struct Claim {
     pub(super) resource_version: String,
     /// The UIDs of the pods that it is for, by `namespace/name`.
     pub(super) pods: serde_json::Map<String, Value>,
-    pub(super) leaving: bool,
 }
 
 /// What an API server has, read once.
@@ -165,7 +164,6 @@ fn claim(object: &Value) -> Claim {
     Claim {
         resource_version: text(object, "/metadata", "resourceVersion").to_owned(),
         pods: serde_json::from_str(pods).unwrap_or_default(),
-        leaving: object.pointer("/metadata/deletionTimestamp").is_some_and(|at| !at.is_null()),
     }
 }
 
