@@ -283,11 +283,10 @@ impl Assembly {
     /// Adds a node, unless a claim stands for it until it takes pods.
     fn add_node(&mut self, object: &Object) -> Result<()> {
         let claim = self.claims.of(object)?;
-        if let Some(claim) = claim.filter(|claim| claim.stands()) {
-            if let Some(site) = self.sites.get(&claim.node).copied() {
-                self.sites.insert(object.name().to_owned(), site);
-                return Ok(());
-            }
+        let standing = claim.filter(|claim| claim.stands());
+        if let Some(site) = standing.and_then(|claim| self.sites.get(&claim.node).copied()) {
+            self.sites.insert(object.name().to_owned(), site);
+            return Ok(());
         }
         let leaving = claim.is_some_and(|claim| claim.leaving);
         let price_micros = claim.and_then(|claim| claim.price_micros);

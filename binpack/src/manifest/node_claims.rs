@@ -133,7 +133,7 @@ impl Claims {
             node_name: given(status.node_name.as_ref()).map(str::to_owned),
         };
         let node = match promise {
-            Some(promise) => Some(promised(promise, &mut claim, object)?),
+            Some(promise) => Some(promised(&promise, &mut claim, object)?),
             None => foreign(&spec, &status, &claim, object)?,
         };
         let index = self.all.len();
@@ -189,7 +189,7 @@ fn written<T: serde::de::DeserializeOwned>(object: &Object, key: &str, text: &st
 }
 
 /// The node that a claim of this crate promises.
-fn promised(promise: Promise, claim: &mut Claim, object: &Object) -> Result<Node> {
+fn promised(promise: &Promise, claim: &mut Claim, object: &Object) -> Result<Node> {
     let amounts = |of: &BTreeMap<String, u64>| {
         Resources::from_amounts(of.iter().map(|(name, amount)| (name.as_str(), *amount)))
     };

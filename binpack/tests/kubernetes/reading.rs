@@ -229,6 +229,7 @@ async fn of_a_resource_that_the_server_does_not_have_there_are_none() {
 }
 
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "a test spawns the driver, as a caller does")]
 async fn a_provisioner_keeps_an_api_provisioned() {
     let server = one_node();
     server.put(POOLS, pool("default"));

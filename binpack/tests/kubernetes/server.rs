@@ -189,17 +189,17 @@ impl State {
         (201, object)
     }
 
-    fn patch(&mut self, path: &str, patch: &Value) -> Answer {
+    fn patch(&mut self, path: &str, change: &Value) -> Answer {
         let (list, name) = path.rsplit_once('/').unwrap();
         let all = self.objects.get_mut(list);
         let Some(object) = all.and_then(|all| all.get_mut(&(String::new(), name.into()))) else {
             return refusal(404, "not found");
         };
-        if patch["metadata"]["resourceVersion"] != object["metadata"]["resourceVersion"] {
+        if change["metadata"]["resourceVersion"] != object["metadata"]["resourceVersion"] {
             return refusal(409, "the object has been modified");
         }
         self.version += 1;
-        for (key, value) in patch["metadata"]["annotations"].as_object().unwrap() {
+        for (key, value) in change["metadata"]["annotations"].as_object().unwrap() {
             object["metadata"]["annotations"][key] = value.clone();
         }
         object["metadata"]["resourceVersion"] = self.version.to_string().into();

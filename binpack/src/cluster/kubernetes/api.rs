@@ -133,8 +133,8 @@ impl Api {
     }
 
     /// Changes an object by a merge patch (RFC 7386), unless it is another than was seen, or gone.
-    pub(super) async fn patch(&self, path: String, patch: &Value, right: Right<'_>) -> Result<()> {
-        self.write("PATCH", path, MERGE_PATCH, patch, right).await
+    pub(super) async fn patch(&self, path: String, change: &Value, right: Right<'_>) -> Result<()> {
+        self.write("PATCH", path, MERGE_PATCH, change, right).await
     }
 
     async fn write(

@@ -101,7 +101,7 @@ fn sort(view: &mut View, plan: &Plan) -> Work {
         match promised {
             Some((new, _)) => drop(new.insert(binding.pod.to_string(), uid.into())),
             None => {
-                work.binds.push(Bind { pod: binding.pod.clone(), uid, node: node.name.clone() })
+                work.binds.push(Bind { pod: binding.pod.clone(), uid, node: node.name.clone() });
             }
         }
     }
