@@ -332,3 +332,60 @@ async fn claims_of_others_are_full() {
     let state = cluster.state().await.unwrap();
     assert_eq!((state.nodes.len(), state.nodes[0].used.cpu_milli), (1, 0));
 }
+
+#[tokio::test]
+async fn volumes_that_wait_for_their_first_pod_are_told_its_node() {
+    let server = waiting(&["other"]);
+    let wide = json!({"cpu": "8", "memory": "16Gi", "pods": "20"});
+    server.put(NODE_LIST, node("n1", &wide));
+    let class = |name: &str, mode: &str, default: &str| {
+        let annotations = json!({"storageclass.kubernetes.io/is-default-class": default});
+        json!({
+            "metadata": {"name": name, "annotations": annotations},
+            "provisioner": "ebs.csi.aws.com", "volumeBindingMode": mode,
+        })
+    };
+    let classes = "/apis/storage.k8s.io/v1/storageclasses";
+    let late = class("late", "WaitForFirstConsumer", "true");
+    server.put_all(classes, [late, class("early", "Immediate", "false")]);
+    let claim = |name: &str, spec: Value| json!({"metadata": {"name": name, "namespace": "default"}, "spec": spec});
+    let volume_claims = "/api/v1/persistentvolumeclaims";
+    let mut decided = claim("decided", json!({"storageClassName": "late"}));
+    decided["metadata"]["annotations"] = json!({"volume.kubernetes.io/selected-node": "n0"});
+    server.put_all(
+        volume_claims,
+        [
+            claim("late", json!({"storageClassName": "late"})),
+            claim("default", json!({})),
+            claim("early", json!({"storageClassName": "early"})),
+            claim("bound", json!({"storageClassName": "late", "volumeName": "pv"})),
+            claim("db-own", json!({"storageClassName": "late"})),
+            claim("not-used", json!({"storageClassName": "late"})),
+            decided,
+        ],
+    );
+    let mut db = small("db");
+    let shared = ["late", "default", "early", "bound", "decided"];
+    let shared =
+        shared.map(|name| json!({"name": name, "persistentVolumeClaim": {"claimName": name}}));
+    db["spec"]["volumes"] = shared.into_iter().collect();
+    let own = json!({"name": "own", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}});
+    db["spec"]["volumes"].as_array_mut().unwrap().push(own);
+    server.put(POD_LIST, db);
+    let cluster = server.cluster();
+    round(&cluster).await;
+    assert_eq!(cluster.problems(), [""; 0]);
+    assert_eq!(place(&server, "db").as_deref(), Some("n1"));
+    let told = |claim: &str| {
+        let claim = server.find(volume_claims, claim).unwrap();
+        let node = claim["metadata"]["annotations"]["volume.kubernetes.io/selected-node"].as_str();
+        node.map(str::to_owned)
+    };
+    for claim in ["late", "default", "db-own"] {
+        assert_eq!(told(claim).as_deref(), Some("n1"), "{claim}");
+    }
+    for claim in ["early", "bound", "not-used"] {
+        assert_eq!(told(claim), None, "{claim}");
+    }
+    assert_eq!(told("decided").as_deref(), Some("n0"));
+}

@@ -191,11 +191,20 @@ impl State {
 
     fn patch(&mut self, path: &str, change: &Value) -> Answer {
         let (list, name) = path.rsplit_once('/').unwrap();
-        let all = self.objects.get_mut(list);
-        let Some(object) = all.and_then(|all| all.get_mut(&(String::new(), name.into()))) else {
+        let (list, namespace) = match list.split_once("/namespaces/") {
+            Some((api, within)) => {
+                let (namespace, plural) = within.split_once('/').unwrap();
+                (format!("{api}/{plural}"), namespace)
+            }
+            None => (list.to_owned(), ""),
+        };
+        let all = self.objects.get_mut(&list);
+        let Some(object) = all.and_then(|all| all.get_mut(&(namespace.into(), name.into()))) else {
             return refusal(404, "not found");
         };
-        if change["metadata"]["resourceVersion"] != object["metadata"]["resourceVersion"] {
+        if !change["metadata"]["resourceVersion"].is_null()
+            && change["metadata"]["resourceVersion"] != object["metadata"]["resourceVersion"]
+        {
             return refusal(409, "the object has been modified");
         }
         self.version += 1;

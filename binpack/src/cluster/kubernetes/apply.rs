@@ -1,6 +1,6 @@
 //! A plan, carried out.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::api::{Api, Right};
 use super::claim;
 use super::view::View;
+use super::volumes::SELECTED_NODE;
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{MAX_PROMISED, ON_ITS_WAY, PODS};
 use crate::model::{Launch, Node, Plan, Pod, Target};
@@ -20,6 +21,8 @@ struct Bind {
     pod: Arc<str>,
     uid: String,
     node: Arc<str>,
+    /// The paths of volume claims that are made on the node.
+    volumes: Vec<String>,
 }
 
 /// What a plan means for what is there now.
@@ -63,13 +66,14 @@ fn awaited(view: &View) -> Vec<Bind> {
         pod: pod.clone(),
         uid: view.uids.get(pod).cloned().unwrap_or_default(),
         node: node.clone(),
+        volumes: view.volumes.get(pod).cloned().unwrap_or_default(),
     };
     come.map(bind).collect()
 }
 
 /// What of a plan still fits. The view's nodes are then as they will be.
 fn sort(view: &mut View, plan: &Plan) -> Work {
-    let View { survey, claims, pools, uids } = view;
+    let View { survey, claims, pools, uids, volumes } = view;
     let made = &mut survey.made;
     let mut pending: HashMap<&str, &Pod> = made.pods.iter().map(|p| (&*p.name, p)).collect();
     let mut nodes: HashMap<Arc<str>, &mut Node> =
@@ -101,7 +105,9 @@ fn sort(view: &mut View, plan: &Plan) -> Work {
         match promised {
             Some((new, _)) => drop(new.insert(binding.pod.to_string(), uid.into())),
             None => {
-                work.binds.push(Bind { pod: binding.pod.clone(), uid, node: node.name.clone() });
+                let (pod, node) = (binding.pod.clone(), node.name.clone());
+                let volumes = volumes.get(&pod).cloned().unwrap_or_default();
+                work.binds.push(Bind { pod, uid, node, volumes });
             }
         }
     }
@@ -135,9 +141,14 @@ async fn join(api: &Api, view: &View, name: &str, pods: Map<String, Value>) -> R
     api.patch(format!("{CLAIMS}/{name}"), &patch, right).await
 }
 
-/// Binds a pod, unless it is bound or gone.
+/// Binds a pod, unless it is bound or gone. Its volumes are told first.
 async fn bind(api: &Api, bind: &Bind) -> Result<()> {
     let Some((namespace, name)) = bind.pod.split_once('/') else { return Ok(()) };
+    for path in &bind.volumes {
+        let change = json!({"metadata": {"annotations": {SELECTED_NODE: &*bind.node}}});
+        let right = Right { verb: "patch", resource: "persistentvolumeclaims" };
+        api.patch(path.clone(), &change, right).await?;
+    }
     let mut metadata = json!({"namespace": namespace, "name": name});
     if !bind.uid.is_empty() {
         metadata["uid"] = bind.uid.as_str().into();
@@ -171,7 +182,12 @@ impl Failures {
     }
 
     /// Binds pods, eight at a time: one after the other, thousands would take a minute.
-    async fn run(self, api: &Api, work: Work) -> Result<()> {
+    async fn run(self, api: &Api, mut work: Work) -> Result<()> {
+        // A volume that pods of several nodes share is made where the first of them is.
+        let mut told = HashSet::new();
+        for bind in &mut work.binds {
+            bind.volumes.retain(|path| told.insert(path.clone()));
+        }
         let queue = Mutex::new(work.binds.into_iter());
         let lane = || async {
             loop {

@@ -6,6 +6,7 @@ mod claim;
 mod client;
 mod config;
 mod view;
+mod volumes;
 
 use std::fmt;
 use std::sync::Arc;
@@ -39,7 +40,8 @@ pub use config::KubernetesConfig;
 /// # What it writes
 ///
 /// A pod is bound to a node that is there by its `binding`. Which GPUs it gets, the kubelet decides:
-/// states count the first that are free.
+/// states count the first that are free. A claim of its volumes that waits for its first consumer is
+/// told the node before (`volume.kubernetes.io/selected-node`), as kube-scheduler does.
 ///
 /// A launch becomes a `NodeClaim` (`karpenter.sh/v1`), made of its pool's template as Karpenter
 /// would, for the planned type, zone and capacity type; Karpenter, or a controller that you write,
@@ -79,6 +81,7 @@ pub use config::KubernetesConfig;
 /// rules:
 /// - {apiGroups: [""], verbs: [list], resources: [pods, nodes, namespaces, persistentvolumes, persistentvolumeclaims]}
 /// - {apiGroups: [""], verbs: [create], resources: [pods/binding]}
+/// - {apiGroups: [""], verbs: [patch], resources: [persistentvolumeclaims]}
 /// - {apiGroups: [karpenter.sh], verbs: [list], resources: [nodepools]}
 /// - {apiGroups: [karpenter.sh], verbs: [list, create, patch], resources: [nodeclaims]}
 /// - {apiGroups: [apps], verbs: [list], resources: [daemonsets]}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::api::Api;
+use super::volumes::unplaced;
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{Manifests, PODS, Survey};
 
@@ -34,19 +35,19 @@ const WORKLOADS: &[&str] = &["v1", "v1beta1", "v1alpha3", "v1alpha2", "v1alpha1"
 
 const NODE_CLAIMS: Resource = resource("karpenter.sh", V1, "nodeclaims", "NodeClaim");
 const NODE_POOLS: Resource = resource("karpenter.sh", V1, "nodepools", "NodePool");
+const VOLUME_CLAIMS: Resource = resource("", V1, "persistentvolumeclaims", "PersistentVolumeClaim");
+const CLASSES: Resource = resource("storage.k8s.io", V1, "storageclasses", "StorageClass");
 const NODES: Resource = resource("", V1, "nodes", "Node");
 const PODS_LISTED: Resource = resource("", V1, "pods", "Pod");
 
 /// What pods, nodes and pools refer to. Of a resource that the server does not have there are no
 /// objects.
-const OTHERS: [Resource; 14] = [
+const OTHERS: [Resource; 12] = [
     resource("", V1, "namespaces", "Namespace"),
-    resource("", V1, "persistentvolumeclaims", "PersistentVolumeClaim"),
     resource("", V1, "persistentvolumes", "PersistentVolume"),
     resource("apps", V1, "daemonsets", "DaemonSet"),
     resource("policy", V1, "poddisruptionbudgets", "PodDisruptionBudget"),
     resource("scheduling.k8s.io", V1, "priorityclasses", "PriorityClass"),
-    resource("storage.k8s.io", V1, "storageclasses", "StorageClass"),
     resource("storage.k8s.io", V1, "csinodes", "CSINode"),
     resource("leaderworkerset.x-k8s.io", V1, "leaderworkersets", "LeaderWorkerSet"),
     resource("scheduling.k8s.io", GROUPS, "podgroups", "PodGroup"),
@@ -124,6 +125,8 @@ pub(super) struct View {
     pub(super) pools: HashMap<String, Value>,
     /// The UIDs of pods without a node, by `namespace/name`.
     pub(super) uids: HashMap<Arc<str>, String>,
+    /// The paths of volume claims that wait until their pod has a node, by the pod.
+    pub(super) volumes: HashMap<Arc<str>, Vec<String>>,
 }
 
 impl View {
@@ -133,6 +136,8 @@ impl View {
         let listed_claims = NODE_CLAIMS.list_if_there(api).await?;
         let listed_pools = NODE_POOLS.list_if_there(api).await?;
         let nodes = NODES.list_surely(api).await?;
+        let volume_claims = VOLUME_CLAIMS.list_if_there(api).await?;
+        let classes = CLASSES.list_if_there(api).await?;
         let mut others = Vec::new();
         for resource in OTHERS {
             others.push((resource.name(), resource.list_if_there(api).await?));
@@ -145,17 +150,21 @@ impl View {
         let waiting = pods.iter().filter(|pod| !is_bound(pod));
         let uids = waiting.filter_map(|pod| Some((id(pod)?, uid(pod).to_owned()))).collect();
 
+        let volumes = unplaced(&pods, &volume_claims, &classes);
+
         let known = [
             (NODE_CLAIMS.name(), listed_claims),
             (NODE_POOLS.name(), listed_pools),
             (NODES.name(), nodes),
+            (VOLUME_CLAIMS.name(), volume_claims),
+            (CLASSES.name(), classes),
             (PODS_LISTED.name(), pods),
         ];
         let all = known.into_iter().chain(others);
         let objects = all.flat_map(|(resource, objects)| {
             objects.into_iter().map(move |object| (resource.clone(), object))
         });
-        Ok(Self { survey: Manifests::survey(objects)?, claims, pools, uids })
+        Ok(Self { survey: Manifests::survey(objects)?, claims, pools, uids, volumes })
     }
 }
 
@@ -167,18 +176,18 @@ fn claim(object: &Value) -> Claim {
     }
 }
 
-fn text<'a>(object: &'a Value, path: &str, field: &str) -> &'a str {
+pub(super) fn text<'a>(object: &'a Value, path: &str, field: &str) -> &'a str {
     let value = object.pointer(path).and_then(|fields| fields.get(field));
     value.and_then(Value::as_str).unwrap_or_default()
 }
 
-fn name(object: &Value) -> Option<String> {
+pub(super) fn name(object: &Value) -> Option<String> {
     Some(text(object, "/metadata", "name")).filter(|name| !name.is_empty()).map(str::to_owned)
 }
 
-fn id(pod: &Value) -> Option<Arc<str>> {
-    let namespace = Some(text(pod, "/metadata", "namespace")).filter(|name| !name.is_empty());
-    Some(format!("{}/{}", namespace.unwrap_or("default"), name(pod)?).into())
+pub(super) fn id(object: &Value) -> Option<Arc<str>> {
+    let namespace = Some(text(object, "/metadata", "namespace")).filter(|name| !name.is_empty());
+    Some(format!("{}/{}", namespace.unwrap_or("default"), name(object)?).into())
 }
 
 fn uid(pod: &Value) -> &str {
