@@ -102,13 +102,12 @@ fn sort(view: &mut View, plan: &Plan) -> Work {
             continue;
         }
         pending.remove(&*binding.pod);
-        match promised {
-            Some((new, _)) => drop(new.insert(binding.pod.to_string(), uid.into())),
-            None => {
-                let (pod, node) = (binding.pod.clone(), node.name.clone());
-                let volumes = volumes.get(&pod).cloned().unwrap_or_default();
-                work.binds.push(Bind { pod, uid, node, volumes });
-            }
+        if let Some((new, _)) = promised {
+            new.insert(binding.pod.to_string(), uid.into());
+        } else {
+            let (pod, node) = (binding.pod.clone(), node.name.clone());
+            let volumes = volumes.get(&pod).cloned().unwrap_or_default();
+            work.binds.push(Bind { pod, uid, node, volumes });
         }
     }
     work.launches.retain(|_, pods| !pods.is_empty());
