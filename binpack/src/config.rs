@@ -167,7 +167,7 @@ pub struct Limit<T> {
 }
 
 impl<T: PartialOrd + Display + Copy> Limit<T> {
-    fn check(&self, field: &str, value: T) -> Result<()> {
+    pub(crate) fn check(&self, field: &str, value: T) -> Result<()> {
         if value >= self.min && value <= self.max {
             return Ok(());
         }
@@ -179,7 +179,7 @@ impl<T: PartialOrd + Display + Copy> Limit<T> {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

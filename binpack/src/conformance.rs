@@ -169,6 +169,9 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// The state that every check of a cluster begins with: nodes with and without GPUs, and pods of
 /// which some fit there, some need a launch and one has no place.
+///
+/// A cluster that names pods `namespace/name` has these names behind a namespace, and one without
+/// shares of GPUs has whole ones in their place.
 #[must_use]
 pub fn cluster_fixture() -> ClusterState {
     let gpu_node = Resources::new(8_000, 32 << 30).with_pods(10).with_gpu_milli(2_000);
@@ -201,7 +204,8 @@ pub fn cluster_fixture() -> ClusterState {
 pub mod cluster {
     use super::{
         BTreeMap, BTreeSet, Binding, CapacityType, Check, Cluster, ClusterState, Config, Input,
-        InstanceType, Node, Offering, Plan, Resources, Target, Violation, answered, ensure, plan,
+        InstanceType, Node, Offering, Plan, Pod, Resources, Target, Violation, answered, ensure,
+        plan,
     };
 
     async fn state(item: &'static str, of: &dyn Cluster) -> Result<ClusterState, Violation> {
@@ -225,6 +229,8 @@ pub mod cluster {
             nodes,
             pools: state.pools.clone(),
             instance_types: [it].into(),
+            gangs: state.gangs.clone(),
+            daemons: state.daemons.clone(),
             ..Input::default()
         };
         answered(item, plan(&input, &Config::default()))
@@ -352,16 +358,24 @@ pub mod cluster {
     /// The violation.
     pub async fn stale_bindings_are_skipped(of: &dyn Cluster) -> Check {
         let before = state("6", of).await?;
+        let named = |name: &str| {
+            let meant = |pod: &&Pod| pod.name.rsplit('/').next() == Some(name);
+            before.pending.iter().find(meant).map(|pod| pod.name.clone()).ok_or_else(|| Violation {
+                item: "6",
+                seen: format!("{name} is not pending to begin with"),
+            })
+        };
         let mut plan = Plan::default();
         let gone = Target::Existing("fixture-no-such-node".into());
         let on_plain = || Target::Existing("fixture-plain".into());
-        plan.bindings.push(Binding::new("fixture-a", gone, Vec::new()));
-        plan.bindings.push(Binding::new("fixture-huge", on_plain(), Vec::new()));
-        plan.bindings.push(Binding::new("fixture-b", on_plain(), Vec::new()));
+        plan.bindings.push(Binding::new(named("fixture-a")?, gone, Vec::new()));
+        plan.bindings.push(Binding::new(named("fixture-huge")?, on_plain(), Vec::new()));
+        plan.bindings.push(Binding::new(named("fixture-b")?, on_plain(), Vec::new()));
         plan.bindings.push(Binding::new("fixture-no-such-pod", on_plain(), Vec::new()));
         answered("6", of.apply(&plan).await)?;
         let after = state("6", of).await?;
-        let left: Vec<_> = before.pending.iter().filter(|pod| &*pod.name != "fixture-b").collect();
+        let bound = named("fixture-b")?;
+        let left: Vec<_> = before.pending.iter().filter(|pod| pod.name != bound).collect();
         ensure("6", after.pending.iter().eq(left), || {
             format!(
                 "pending are {:?}",

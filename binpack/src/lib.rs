@@ -47,6 +47,10 @@ pub mod workload;
 pub use catalogue::JsonCatalogue;
 pub use catalogue::{BuiltinCatalogue, Catalogue, CsvCatalogue, MemoryCatalogue};
 pub use cluster::{Cluster, ClusterState, MemoryCluster};
+#[cfg(feature = "kubernetes")]
+pub use cluster::{
+    KubernetesAnswer, KubernetesClient, KubernetesCluster, KubernetesConfig, KubernetesRequest,
+};
 pub use config::{Config, Expander, Fit, Limit, Preference};
 pub use core::{
     Domain, Progress, Scheduled, Scheduler, consolidate, consolidate_until, plan, plan_until,

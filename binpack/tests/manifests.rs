@@ -297,3 +297,48 @@ fn a_dump_of_a_cluster_has_each_pod_once() {
     ];
     assert_eq!(all, expected);
 }
+
+#[test]
+fn a_node_claim_is_a_node_on_its_way_with_the_pods_that_it_names() {
+    let claim = "---\napiVersion: karpenter.sh/v1\nkind: NodeClaim\nmetadata:\n  name: c\n  annotations:\n    binpack.trestle/node: '{\"labels\": {\"a\": \"b\"}, \"taints\": [{\"key\": \"t\", \"value\": \"\", \"effect\": \"NoSchedule\"}], \"capacity\": {\"cpu_milli\": 4000, \"pods\": 9}, \"allocatable\": {\"cpu_milli\": 3000, \"pods\": 9}, \"daemons\": {\"cpu_milli\": 100, \"pods\": 1}, \"priceMicros\": 5}'\n    binpack.trestle/pods: '{\"default/here\": \"u1\", \"default/anew\": \"u2\"}'\n";
+    let yaml = [
+        claim.to_owned(),
+        member("here", "uid: u1", "tolerations: [{operator: Exists}]"),
+        member("anew", "uid: u3", ""),
+    ];
+    let read = read(&yaml.concat());
+    assert_eq!(names(&read.pods), ["default/anew"]);
+    let [node] = &read.nodes[..] else { panic!("{:?}", read.nodes) };
+    assert_eq!((&*node.name, node.price_micros), ("nodeclaim/c", Some(5)));
+    assert_eq!(node.capacity, Resources::new(4_000, 0).with_pods(9));
+    assert_eq!(node.used, Resources::new(100, 0).with_pods(2));
+    assert_eq!(node.taints, [Taint::new("t", "", Effect::NoSchedule)]);
+    assert_eq!(node.labels, binpack::labels([("a", "b")]));
+
+    let wrong = claim.replace("4000", "-1");
+    assert!(
+        refused(&wrong).starts_with(
+            "document 1, NodeClaim c: metadata.annotations.binpack.trestle/node can't be read"
+        ),
+        "{}",
+        refused(&wrong)
+    );
+    let absurd = claim.replace("3000", "5000");
+    assert!(refused(&absurd).contains("allocatable is above the capacity"));
+}
+
+#[test]
+fn a_disruption_budget_is_what_its_controller_counted() {
+    let budget = |rest: &str| {
+        format!(
+            "---\napiVersion: policy/v1\nkind: PodDisruptionBudget\nmetadata: {{name: web}}\n{rest}\n"
+        )
+    };
+    let read = read(&budget(
+        "spec: {selector: {matchLabels: {app: web}}}\nstatus: {disruptionsAllowed: 3}",
+    ));
+    let [web] = &read.disruption_budgets[..] else { panic!("{:?}", read.disruption_budgets) };
+    assert_eq!((&*web.namespace, &*web.name, web.disruptions_allowed), ("default", "web", 3));
+    assert_eq!(web.selector.requirements, [Requirement::is_in("app", ["web"])]);
+    assert!(self::read(&budget("spec: {}")).disruption_budgets.is_empty(), "it means no pods");
+}

@@ -79,10 +79,19 @@ fn resources(group: &str) -> Value {
             "verbs": ["get", "patch", "update"],
         })
     });
+    let bindings = of_group.iter().filter(|it| it.has_binding()).map(|it| {
+        json!({
+            "name": format!("{}/binding", it.plural),
+            "singularName": "",
+            "namespaced": it.namespaced,
+            "kind": "Binding",
+            "verbs": ["create"],
+        })
+    });
     json!({
         "kind": "APIResourceList",
         "apiVersion": "v1",
         "groupVersion": of_group.first().map(|it| it.api_version()),
-        "resources": whole.chain(statuses).collect::<Vec<_>>(),
+        "resources": whole.chain(statuses).chain(bindings).collect::<Vec<_>>(),
     })
 }

@@ -1,5 +1,6 @@
-//! A Kubernetes-style API server for pods, nodes, config maps and leases: writes are transactions
-//! of a kv-journal store, gets, lists and watches are answered by a watch-cache over it.
+//! A Kubernetes-style API server for pods, nodes, config maps, leases and Karpenter's node pools and
+//! claims: writes are transactions of a kv-journal store, gets, lists and watches are answered by a
+//! watch-cache over it.
 //!
 //! ```sh
 //! cargo run --release --example api-server -- --data-dir trestle.api

@@ -19,7 +19,7 @@ pub(crate) struct Resource {
 /// All of them have this version.
 pub(crate) const VERSION: &str = "v1";
 
-pub(crate) const RESOURCES: [Resource; 4] = [
+pub(crate) const RESOURCES: [Resource; 6] = [
     Resource {
         group: "",
         plural: "pods",
@@ -60,6 +60,26 @@ pub(crate) const RESOURCES: [Resource; 4] = [
         has_status: false,
         fields: &["metadata.name", "metadata.namespace"],
     },
+    Resource {
+        group: "karpenter.sh",
+        plural: "nodepools",
+        singular: "nodepool",
+        kind: "NodePool",
+        short_names: &[],
+        namespaced: false,
+        has_status: true,
+        fields: &["metadata.name"],
+    },
+    Resource {
+        group: "karpenter.sh",
+        plural: "nodeclaims",
+        singular: "nodeclaim",
+        kind: "NodeClaim",
+        short_names: &[],
+        namespaced: false,
+        has_status: true,
+        fields: &["metadata.name"],
+    },
 ];
 
 impl Resource {
@@ -69,6 +89,11 @@ impl Resource {
             "" => VERSION.to_owned(),
             group => format!("{group}/{VERSION}"),
         }
+    }
+
+    /// Whether its objects are bound to nodes.
+    pub(crate) fn has_binding(&self) -> bool {
+        self.kind == "Pod"
     }
 
     /// As an error names it.
@@ -87,13 +112,21 @@ pub(crate) struct Target<'a> {
     pub(crate) namespace: Option<&'a str>,
     /// None for all objects.
     pub(crate) name: Option<&'a str>,
-    /// Whether it is the object's status.
-    pub(crate) status: bool,
+    pub(crate) part: Part,
+}
+
+/// What of an object a path names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Whole,
+    Status,
+    /// The node that a pod is bound to, which is only ever written.
+    Binding,
 }
 
 impl<'a> Target<'a> {
     /// Reads a path: `/api/v1/…` or `/apis/<group>/v1/…`, then `[namespaces/<namespace>/]<plural>`
-    /// and perhaps `/<name>[/status]`.
+    /// and perhaps `/<name>`, with `/status` or, of a pod, `/binding`.
     pub(crate) fn parse(path: &'a str) -> Option<Self> {
         let mut parts = path.strip_prefix('/')?.split('/').peekable();
         let group = match parts.next()? {
@@ -111,13 +144,17 @@ impl<'a> Target<'a> {
         let plural = parts.next()?;
         let resource = RESOURCES.iter().find(|it| it.group == group && it.plural == plural)?;
         let name = parts.next();
-        let status = parts.next_if_eq(&"status").is_some();
+        let part = match parts.next() {
+            None => Part::Whole,
+            Some("status") if resource.has_status => Part::Status,
+            Some("binding") if resource.has_binding() => Part::Binding,
+            Some(_) => return None,
+        };
         let there = parts.next().is_none()
             && name != Some("")
             && (resource.namespaced || namespace.is_none())
-            && (!status || resource.has_status)
             // An object of a namespaced resource has a namespace.
             && (name.is_none() || resource.namespaced == namespace.is_some());
-        there.then_some(Self { resource, namespace, name, status })
+        there.then_some(Self { resource, namespace, name, part })
     }
 }

@@ -20,7 +20,7 @@ use watch_cache::{Cache, Index, Schema};
 
 use super::answer::{self, Body};
 use super::options::Options;
-use super::resources::Target;
+use super::resources::{Part, Target};
 use super::status::Failure;
 use super::write::{self, Change};
 use super::{discovery, metadata, read};
@@ -104,6 +104,13 @@ impl Server {
         }
         let media = parts.headers.get(CONTENT_TYPE).and_then(|media| media.to_str().ok());
         let media = media.unwrap_or(JSON).split(';').next().unwrap_or_default().trim();
+        if target.part == Part::Binding {
+            if parts.method != Method::POST {
+                return Err(Failure::method_not_allowed());
+            }
+            accept(media, JSON)?;
+            return write::bind(&self.store, &target, &whole(body).await?).await;
+        }
         match (&parts.method, target.name) {
             (&Method::GET, Some(name)) => read::get(&self.cache, &target, name, &options).await,
             (&Method::GET, None) if options.watch => {
@@ -134,7 +141,7 @@ impl Server {
                 }
                 write::update(&self.store, &target, Change::Merge(merge)).await
             }
-            (&Method::DELETE, Some(_)) if !target.status => {
+            (&Method::DELETE, Some(_)) if target.part == Part::Whole => {
                 write::delete(&self.store, &target, &whole(body).await?).await
             }
             (&Method::DELETE, None) => self.delete_all(&target, &options, body).await,
@@ -156,7 +163,7 @@ impl Server {
             let mut parts = key.rsplit('/');
             let name = parts.next();
             let namespace = parts.next().filter(|_| target.resource.namespaced);
-            let one = Target { resource: target.resource, namespace, name, status: false };
+            let one = Target { resource: target.resource, namespace, name, part: Part::Whole };
             match write::delete(&self.store, &one, &body).await {
                 // It went meanwhile.
                 Err(failure) if failure.is_not_found() => {}

@@ -9,7 +9,7 @@ use trestle_examples::manifest;
 use super::answer::{self, Body};
 use super::metadata::{self, Object};
 use super::options::{self, Version};
-use super::resources::Target;
+use super::resources::{Part, Target};
 use super::status::Failure;
 
 /// How often a write is tried again that another one came before, or a name is generated anew.
@@ -93,7 +93,7 @@ fn keep(target: &Target<'_>, current: &Object, mut new: Object) -> Result<Object
         let why = "Precondition failed: UID in precondition differs from UID in object meta";
         return Err(Failure::conflict(target.resource, name, why));
     }
-    if target.status {
+    if target.part == Part::Status {
         let mut updated = current.clone();
         set(&mut updated, "status", new.remove("status"));
         return Ok(updated);
@@ -147,6 +147,50 @@ pub(crate) async fn update(
         }
     }
     Err(Failure::modified(resource, name))
+}
+
+/// Binds a pod to a node, unless it has one or is going.
+pub(crate) async fn bind(
+    store: &Store,
+    target: &Target<'_>,
+    body: &[u8],
+) -> Result<Response<Body>, Failure> {
+    let (resource, pod) = (target.resource, target.name.unwrap_or_default());
+    let binding: Value = serde_json::from_slice(body)
+        .map_err(|error| Failure::bad_request(format!("the binding is no JSON: {error}")))?;
+    let node = binding.pointer("/target/name").and_then(Value::as_str);
+    let Some(node) = node.filter(|node| !node.is_empty()) else {
+        return Err(Failure::invalid("Binding", pod, "target.name", "Required value"));
+    };
+    for _ in 0..ATTEMPTS {
+        let (kv, mut object) = current(store, target)?;
+        let uid = binding.pointer("/metadata/uid").and_then(Value::as_str);
+        if uid.is_some() && uid != metadata::text(&object, "uid") {
+            let why = "Precondition failed: UID in precondition differs from UID in object meta";
+            return Err(Failure::conflict(resource, pod, why));
+        }
+        if metadata::text(&object, "deletionTimestamp").is_some() {
+            return Err(Failure::conflict(resource, pod, "the pod is being deleted"));
+        }
+        let Value::Object(spec) = object.entry("spec").or_insert_with(|| json!({})) else {
+            return Err(Failure::invalid("Pod", pod, "spec", "it must be an object"));
+        };
+        let bound = spec.get("nodeName").and_then(Value::as_str).unwrap_or_default();
+        if !bound.is_empty() {
+            let why = format!("the pod is already assigned to node {bound:?}");
+            return Err(Failure::conflict(resource, pod, &why));
+        }
+        spec.insert("nodeName".to_owned(), node.into());
+        let value = Bytes::from(manifest::encode(&object));
+        if put(store, kv.key_bytes(), value, kv.mod_revision()).await?.is_some() {
+            let status = json!({
+                "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
+                "code": 201,
+            });
+            return Ok(answer::value(StatusCode::CREATED, &status));
+        }
+    }
+    Err(Failure::modified(resource, pod))
 }
 
 /// Deletes an object, or marks it as going while it has finalizers.

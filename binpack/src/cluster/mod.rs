@@ -1,5 +1,7 @@
 //! The port to the cluster whose pods wait for nodes.
 
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod memory;
 
 use std::sync::Arc;
@@ -9,6 +11,10 @@ use async_trait::async_trait;
 use crate::error::Result;
 use crate::model::{Gang, Node, NodeGroup, NodePool, Plan, Pod};
 
+#[cfg(feature = "kubernetes")]
+pub use kubernetes::{
+    KubernetesAnswer, KubernetesClient, KubernetesCluster, KubernetesConfig, KubernetesRequest,
+};
 pub use memory::MemoryCluster;
 
 /// What is, as far as planning needs it.

@@ -103,7 +103,7 @@ impl Class {
     }
 }
 
-pub(super) fn tolerates(tolerations: &[Toleration], taint: &Taint) -> bool {
+pub(crate) fn tolerates(tolerations: &[Toleration], taint: &Taint) -> bool {
     tolerations.iter().any(|toleration| {
         let same_value = match &toleration.operator {
             TolerationOperator::Exists => true,

@@ -38,6 +38,7 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::model::{Input, Plan};
 
+pub(crate) use class::tolerates;
 pub use consolidate::{consolidate, consolidate_until};
 pub use control::Progress;
 pub use domain::Domain;

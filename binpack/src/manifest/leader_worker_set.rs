@@ -55,8 +55,8 @@ pub(super) fn gang_of_replica(namespace: &str, labels: &Strings) -> Option<Arc<s
     Some(format!("{namespace}/{set}-{group}").into())
 }
 
-/// Adds the gangs of a set and their pods.
-pub(super) fn add(object: &Object, world: &mut World, crowd: &mut Crowd) -> Result<()> {
+/// Adds the gangs of a set, and their pods unless it has made them itself.
+pub(super) fn add(object: &Object, world: &mut World, crowd: &mut Crowd, live: bool) -> Result<()> {
     let Body { spec } = object.body()?;
     let set = LeaderWorkerSet { object, spec };
     if set.size() == 0 {
@@ -71,7 +71,7 @@ pub(super) fn add(object: &Object, world: &mut World, crowd: &mut Crowd) -> Resu
     crowd.note_set(object);
     (0..set.groups()).try_for_each(|group| {
         world.gangs.add(set.gang(group), &object.origin)?;
-        set.add_group(group, world, crowd)
+        if live { Ok(()) } else { set.add_group(group, world, crowd) }
     })
 }
 

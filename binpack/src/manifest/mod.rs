@@ -7,6 +7,7 @@
 mod affinity;
 mod amounts;
 mod assembly;
+mod budgets;
 mod crowd;
 mod decode;
 mod duration;
@@ -14,6 +15,7 @@ mod gangs;
 mod groups;
 mod json;
 mod leader_worker_set;
+mod node_claims;
 mod nodes;
 mod object;
 mod pod_spec;
@@ -34,17 +36,24 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::model::{Gang, Input, InstanceType, Node, NodeGroup, NodePool, Pod};
+use crate::model::{
+    Gang, Input, InstanceType, Node, NodeGroup, NodePool, Pod, PodDisruptionBudget,
+};
 
+#[cfg(feature = "kubernetes")]
+pub(crate) use assembly::Survey;
 pub use groups::{open_node_groups, read_node_groups};
+#[cfg(feature = "kubernetes")]
+pub(crate) use node_claims::{MAX_PROMISED, NODE, ON_ITS_WAY, PODS, promise};
 
 /// Pods, node pools and nodes from Kubernetes manifests in YAML or JSON.
 ///
 /// Pods come from `Pod`, `Deployment`, `ReplicaSet`, `StatefulSet`, `Job` and `LeaderWorkerSet`;
 /// pods that a dump of a cluster has beside their workload are not made again. Each is named
 /// `namespace/name`. What others refer to is read too: `Namespace`, `PriorityClass`, `PodGroup`,
-/// `Workload`, `PersistentVolumeClaim`, `PersistentVolume`, `StorageClass`, `CSINode`. `List` and a
-/// JSON array stand for their items.
+/// `Workload`, `PersistentVolumeClaim`, `PersistentVolume`, `StorageClass`, `CSINode`. Of a
+/// `NodeClaim` comes a node that is on its way, and of a `PodDisruptionBudget` what it allows now.
+/// `List` and a JSON array stand for their items.
 ///
 /// It is strict where a mistake would change the plan, and fills in what Kubernetes would: a limit
 /// is the request where none is given, replicas are 1. Fields that it does not know are ignored,
@@ -87,12 +96,14 @@ pub struct Manifests {
     /// Node groups, which [`read_node_groups`] reads: manifests have none. Nodes belong to those that
     /// the label of Amazon's, Google's or Microsoft's managed Kubernetes names.
     pub node_groups: Vec<NodeGroup>,
-    /// Nodes that are ready, with the pods that run there.
+    /// Nodes that are ready or on their way, with the pods that run there.
     pub nodes: Vec<Node>,
     /// Pod groups, and the replicas of each `LeaderWorkerSet`.
     pub gangs: Vec<Gang>,
     /// The pod of each `DaemonSet`.
     pub daemons: Vec<Pod>,
+    /// How many pods may be evicted, for [`consolidate`](crate::consolidate).
+    pub disruption_budgets: Vec<PodDisruptionBudget>,
     /// Kinds and fields that were read past, each once and in order.
     pub disregarded: Vec<String>,
 }
@@ -134,6 +145,15 @@ impl Manifests {
         assembly::assemble(documents)
     }
 
+    /// Reads the objects of a cluster that runs, each with where it was found.
+    #[cfg(feature = "kubernetes")]
+    pub(crate) fn survey(
+        objects: impl IntoIterator<Item = (String, serde_json::Value)>,
+    ) -> Result<Survey> {
+        let document = |(at, value)| source::Document { at, value };
+        assembly::survey(objects.into_iter().map(document).collect())
+    }
+
     /// Adds what was read elsewhere, where it does not refer to this: a pod that runs on a node of
     /// the other is already counted or left out. [`plan`](crate::plan) refuses names that are then
     /// given twice.
@@ -144,6 +164,7 @@ impl Manifests {
         self.nodes.extend(other.nodes);
         self.gangs.extend(other.gangs);
         self.daemons.extend(other.daemons);
+        self.disruption_budgets.extend(other.disruption_budgets);
         self.disregarded.extend(other.disregarded);
         self.disregarded.sort();
         self.disregarded.dedup();
@@ -152,11 +173,20 @@ impl Manifests {
     /// The question where these pods go, with what may be bought.
     #[must_use]
     pub fn into_input(self, instance_types: Arc<[InstanceType]>) -> Input {
-        let Self { pods, pools, node_groups, mut nodes, gangs, daemons, disregarded: _ } = self;
+        let Self {
+            pods, pools, node_groups, mut nodes, gangs, daemons, disruption_budgets, ..
+        } = self;
         groups::join(&mut nodes, &node_groups);
-        let input =
-            Input { pods, nodes, pools, instance_types, gangs, daemons, ..Input::default() };
-        Input { node_groups, ..input }
+        Input {
+            pods,
+            nodes,
+            pools,
+            node_groups,
+            instance_types,
+            gangs,
+            daemons,
+            disruption_budgets,
+        }
     }
 
     /// These, if they are well formed together.
@@ -164,7 +194,18 @@ impl Manifests {
         let disregarded = self.disregarded.clone();
         let input = self.into_input(Arc::default());
         input.check()?;
-        let Input { pods, nodes, pools, node_groups, gangs, daemons, .. } = input;
-        Ok(Self { pods, pools, node_groups, nodes, gangs, daemons, disregarded })
+        let Input { pods, nodes, pools, node_groups, gangs, daemons, disruption_budgets, .. } =
+            input;
+        let all = Self {
+            pods,
+            pools,
+            node_groups,
+            nodes,
+            gangs,
+            daemons,
+            disruption_budgets,
+            disregarded,
+        };
+        Ok(all)
     }
 }

@@ -74,7 +74,8 @@ pub(super) fn node(object: &Object, world: &mut World) -> Result<Option<Node>> {
     Ok(Some(node))
 }
 
-fn resources(amounts: &Amounts, object: &Object, path: &str) -> Result<Resources> {
+/// What there is, at `path` of an object.
+pub(super) fn resources(amounts: &Amounts, object: &Object, path: &str) -> Result<Resources> {
     let wrong = |(name, problem)| object.origin.wrong(format_args!("{path}.{name}"), problem);
     amounts.resources(Rounding::Down).map_err(wrong)
 }
@@ -82,9 +83,8 @@ fn resources(amounts: &Amounts, object: &Object, path: &str) -> Result<Resources
 /// Adds a pod that runs on the node, on the first GPUs that are free: which ones it has, no
 /// manifest says. What it requests counts even where the node has less.
 pub(super) fn run(node: &mut Node, mut running: RunningPod, object: &Object) -> Result<()> {
-    let requests = &running.pod.requests;
-    running.gpus = free_gpus(node, requests.gpu_milli / GPU_MILLI);
-    if !node.take(requests, &running.gpus) {
+    if !occupy(node, &mut running) {
+        let requests = &running.pod.requests;
         let gpu_milli = running.gpus.len() as u64 * GPU_MILLI;
         let counted = requests.clone().with_pods(1).with_gpu_milli(gpu_milli);
         node.used = node.used.checked_add(&counted).ok_or_else(|| {
@@ -101,6 +101,31 @@ pub(super) fn run(node: &mut Node, mut running: RunningPod, object: &Object) -> 
     }
     node.pods.push(running);
     Ok(())
+}
+
+/// Gives a pod its GPUs of the node and counts what it requests. Returns whether it fits; where it
+/// doesn't, the node is unchanged.
+pub(super) fn occupy(node: &mut Node, running: &mut RunningPod) -> bool {
+    running.gpus = free_gpus(node, running.pod.requests.gpu_milli / GPU_MILLI);
+    node.take(&running.pod.requests, &running.gpus)
+}
+
+/// Counts daemons that the node will have and that do not run there yet.
+pub(super) fn reserve(node: &mut Node, daemons: &Resources) {
+    let running = node.pods.iter().filter(|running| running.daemon);
+    let missing = running.fold(daemons.clone(), |left, running| {
+        left.saturating_sub(&running.pod.requests.clone().with_pods(1))
+    });
+    if let Some(used) = node.used.checked_add(&missing) {
+        node.used = used;
+    }
+}
+
+/// Leaves nothing of the node free.
+pub(super) fn fill(node: &mut Node) {
+    let devices = usize::try_from(node.allocatable.gpu_milli / GPU_MILLI).unwrap_or_default();
+    node.gpu_used_milli = vec![GPU_MILLI; devices];
+    node.used = node.allocatable.clone();
 }
 
 /// At most so many GPUs of the node that nobody uses.

@@ -85,6 +85,7 @@ pub(super) struct Meta {
     pub(super) name: Option<String>,
     generate_name: Option<String>,
     namespace: Option<String>,
+    pub(super) uid: Option<String>,
     pub(super) labels: Strings,
     pub(super) annotations: Strings,
     owner_references: List<Owner>,

@@ -11,6 +11,7 @@
 mod kube_api;
 mod lists;
 mod objects;
+mod provision;
 mod reflect;
 mod server;
 mod source;
