@@ -1,6 +1,6 @@
 //! Where pods have been put so far, and what every site has left.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::class::Class;
@@ -11,7 +11,7 @@ use super::problem::{Problem, Shape};
 use super::relax::Level;
 use super::room::{Demand, Room};
 use super::tree::RoomTree;
-use crate::model::{HostPort, Input};
+use crate::model::{HostPort, Input, Pod};
 
 /// Where a pod goes: a site, and the devices that it uses there.
 #[derive(Debug, Clone)]
@@ -35,20 +35,34 @@ pub(super) struct Board<'a> {
     pub(super) input: &'a Input,
     pub(super) rooms: Vec<Room>,
     /// The same as a tree.
-    tree: RoomTree,
+    pub(super) tree: RoomTree,
     pub(super) groups: Groups,
     /// By site, where there are groups.
-    tuples: Vec<Tuple>,
-    ports: QuickMap<usize, Vec<HostPort>>,
+    pub(super) tuples: Vec<Tuple>,
+    pub(super) ports: QuickMap<usize, Vec<HostPort>>,
     /// By launch: its index among the offers.
     pub(super) opened: Vec<usize>,
     /// By pod.
     pub(super) places: Vec<Option<Place>>,
-    eligible: QuickMap<(usize, usize, bool, bool), Vec<DomainId>>,
+    pub(super) eligible: QuickMap<EligibleKey, Eligible>,
     /// Whether pods were taken out of domains, so that others' constraints may no longer hold.
     pub(super) disturbed: bool,
-    /// Nodes that exist and go: their labels are no domain of anything.
-    gone: BTreeSet<usize>,
+    /// Nodes that exist and go, and places for nodes that are free: their labels are no domain of
+    /// anything.
+    pub(super) gone: BTreeSet<usize>,
+    /// What nodes have left that take no new pods: to all others they are full.
+    pub(super) cordoned: QuickMap<usize, Room>,
+}
+
+/// A topology key, a class, and whether any labels and any taints count.
+pub(super) type EligibleKey = (usize, usize, bool, bool);
+
+/// The domains that count for spreads, and of each how many nodes are in it, what may be launched
+/// counted once.
+#[derive(Debug, Default)]
+pub(super) struct Eligible {
+    pub(super) nodes: BTreeMap<DomainId, u32>,
+    pub(super) list: Vec<DomainId>,
 }
 
 impl<'a> Board<'a> {
@@ -67,6 +81,7 @@ impl<'a> Board<'a> {
             eligible: QuickMap::default(),
             disturbed: false,
             gone: BTreeSet::new(),
+            cordoned: QuickMap::default(),
         };
         for (site, node) in input.nodes.iter().enumerate() {
             let ports: Vec<HostPort> =
@@ -91,6 +106,7 @@ impl<'a> Board<'a> {
             eligible,
             disturbed,
             gone,
+            cordoned,
             ..
         } = self;
         Board {
@@ -105,6 +121,7 @@ impl<'a> Board<'a> {
             eligible,
             disturbed,
             gone,
+            cordoned,
         }
     }
 
@@ -141,14 +158,19 @@ impl<'a> Board<'a> {
         }
         self.lay_out();
         for (site, node) in input.nodes.iter().enumerate() {
-            for running in &node.pods {
-                let pod = &running.pod;
-                let meant_by = self.groups.meaning(&pod.namespace, &pod.labels);
-                let carries = self.groups.of_running(pod);
-                let tuple = &self.tuples[site];
-                self.groups.place_running(&carries, &meant_by, |key| domain(tuple, site, key));
-            }
+            node.pods.iter().for_each(|running| self.count_one(&running.pod, site, false));
         }
+    }
+
+    /// Counts a pod that runs on a site, or with `out` one that no longer does.
+    pub(super) fn count_one(&mut self, pod: &Pod, site: usize, out: bool) {
+        if self.groups.is_empty() {
+            return;
+        }
+        let meant_by = self.groups.meaning(&pod.namespace, &pod.labels);
+        let carries = self.groups.of_running(pod);
+        let tuple = &self.tuples[site];
+        self.groups.place_running(&carries, &meant_by, |key| domain(tuple, site, key), out);
     }
 
     /// Whether domains of sites matter to anything.
@@ -255,8 +277,12 @@ impl<'a> Board<'a> {
         ports: &[HostPort],
     ) -> Option<usize> {
         let place = self.places[pod].take()?;
-        self.rooms[place.site].release(demand, &place.gpus);
-        self.tree.set(place.site, &self.rooms[place.site]);
+        if let Some(room) = self.cordoned.get_mut(&place.site) {
+            room.release(demand, &place.gpus);
+        } else {
+            self.rooms[place.site].release(demand, &place.gpus);
+            self.tree.set(place.site, &self.rooms[place.site]);
+        }
         if let Some(taken) = self.ports.get_mut(&place.site) {
             for port in ports {
                 if let Some(at) = taken.iter().position(|taken| taken == port) {
@@ -470,7 +496,7 @@ impl<'a> Board<'a> {
         let key = self.groups.get(group).topology();
         let index = (key, class, spread.any_labels, spread.any_taints);
         if let Some(known) = self.eligible.get(&index) {
-            return known.clone();
+            return known.list.clone();
         }
         let input = self.input;
         let name = self.groups.keys()[key].clone();
@@ -484,20 +510,23 @@ impl<'a> Board<'a> {
                     class.allows(|key| node.labels.get(key).map(|v| &**v))
                 })
         });
-        let mut values: Vec<&str> =
+        let values: Vec<&str> =
             nodes.filter_map(|(_, node)| node.labels.get(&name).map(|v| &**v)).collect();
         let offered = offers.all.iter().filter(|offer| {
             counts(&input.pools[offer.pool].taints, &|class| {
                 class.allows(|key| offer.label(input, key))
             })
         });
-        values.extend(offered.filter_map(|offer| offer.label(input, &name)));
-        values.sort_unstable();
-        values.dedup();
-        let domains: Vec<DomainId> =
-            values.into_iter().map(|value| self.groups.domain(key, value)).collect();
-        self.eligible.insert(index, domains.clone());
-        domains
+        let offered: BTreeSet<&str> =
+            offered.filter_map(|offer| offer.label(input, &name)).collect();
+        let mut eligible = Eligible::default();
+        for value in values.into_iter().chain(offered) {
+            *eligible.nodes.entry(self.groups.domain(key, value)).or_default() += 1;
+        }
+        eligible.list = eligible.nodes.keys().copied().collect();
+        let list = eligible.list.clone();
+        self.eligible.insert(index, eligible);
+        list
     }
 }
 
@@ -519,7 +548,11 @@ impl Counted {
     }
 }
 
-fn domain(tuple: &[Option<DomainId>], site: usize, key: usize) -> Option<DomainId> {
+pub(super) fn domain(
+    tuple: &[Option<DomainId>],
+    site: usize,
+    key: usize,
+) -> Option<DomainId> {
     if key == HOSTNAME {
         return DomainId::try_from(site).ok();
     }

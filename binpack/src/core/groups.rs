@@ -166,6 +166,11 @@ impl Groups {
         self.list.len()
     }
 
+    /// How many groups and topology keys there are: more of either have to be counted.
+    pub(super) fn extent(&self) -> (usize, usize) {
+        (self.list.len(), self.keys.len())
+    }
+
     pub(super) fn keys(&self) -> &[Arc<str>] {
         &self.keys
     }
@@ -302,18 +307,19 @@ impl Groups {
         }
     }
 
-    /// Counts a pod that runs.
+    /// Counts a pod that runs in, or with `out` out of, the domains that it is in.
     pub(super) fn place_running(
         &mut self,
         carries: &[usize],
         meant_by: &[usize],
         domain: impl Fn(usize) -> Option<DomainId>,
+        out: bool,
     ) {
         for group in carries {
-            self.change(*group, &domain, Count { meant: 0, holders: 1 }, false);
+            self.change(*group, &domain, Count { meant: 0, holders: 1 }, out);
         }
         for group in meant_by {
-            self.change(*group, &domain, Count { meant: 1, holders: 0 }, false);
+            self.change(*group, &domain, Count { meant: 1, holders: 0 }, out);
         }
     }
 

@@ -18,6 +18,7 @@ mod groups;
 mod hash;
 mod launching;
 mod lots;
+mod nodes;
 mod offers;
 mod outcome;
 mod pack;

@@ -41,6 +41,17 @@ impl Dims {
         Self { extended: owned(extended), drivers: owned(drivers) }
     }
 
+    /// Adds what these pods ask for. Returns whether there was anything new.
+    pub(super) fn extend<'p>(&mut self, pods: impl Iterator<Item = &'p Pod>) -> bool {
+        let before = self.len();
+        for pod in pods {
+            let drivers = pod.volumes.iter().map(|volume| &volume.driver);
+            pod.requests.extended.keys().for_each(|name| add(&mut self.extended, name));
+            drivers.for_each(|driver| add(&mut self.drivers, driver));
+        }
+        self.len() > before
+    }
+
     pub(super) fn len(&self) -> usize {
         FIXED + self.extended.len() + self.drivers.len()
     }
@@ -97,6 +108,13 @@ impl Dims {
     }
 }
 
+/// Adds a name to a sorted list that doesn't have it.
+fn add(names: &mut Vec<Arc<str>>, name: &Arc<str>) {
+    if let Err(at) = names.binary_search(name) {
+        names.insert(at, name.clone());
+    }
+}
+
 /// GPUs that one pod needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Gpu {
@@ -150,6 +168,11 @@ pub(super) struct Room {
 }
 
 impl Room {
+    /// Nothing at all.
+    pub(super) fn none(dims: &Dims) -> Self {
+        Self { free: vec![0; dims.len()].into(), gpus: Box::default() }
+    }
+
     /// `allocatable` less `used`, of which `gpu_used` says where on the devices.
     pub(super) fn new(
         dims: &Dims,

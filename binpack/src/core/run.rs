@@ -1,5 +1,7 @@
 //! One run of the planner: waves of placement, from all that pods would like to what they need.
 
+use std::collections::BTreeSet;
+
 use super::board::Board;
 use super::budget::Budgets;
 use super::certificate::Certifier;
@@ -7,6 +9,7 @@ use super::control::{Control, Progress};
 use super::existing::{Placer, Where};
 use super::gangs::{GangPlacer, Gangs, disband};
 use super::groups::Groups;
+use super::hash::QuickMap;
 use super::launching::Launcher;
 use super::offers::Offers;
 use super::outcome::Outcome;
@@ -22,13 +25,18 @@ use crate::model::{Input, Plan};
 #[derive(Debug)]
 pub(super) struct Run<'a> {
     config: &'a Config,
-    problem: Problem<'a>,
-    offers: Offers,
-    board: Board<'a>,
-    budgets: Budgets,
+    pub(super) problem: Problem<'a>,
+    pub(super) offers: Offers,
+    pub(super) board: Board<'a>,
+    pub(super) budgets: Budgets,
     /// By pod.
     levels: Vec<Level>,
-    gangs: Gangs,
+    pub(super) gangs: Gangs,
+    /// By site: the pods of the input that have their place there, as far as a scheduler keeps
+    /// them.
+    pub(super) own: QuickMap<usize, BTreeSet<usize>>,
+    /// Launches that have become nodes.
+    pub(super) arrived: BTreeSet<usize>,
     /// The first wave.
     shapes: Vec<Shape<'a>>,
 }
@@ -45,12 +53,12 @@ impl<'a> Run<'a> {
         let levels: Vec<Level> = (0..input.pods.len()).map(first).collect();
         let wave: Vec<(usize, Level)> = levels.iter().copied().enumerate().collect();
         let shapes = problem.shapes(&wave, &mut groups)?;
-        let mut gangs = Gangs::new(&problem, &mut groups);
+        let gangs = Gangs::new(&problem, &mut groups);
         let mut board = Board::new(&problem, groups);
         board.count_running();
-        gangs.count_running(&problem, &board);
         let budgets = Budgets::new(input);
-        Ok(Self { config, problem, offers, board, budgets, levels, gangs, shapes })
+        let (own, arrived) = (QuickMap::default(), BTreeSet::new());
+        Ok(Self { config, problem, offers, board, budgets, levels, gangs, own, arrived, shapes })
     }
 
     pub(super) fn finish(mut self, stop: &mut dyn FnMut(&Progress) -> bool) -> Result<Plan> {
@@ -83,10 +91,10 @@ impl<'a> Run<'a> {
         while !shapes.is_empty() {
             let proof = self.place(&mut shapes, control);
             proved = proved.or(proof);
-            self.repair();
+            self.repair(&pods);
             if ganged {
-                disband(&self.problem, &mut self.board);
-                self.repair();
+                disband(&self.problem, &mut self.board, &self.gangs, &pods);
+                self.repair(&pods);
             }
             // What was given back may be enough for others, once.
             again = !again && self.give_back();
@@ -104,16 +112,21 @@ impl<'a> Run<'a> {
         for (pod, level) in &wave {
             self.levels[*pod] = *level;
         }
-        let groups = &self.board.groups;
-        let before = (groups.len(), groups.keys().len(), self.board.opened.len());
+        self.measure(pods)?;
+        pods.iter().for_each(|pod| self.gangs.admit(&self.problem, *pod));
+        let (before, opened) = (self.board.groups.extent(), self.board.opened.len());
         let shapes = self.problem.shapes(&wave, &mut self.board.groups)?;
-        let groups = &self.board.groups;
-        if (groups.len(), groups.keys().len()) != (before.0, before.1) {
+        if self.board.groups.extent() != before {
             self.board.recount(&self.offers);
         }
         let never = &mut |_: &Progress| false;
         self.waves(shapes, &mut Control::new(self.config.iterations, never))?;
-        self.outcome().scheduled(pods, before.2)
+        for pod in pods {
+            if let Some(place) = &self.board.places[*pod] {
+                self.own.entry(place.site).or_default().insert(*pod);
+            }
+        }
+        self.outcome().scheduled(pods, opened)
     }
 
     pub(super) fn has_place(&self, pod: usize) -> bool {
@@ -123,16 +136,26 @@ impl<'a> Run<'a> {
     /// Takes pods off their sites.
     pub(super) fn remove(&mut self, pods: &[usize]) {
         for pod in pods {
+            let site = self.board.places[*pod].as_ref().map(|place| place.site);
+            if let Some(own) = site.and_then(|site| self.own.get_mut(&site)) {
+                own.remove(pod);
+            }
             let demand = Demand::new(&self.problem.dims, &self.problem.input.pods[*pod]);
             self.board.evict(*pod, &demand);
         }
     }
 
+    /// Forgets pods that are taken away.
+    pub(super) fn dismiss(&mut self, pods: &[usize]) {
+        pods.iter().for_each(|pod| self.gangs.dismiss(&self.problem, *pod));
+    }
+
     /// The same run for another input, of which only the pods differ.
     pub(super) fn on<'b>(self, input: &'b Input, config: &'b Config) -> Run<'b> {
-        let Run { problem, offers, board, budgets, levels, gangs, .. } = self;
+        let Run { problem, offers, board, budgets, levels, gangs, own, arrived, .. } = self;
         let (problem, board) = (problem.on(input), board.on(input));
-        Run { config, problem, offers, board, budgets, levels, gangs, shapes: Vec::new() }
+        let shapes = Vec::new();
+        Run { config, problem, offers, board, budgets, levels, gangs, own, arrived, shapes }
     }
 
     /// Nodes that exist, then launches that have room, then new launches, and then whatever has
@@ -147,7 +170,7 @@ impl<'a> Run<'a> {
             rounds: self.config.packing_rounds,
         };
         let gang_placer = GangPlacer { problem: &self.problem, placer: &placer };
-        let left = gang_placer.place(&mut self.board, &mut self.gangs, shapes);
+        let left = gang_placer.place(&mut self.board, &self.gangs, shapes);
         shapes.extend(gang_placer.pin(&mut self.board, &self.gangs, &self.offers, left));
         let nodes = self.problem.input.nodes.len();
         placer.place(&mut self.board, shapes, Where::Range(0, nodes));
@@ -159,11 +182,11 @@ impl<'a> Run<'a> {
         proof
     }
 
-    /// Takes off pods whose constraints no longer hold because others found no place. Each that
-    /// goes may take others along.
-    fn repair(&mut self) {
+    /// Takes those of these pods off whose constraints no longer hold because others found no
+    /// place. Each that goes may take others along.
+    fn repair(&mut self, pods: &[usize]) {
         while std::mem::take(&mut self.board.disturbed) {
-            for pod in 0..self.board.places.len() {
+            for pod in pods.iter().copied() {
                 if !self.board.stays(&self.problem, &self.offers, pod) {
                     let demand = Demand::new(&self.problem.dims, &self.problem.input.pods[pod]);
                     self.board.evict(pod, &demand);
@@ -182,6 +205,7 @@ impl<'a> Run<'a> {
         let mut used = vec![false; self.board.opened.len()];
         let sites = self.board.places.iter().flatten().map(|place| place.site);
         sites.filter(|site| *site >= nodes).for_each(|site| used[site - nodes] = true);
+        self.arrived.iter().for_each(|launch| used[*launch] = true);
         let mut any = false;
         for launch in (0..used.len()).filter(|launch| !used[*launch]) {
             if self.board.close(nodes + launch) {

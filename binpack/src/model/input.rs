@@ -298,7 +298,7 @@ fn check_daemon(pod: &Pod) -> Result<()> {
     Ok(())
 }
 
-fn check_node(node: &Node) -> Result<()> {
+pub(crate) fn check_node(node: &Node) -> Result<()> {
     let name = &node.name;
     check_resources("node", name, "capacity", &node.capacity)?;
     check_resources("node", name, "allocatable", &node.allocatable)?;

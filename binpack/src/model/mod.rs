@@ -28,7 +28,7 @@ pub use gang::Gang;
 #[cfg(any(test, feature = "conformance", feature = "json"))]
 pub(crate) use input::check_types;
 pub use input::{Input, MAX_PRICE_MICROS, MAX_QUANTITY};
-pub(crate) use input::{check_pod, known_gang, malformed};
+pub(crate) use input::{check_node, check_pod, known_gang, malformed};
 pub use instance_type::{CapacityType, InstanceType, Offering};
 pub use labels::{Labels, key, labels};
 pub use node::{Node, RunningPod};
