@@ -335,14 +335,12 @@ impl<'a> Board<'a> {
         !self.places.iter().flatten().any(|place| place.site == site)
     }
 
-    /// Closes a launch without pods for good. False if it was closed before.
-    pub(super) fn close(&mut self, site: usize) -> bool {
+    /// Closes a launch without pods for good.
+    pub(super) fn close(&mut self, site: usize) {
         let room = &mut self.rooms[site];
-        let was_open = room.free.iter().any(|free| *free > 0);
         room.free.fill(0);
         room.gpus.fill(0);
         self.tree.clear(site);
-        was_open
     }
 
     /// Takes back the launch that was opened last and never used.
@@ -548,11 +546,7 @@ impl Counted {
     }
 }
 
-pub(super) fn domain(
-    tuple: &[Option<DomainId>],
-    site: usize,
-    key: usize,
-) -> Option<DomainId> {
+pub(super) fn domain(tuple: &[Option<DomainId>], site: usize, key: usize) -> Option<DomainId> {
     if key == HOSTNAME {
         return DomainId::try_from(site).ok();
     }

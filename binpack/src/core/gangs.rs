@@ -33,7 +33,8 @@ impl Gangs {
         let keys =
             |gang: &Gang| gang.topology_keys.iter().map(|key| groups.topology_of(key)).collect();
         let keys = input.gangs.iter().map(keys).collect();
-        let mut gangs = Self { running: vec![BTreeMap::new(); all], own: vec![BTreeSet::new(); all], keys };
+        let mut gangs =
+            Self { running: vec![BTreeMap::new(); all], own: vec![BTreeSet::new(); all], keys };
         for (site, node) in input.nodes.iter().enumerate() {
             node.pods.iter().for_each(|running| gangs.count(problem, &running.pod, site, false));
         }
@@ -210,9 +211,7 @@ impl<'a> GangPlacer<'_, 'a> {
         }
         order.retain(|domain| !found[domain].1.is_empty());
         order.sort_by_key(|domain| std::cmp::Reverse(found[domain].0));
-        order
-            .into_iter()
-            .any(|domain| self.place_in(board, least, members, &found[&domain].1))
+        order.into_iter().any(|domain| self.place_in(board, least, members, &found[&domain].1))
     }
 
     /// Binds what is left of gangs to domains of what may be launched: to the cheapest that takes

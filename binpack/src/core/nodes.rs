@@ -105,21 +105,18 @@ impl Board<'_> {
         }
     }
 
-    /// Works out anew what every site has left, in dimensions that are new.
-    fn measure(&mut self, problem: &Problem<'_>, offers: &Offers) {
+    /// Works out anew what every site has left, in dimensions that are new; `over` are
+    /// the launches that are no more.
+    fn measure(&mut self, problem: &Problem<'_>, offers: &Offers, over: &BTreeSet<usize>) {
         let nodes = self.input.nodes.len();
-        let mut used: BTreeSet<usize> = BTreeSet::new();
-        used.extend(self.places.iter().flatten().map(|place| place.site));
-        let mut rooms: Vec<Room> = Vec::with_capacity(self.rooms.len());
-        for (site, old) in self.rooms.iter().enumerate() {
-            let closed = old.free.iter().chain(&old.gpus).all(|free| *free == 0);
-            rooms.push(match site.checked_sub(nodes) {
-                _ if self.gone.contains(&site) => Room::none(&problem.dims),
-                None => problem.node_room(site),
-                Some(_) if closed && !used.contains(&site) => Room::none(&problem.dims),
-                Some(launch) => offers.all[self.opened[launch]].room.clone(),
-            });
-        }
+        let mut rooms: Vec<Room> = (0..nodes).map(|site| problem.node_room(site)).collect();
+        rooms.extend(self.opened.iter().map(|offer| offers.all[*offer].room.clone()));
+        let closed = over.iter().map(|launch| nodes + launch);
+        self.gone
+            .iter()
+            .copied()
+            .chain(closed)
+            .for_each(|site| rooms[site] = Room::none(&problem.dims));
         for (pod, place) in self.places.iter().enumerate() {
             let Some(place) = place else { continue };
             let demand = Demand::new(&problem.dims, &self.input.pods[pod]);
@@ -239,9 +236,9 @@ impl Run<'_> {
         }
     }
 
-    /// Whether so many launches were made, and this one has not become a node.
+    /// Whether this launch was made and is still under way.
     pub(super) fn is_launched(&self, launch: usize) -> bool {
-        launch < self.board.opened.len() && !self.arrived.contains(&launch)
+        launch < self.board.opened.len() && !self.over.contains(&launch)
     }
 
     /// Moves the pods of a launch to the node that it has become, which has its place already.
@@ -249,7 +246,7 @@ impl Run<'_> {
     pub(super) fn arrive(&mut self, launch: usize, site: usize) -> Vec<usize> {
         let input = self.problem.input;
         let from = input.nodes.len() + launch;
-        self.arrived.insert(launch);
+        self.over.insert(launch);
         let mut lost = Vec::new();
         for pod in self.own.remove(&from).into_iter().flatten() {
             let demand = Demand::new(&self.problem.dims, &input.pods[pod]);
@@ -276,7 +273,7 @@ impl Run<'_> {
         let input = self.problem.input;
         if self.problem.measure(pods.iter().map(|pod| &input.pods[*pod])) {
             self.offers = Offers::new(&self.problem)?;
-            self.board.measure(&self.problem, &self.offers);
+            self.board.measure(&self.problem, &self.offers, &self.over);
         }
         Ok(())
     }

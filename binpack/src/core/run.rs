@@ -35,8 +35,10 @@ pub(super) struct Run<'a> {
     /// By site: the pods of the input that have their place there, as far as a scheduler keeps
     /// them.
     pub(super) own: QuickMap<usize, BTreeSet<usize>>,
-    /// Launches that have become nodes.
-    pub(super) arrived: BTreeSet<usize>,
+    /// Launches that are no more: those that have become nodes, and those that nobody needed.
+    pub(super) over: BTreeSet<usize>,
+    /// The first launch of this call.
+    first: usize,
     /// The first wave.
     shapes: Vec<Shape<'a>>,
 }
@@ -57,8 +59,20 @@ impl<'a> Run<'a> {
         let mut board = Board::new(&problem, groups);
         board.count_running();
         let budgets = Budgets::new(input);
-        let (own, arrived) = (QuickMap::default(), BTreeSet::new());
-        Ok(Self { config, problem, offers, board, budgets, levels, gangs, own, arrived, shapes })
+        let (own, over, first) = (QuickMap::default(), BTreeSet::new(), 0);
+        Ok(Self {
+            config,
+            problem,
+            offers,
+            board,
+            budgets,
+            levels,
+            gangs,
+            own,
+            over,
+            first,
+            shapes,
+        })
     }
 
     pub(super) fn finish(mut self, stop: &mut dyn FnMut(&Progress) -> bool) -> Result<Plan> {
@@ -97,7 +111,7 @@ impl<'a> Run<'a> {
                 self.repair(&pods);
             }
             // What was given back may be enough for others, once.
-            again = !again && self.give_back();
+            again = !again && !self.budgets.are_endless() && self.drop_unused(&pods);
             shapes = if again { self.same_wave(&pods)? } else { self.next_wave(&pods)? };
         }
         Ok(proved)
@@ -114,19 +128,21 @@ impl<'a> Run<'a> {
         }
         self.measure(pods)?;
         pods.iter().for_each(|pod| self.gangs.admit(&self.problem, *pod));
-        let (before, opened) = (self.board.groups.extent(), self.board.opened.len());
+        self.first = self.board.opened.len();
+        let before = self.board.groups.extent();
         let shapes = self.problem.shapes(&wave, &mut self.board.groups)?;
         if self.board.groups.extent() != before {
             self.board.recount(&self.offers);
         }
         let never = &mut |_: &Progress| false;
         self.waves(shapes, &mut Control::new(self.config.iterations, never))?;
+        self.drop_unused(pods);
         for pod in pods {
             if let Some(place) = &self.board.places[*pod] {
                 self.own.entry(place.site).or_default().insert(*pod);
             }
         }
-        self.outcome().scheduled(pods, opened)
+        self.outcome().scheduled(pods, self.first)
     }
 
     pub(super) fn has_place(&self, pod: usize) -> bool {
@@ -152,10 +168,10 @@ impl<'a> Run<'a> {
 
     /// The same run for another input, of which only the pods differ.
     pub(super) fn on<'b>(self, input: &'b Input, config: &'b Config) -> Run<'b> {
-        let Run { problem, offers, board, budgets, levels, gangs, own, arrived, .. } = self;
+        let Run { problem, offers, board, budgets, levels, gangs, own, over, first, .. } = self;
         let (problem, board) = (problem.on(input), board.on(input));
         let shapes = Vec::new();
-        Run { config, problem, offers, board, budgets, levels, gangs, own, arrived, shapes }
+        Run { config, problem, offers, board, budgets, levels, gangs, own, over, first, shapes }
     }
 
     /// Nodes that exist, then launches that have room, then new launches, and then whatever has
@@ -196,19 +212,19 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Closes launches that all pods have left, and gives back to the budgets what they drew.
-    fn give_back(&mut self) -> bool {
+    /// Closes launches of this call that all of its pods have left, and gives back to the budgets
+    /// what they drew. Returns whether there were any.
+    fn drop_unused(&mut self, pods: &[usize]) -> bool {
         let nodes = self.problem.input.nodes.len();
-        if self.budgets.are_endless() {
-            return false;
-        }
-        let mut used = vec![false; self.board.opened.len()];
-        let sites = self.board.places.iter().flatten().map(|place| place.site);
-        sites.filter(|site| *site >= nodes).for_each(|site| used[site - nodes] = true);
-        self.arrived.iter().for_each(|launch| used[*launch] = true);
+        let mut used = vec![false; self.board.opened.len() - self.first];
+        let sites = pods.iter().filter_map(|pod| Some(self.board.places[*pod].as_ref()?.site));
+        let launches = sites.filter_map(|site| site.checked_sub(nodes + self.first));
+        launches.for_each(|launch| used[launch] = true);
         let mut any = false;
         for launch in (0..used.len()).filter(|launch| !used[*launch]) {
-            if self.board.close(nodes + launch) {
+            let launch = self.first + launch;
+            if self.over.insert(launch) {
+                self.board.close(nodes + launch);
                 let offer = &self.offers.all[self.board.opened[launch]];
                 self.budgets.give_back(&self.budgets.draws(offer, self.problem.input));
                 any = true;

@@ -5,8 +5,8 @@ mod nodes;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
 
-use crate::core::run::Run;
 use crate::config::Config;
+use crate::core::run::Run;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Binding, Input, Launch, Pod, Relaxed, Unplaced, check_pod, known_gang};
 
