@@ -28,6 +28,21 @@ pub enum Preference {
     Ignore,
 }
 
+/// Whether pods that run are evicted for pods of higher priority that have no place else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Preemption {
+    /// No pod is evicted: a plan adds to a cluster and takes nothing away from it. It is the
+    /// default, since whoever carries plans out has to know of
+    /// [`Plan::evictions`](crate::Plan::evictions) first: bindings that rely on room which nobody
+    /// frees would fail.
+    #[default]
+    Never,
+    /// Pods of lower priority are, as kube-scheduler's default preemption does it, where neither a
+    /// node has room nor anything can be launched.
+    Lower,
+}
+
 /// The settings of [`plan`](crate::plan) and of a [`Provisioner`](crate::Provisioner).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -36,6 +51,8 @@ pub struct Config {
     pub fit: Fit,
     /// What becomes of preferences.
     pub preference: Preference,
+    /// Whether pods that run are evicted for pods of higher priority.
+    pub preemption: Preemption,
     /// How many times new nodes are packed quickly: [`Config::PACKING_ROUNDS`].
     pub packing_rounds: u32,
     /// How many steps are then made towards a cheaper plan and a better bound:
@@ -65,6 +82,7 @@ impl Default for Config {
         Self {
             fit: Fit::default(),
             preference: Preference::default(),
+            preemption: Preemption::default(),
             packing_rounds: Self::PACKING_ROUNDS.default,
             iterations: Self::ITERATIONS.default,
             disruption_cost_micros: Self::DISRUPTION_COST_MICROS.default,

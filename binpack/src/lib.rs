@@ -47,7 +47,7 @@ pub mod workload;
 pub use catalogue::JsonCatalogue;
 pub use catalogue::{BuiltinCatalogue, Catalogue, CsvCatalogue, MemoryCatalogue};
 pub use cluster::{Cluster, ClusterState, MemoryCluster};
-pub use config::{Config, Fit, Limit, Preference};
+pub use config::{Config, Fit, Limit, Preemption, Preference};
 pub use core::{
     Domain, Progress, Scheduled, Scheduler, consolidate, consolidate_until, plan, plan_until,
 };
@@ -57,12 +57,13 @@ pub use explain::{Constraint, Explanation, LaunchReason, Remedy, Stuck, explain}
 pub use manifest::Manifests;
 pub use model::{
     Binding, Budget, CapacityType, Certificate, Consolidation, ConsolidationPolicy, Disruption,
-    DisruptionReason, Effect, GPU_MILLI, Gang, HostPort, Input, InstanceType, Kept, KeptKind,
-    LabelSelector, Labels, Launch, MAX_GPUS, MAX_PRICE_MICROS, MAX_QUANTITY, MinValues, Move,
-    Namespaces, Node, NodeCount, NodeInclusion, NodePool, Offering, Operator, Plan, Pod,
-    PodAffinityTerm, PodDisruptionBudget, PoolLimits, Preferences, Protocol, Reason, ReasonKind,
-    Relaxation, Relaxed, Removal, Requirement, Resources, RunningPod, Taint, Target, Toleration,
-    TolerationOperator, TopologySpread, Unplaced, Volume, Weighted, WhenUnsatisfiable, key, labels,
+    DisruptionReason, Effect, Eviction, GPU_MILLI, Gang, HostPort, Input, InstanceType, Kept,
+    KeptKind, LabelSelector, Labels, Launch, MAX_GPUS, MAX_PRICE_MICROS, MAX_QUANTITY, MinValues,
+    Move, Namespaces, Node, NodeCount, NodeInclusion, NodePool, Offering, Operator, Plan, Pod,
+    PodAffinityTerm, PodDisruptionBudget, PoolLimits, PreemptionPolicy, Preemptor, Preferences,
+    Protocol, Reason, ReasonKind, Relaxation, Relaxed, Removal, Requirement, Resources, RunningPod,
+    Taint, Target, Toleration, TolerationOperator, TopologySpread, Unplaced, Volume, Weighted,
+    WhenUnsatisfiable, key, labels,
 };
 pub use provisioner::{Driver, Provisioner, Stats};
 pub use validate::{

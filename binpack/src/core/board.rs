@@ -283,13 +283,7 @@ impl<'a> Board<'a> {
             self.rooms[place.site].release(demand, &place.gpus);
             self.tree.set(place.site, &self.rooms[place.site]);
         }
-        if let Some(taken) = self.ports.get_mut(&place.site) {
-            for port in ports {
-                if let Some(at) = taken.iter().position(|taken| taken == port) {
-                    taken.swap_remove(at);
-                }
-            }
-        }
+        self.free_ports(place.site, ports);
         if let Some(ties) = &place.ties {
             self.count(ties, place.site, true);
         }

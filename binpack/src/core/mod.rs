@@ -22,6 +22,7 @@ mod nodes;
 mod offers;
 mod outcome;
 mod pack;
+mod preempt;
 mod problem;
 mod proof;
 mod reason;

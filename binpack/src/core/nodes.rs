@@ -145,15 +145,65 @@ impl Board<'_> {
         ports: &[HostPort],
     ) {
         let site = place.site;
-        self.rooms[site].take_on(demand, &devices(&place));
-        self.tree.set(site, &self.rooms[site]);
-        if !ports.is_empty() {
-            self.ports.entry(site).or_default().extend_from_slice(ports);
-        }
+        self.room_mut(site).take_on(demand, &devices(&place));
+        self.refresh(site);
+        self.take_ports(site, ports);
         if let Some(ties) = &place.ties {
             self.count(ties, site, false);
         }
         self.places[pod] = Some(place);
+    }
+
+    /// What a site has left, whether or not it takes pods.
+    fn room_mut(&mut self, site: usize) -> &mut Room {
+        match self.cordoned.get_mut(&site) {
+            Some(room) => room,
+            None => &mut self.rooms[site],
+        }
+    }
+
+    /// Gives back the devices of a pod that ran.
+    pub(super) fn free_gpus(&mut self, site: usize, demand: &Demand, gpus: &[u32]) {
+        if !self.input.nodes[site].is_leaving() {
+            self.room_mut(site).release_gpus(demand, gpus);
+        }
+    }
+
+    /// Takes them again.
+    pub(super) fn take_gpus(&mut self, site: usize, demand: &Demand, gpus: &[u32]) {
+        let devices: Vec<usize> = gpus.iter().map(|gpu| *gpu as usize).collect();
+        if !self.input.nodes[site].is_leaving() {
+            self.room_mut(site).take_devices(demand, &devices);
+        }
+    }
+
+    /// Gives back ports.
+    pub(super) fn free_ports(&mut self, site: usize, ports: &[HostPort]) {
+        let Some(taken) = self.ports.get_mut(&site) else { return };
+        for port in ports {
+            if let Some(at) = taken.iter().position(|taken| taken == port) {
+                taken.swap_remove(at);
+            }
+        }
+    }
+
+    /// Takes ports.
+    pub(super) fn take_ports(&mut self, site: usize, ports: &[HostPort]) {
+        if !ports.is_empty() {
+            self.ports.entry(site).or_default().extend_from_slice(ports);
+        }
+    }
+
+    /// Says what a node has left, devices apart; [`refresh`](Self::refresh) makes it known.
+    pub(super) fn set_free(&mut self, site: usize, free: Box<[u64]>) {
+        self.room_mut(site).free = free;
+    }
+
+    /// Makes known what a site has left.
+    pub(super) fn refresh(&mut self, site: usize) {
+        if !self.cordoned.contains_key(&site) {
+            self.tree.set(site, &self.rooms[site]);
+        }
     }
 
     /// Whether a site has these devices free, and all else that a pod needs.

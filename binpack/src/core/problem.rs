@@ -71,6 +71,7 @@ impl PartialEq for Alike<'_> {
         self.level == other.level
             && a.requests == b.requests
             && a.priority == b.priority
+            && a.preemption_policy == b.preemption_policy
             && a.gang == b.gang
             && a.requirements == b.requirements
             && a.node_affinity == b.node_affinity

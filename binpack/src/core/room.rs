@@ -86,6 +86,15 @@ impl Dims {
         demand
     }
 
+    /// Takes what a pod needs of volumes.
+    pub(super) fn take_volumes(&self, room: &mut Room, demand: &Demand) {
+        let volumes = FIXED + self.extended.len()..;
+        let free = room.free[volumes.clone()].iter_mut();
+        for (free, need) in free.zip(&demand.amounts[volumes]) {
+            *free = free.saturating_sub(*need);
+        }
+    }
+
     /// How many more volumes of each driver a machine takes: those of the pods that run there
     /// count once each.
     pub(super) fn limit_volumes<'p>(
@@ -226,6 +235,11 @@ impl Room {
     /// Takes one pod, which must fit, with these devices.
     pub(super) fn take_on(&mut self, demand: &Demand, devices: &[usize]) {
         self.take_amounts(demand, 1);
+        self.take_devices(demand, devices);
+    }
+
+    /// Takes these devices for one pod.
+    pub(super) fn take_devices(&mut self, demand: &Demand, devices: &[usize]) {
         let each = demand.gpu_milli().min(GPU_MILLI);
         for device in devices {
             if let Some(free) = self.gpus.get_mut(*device) {
@@ -267,6 +281,11 @@ impl Room {
         for (free, need) in self.free.iter_mut().zip(&demand.amounts) {
             *free += need;
         }
+        self.release_gpus(demand, gpus);
+    }
+
+    /// Gives back the devices of one pod.
+    pub(super) fn release_gpus(&mut self, demand: &Demand, gpus: &[u32]) {
         let each = demand.gpu_milli().min(GPU_MILLI);
         for gpu in gpus {
             if let Some(free) = self.gpus.get_mut(*gpu as usize) {

@@ -20,17 +20,17 @@ use super::room::Demand;
 use super::scheduler::Scheduled;
 use crate::config::{Config, Preference};
 use crate::error::Result;
-use crate::model::{Input, Plan};
+use crate::model::{Eviction, Input, Plan};
 
 #[derive(Debug)]
 pub(super) struct Run<'a> {
-    config: &'a Config,
+    pub(super) config: &'a Config,
     pub(super) problem: Problem<'a>,
     pub(super) offers: Offers,
     pub(super) board: Board<'a>,
     pub(super) budgets: Budgets,
     /// By pod.
-    levels: Vec<Level>,
+    pub(super) levels: Vec<Level>,
     pub(super) gangs: Gangs,
     /// By site: the pods of the input that have their place there, as far as a scheduler keeps
     /// them.
@@ -39,6 +39,10 @@ pub(super) struct Run<'a> {
     pub(super) over: BTreeSet<usize>,
     /// The first launch of this call.
     first: usize,
+    /// The pods of this call.
+    call: Vec<usize>,
+    /// Who has to go, once that is known.
+    pub(super) evictions: Vec<Eviction>,
     /// The first wave.
     shapes: Vec<Shape<'a>>,
 }
@@ -71,6 +75,8 @@ impl<'a> Run<'a> {
             own,
             over,
             first,
+            call: (0..input.pods.len()).collect(),
+            evictions: Vec::new(),
             shapes,
         })
     }
@@ -79,10 +85,16 @@ impl<'a> Run<'a> {
         let mut control = Control::new(self.config.iterations, stop);
         let shapes = std::mem::take(&mut self.shapes);
         let proved = self.waves(shapes, &mut control)?;
+        let pods = self.call.clone();
+        self.preempt(&pods, &mut control)?;
         let mut plan = self.outcome().plan()?;
+        plan.evictions = std::mem::take(&mut self.evictions);
         let (problem, board) = (&self.problem, &self.board);
         let budgets = &Budgets::new(problem.input);
         plan.certificate = Some(Certifier { problem, board, budgets }.certify(proved.as_ref()));
+        if let Some(of) = plan.certificate.as_mut().filter(|_| !plan.evictions.is_empty()) {
+            of.left_out.push("that other pods could be evicted instead of launching".into());
+        }
         plan.iterations = control.iterations();
         plan.cut_short = control.cut_short;
         Ok(plan)
@@ -94,7 +106,7 @@ impl<'a> Run<'a> {
     }
 
     /// Places shapes, and again those of their pods that have something to give up.
-    fn waves(
+    pub(super) fn waves(
         &mut self,
         mut shapes: Vec<Shape<'a>>,
         control: &mut Control<'_>,
@@ -111,7 +123,7 @@ impl<'a> Run<'a> {
                 self.repair(&pods);
             }
             // What was given back may be enough for others, once.
-            again = !again && !self.budgets.are_endless() && self.drop_unused(&pods);
+            again = !again && !self.budgets.are_endless() && self.drop_unused();
             shapes = if again { self.same_wave(&pods)? } else { self.next_wave(&pods)? };
         }
         Ok(proved)
@@ -129,20 +141,25 @@ impl<'a> Run<'a> {
         self.measure(pods)?;
         pods.iter().for_each(|pod| self.gangs.admit(&self.problem, *pod));
         self.first = self.board.opened.len();
+        self.call = pods.to_vec();
         let before = self.board.groups.extent();
         let shapes = self.problem.shapes(&wave, &mut self.board.groups)?;
         if self.board.groups.extent() != before {
             self.board.recount(&self.offers);
         }
         let never = &mut |_: &Progress| false;
-        self.waves(shapes, &mut Control::new(self.config.iterations, never))?;
-        self.drop_unused(pods);
+        let mut control = Control::new(self.config.iterations, never);
+        self.waves(shapes, &mut control)?;
+        self.preempt(pods, &mut control)?;
+        self.drop_unused();
         for pod in pods {
             if let Some(place) = &self.board.places[*pod] {
                 self.own.entry(place.site).or_default().insert(*pod);
             }
         }
-        self.outcome().scheduled(pods, self.first)
+        let mut scheduled = self.outcome().scheduled(pods, self.first)?;
+        scheduled.evictions = std::mem::take(&mut self.evictions);
+        Ok(scheduled)
     }
 
     pub(super) fn has_place(&self, pod: usize) -> bool {
@@ -170,8 +187,22 @@ impl<'a> Run<'a> {
     pub(super) fn on<'b>(self, input: &'b Input, config: &'b Config) -> Run<'b> {
         let Run { problem, offers, board, budgets, levels, gangs, own, over, first, .. } = self;
         let (problem, board) = (problem.on(input), board.on(input));
-        let shapes = Vec::new();
-        Run { config, problem, offers, board, budgets, levels, gangs, own, over, first, shapes }
+        let (evictions, shapes) = (Vec::new(), Vec::new());
+        Run {
+            config,
+            problem,
+            offers,
+            board,
+            budgets,
+            levels,
+            gangs,
+            own,
+            over,
+            first,
+            call: Vec::new(),
+            evictions,
+            shapes,
+        }
     }
 
     /// Nodes that exist, then launches that have room, then new launches, and then whatever has
@@ -214,10 +245,11 @@ impl<'a> Run<'a> {
 
     /// Closes launches of this call that all of its pods have left, and gives back to the budgets
     /// what they drew. Returns whether there were any.
-    fn drop_unused(&mut self, pods: &[usize]) -> bool {
+    fn drop_unused(&mut self) -> bool {
         let nodes = self.problem.input.nodes.len();
         let mut used = vec![false; self.board.opened.len() - self.first];
-        let sites = pods.iter().filter_map(|pod| Some(self.board.places[*pod].as_ref()?.site));
+        let pods = self.call.iter();
+        let sites = pods.filter_map(|pod| Some(self.board.places[*pod].as_ref()?.site));
         let launches = sites.filter_map(|site| site.checked_sub(nodes + self.first));
         launches.for_each(|launch| used[launch] = true);
         let mut any = false;
@@ -255,7 +287,7 @@ impl<'a> Run<'a> {
         self.problem.shapes(&wave, &mut self.board.groups)
     }
 
-    fn first_level(&self, pod: usize) -> Level {
+    pub(super) fn first_level(&self, pod: usize) -> Level {
         first_level(self.config, &self.problem, pod)
     }
 }

@@ -15,7 +15,7 @@ pub use launches::LaunchReason;
 
 use constraint::constraints;
 
-use crate::config::Config;
+use crate::config::{Config, Preemption};
 use crate::core::Scheduler;
 use crate::error::Result;
 use crate::model::{Input, Node, Plan, Pod, PoolLimits, Reason, RunningPod, Target};
@@ -156,6 +156,8 @@ impl Explainer {
     fn new(input: &Input, config: &Config, plan: &Plan) -> Result<Self> {
         let mut config = config.clone();
         (config.iterations, config.packing_rounds) = (0, 1);
+        // What it would take is told of the cluster as it is.
+        config.preemption = Preemption::Never;
         let after = after(input, plan);
         let mut unlimited = after.clone();
         for pool in &mut unlimited.pools {

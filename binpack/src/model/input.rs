@@ -37,7 +37,8 @@ pub struct Input {
     /// Pods of daemons (`DaemonSet`), one for each: those that tolerate the taints of a pool and whose
     /// requirements its nodes satisfy take room on every node that is launched.
     pub daemons: Vec<Pod>,
-    /// What [`consolidate`](crate::consolidate) must leave of pods that run.
+    /// What [`consolidate`](crate::consolidate) must leave of pods that run, and pods that are evicted
+    /// for others of higher priority should.
     pub disruption_budgets: Vec<PodDisruptionBudget>,
 }
 
@@ -372,7 +373,7 @@ fn check_pool(pool: &NodePool) -> Result<()> {
     check_requirements("pool", &pool.name, "requirements", &pool.requirements)
 }
 
-fn check_pod_budget(budget: &PodDisruptionBudget) -> Result<()> {
+pub(crate) fn check_pod_budget(budget: &PodDisruptionBudget) -> Result<()> {
     let what = "pod disruption budget";
     named(what, &budget.name)?;
     let requirements = &budget.selector.requirements;

@@ -19,7 +19,7 @@ mod world;
 
 use super::control::{Control, Progress};
 use super::run::Run;
-use crate::config::Config;
+use crate::config::{Config, Preemption};
 use crate::error::Result;
 use crate::model::{Consolidation, Input, Plan};
 
@@ -87,10 +87,13 @@ pub fn consolidate_until(
 ) -> Result<Consolidation> {
     config.check()?;
     input.check()?;
+    // It takes nodes away to save money: that nobody is evicted for others keeps the two apart.
+    let mut calm = config.clone();
+    calm.preemption = Preemption::Never;
     let plan = if input.pods.is_empty() {
         Plan::default()
     } else {
-        Run::new(input, config)?.finish(&mut stop)?
+        Run::new(input, &calm)?.finish(&mut stop)?
     };
     let mut control = Control::new(config.iterations, &mut stop);
     let mut sweep = sweep::Sweep::new(world::World::new(input, config, &plan)?);

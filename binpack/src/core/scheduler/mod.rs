@@ -8,7 +8,10 @@ use std::sync::{Arc, LazyLock};
 use crate::config::Config;
 use crate::core::run::Run;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Binding, Input, Launch, Pod, Relaxed, Unplaced, check_pod, known_gang};
+use crate::model::{
+    Binding, Eviction, Input, Launch, Pod, PodDisruptionBudget, Relaxed, Unplaced, check_pod,
+    check_pod_budget, known_gang,
+};
 
 /// What has come of the pods of one change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +28,10 @@ pub struct Scheduled {
     pub unplaced: Vec<Unplaced>,
     /// The preferences that pods with a place did without.
     pub relaxed: Vec<Relaxed>,
+    /// The pods that lose their place, so that some of `bindings` have room: those that ran before
+    /// the scheduler was made are forgotten, and its own wait again unless they are
+    /// [removed](Scheduler::remove).
+    pub evictions: Vec<Eviction>,
 }
 
 /// Places pods as they come, in time that goes with their number and not with that of those which
@@ -152,7 +159,45 @@ impl Scheduler {
         for pod in pods {
             self.note(*pod);
         }
+        if let Ok(done) = &done {
+            done.evictions.iter().for_each(|eviction| self.evict(eviction));
+        }
         done
+    }
+
+    /// Forgets a pod that ran before, or lets one of its own wait again.
+    fn evict(&mut self, eviction: &Eviction) {
+        let Some(index) = self.names.get(&eviction.pod).copied() else { return };
+        let Some(site) = self.nodes.get(&eviction.node).copied() else { return };
+        let budgets = &mut self.input.disruption_budgets;
+        let mut count = |pod: &Pod| {
+            for budget in budgets.iter_mut().filter(|budget| budget.covers(pod)) {
+                budget.disruptions_allowed = budget.disruptions_allowed.saturating_sub(1);
+            }
+        };
+        if index != usize::MAX {
+            count(&self.input.pods[index]);
+            return self.note(index);
+        }
+        self.names.remove(&eviction.pod);
+        let node = &mut self.input.nodes[site];
+        if let Some(at) = node.pods.iter().position(|of| of.pod.name == eviction.pod) {
+            let gone = node.pods.remove(at);
+            node.release(&gone.pod.requests, &gone.gpus);
+            count(&gone.pod);
+        }
+    }
+
+    /// From now on these disruption budgets hold: those that were given before count down with
+    /// every eviction, and nothing else changes them.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] if one is malformed; nothing has changed then.
+    pub fn set_disruption_budgets(&mut self, budgets: Vec<PodDisruptionBudget>) -> Result<()> {
+        budgets.iter().try_for_each(check_pod_budget)?;
+        self.input.disruption_budgets = budgets;
+        Ok(())
     }
 
     /// Takes pods away, by name, whether they have a place or wait for one, and returns how many of

@@ -1,0 +1,284 @@
+//! Who has to go on one node.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::Who;
+use super::stage::{Needs, Stage};
+use crate::core::board::Place;
+use crate::core::existing::Domains;
+use crate::core::gangs::gang_of;
+use crate::model::{Input, Pod};
+
+/// A pod that may have to go.
+#[derive(Debug, Clone)]
+pub(super) struct Resident {
+    pub(super) who: Who,
+    priority: i32,
+    name: Arc<str>,
+    gang: Option<usize>,
+    /// The disruption budgets that protect it.
+    budgets: Vec<usize>,
+}
+
+/// What it costs that pods go: the least first, as kube-scheduler compares.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Cost {
+    violations: u32,
+    /// The highest priority that goes.
+    highest: Option<i32>,
+    /// The sum of priorities, each from 1 up, so that more pods cost more.
+    sum: i64,
+    evictions: u32,
+    /// The highest priority of those that don't run yet, and their number.
+    lifted: (Option<i32>, u32),
+}
+
+impl Cost {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.violations += other.violations;
+        self.highest = self.highest.max(other.highest);
+        self.sum = self.sum.saturating_add(other.sum);
+        self.evictions += other.evictions;
+        self.lifted.0 = self.lifted.0.max(other.lifted.0);
+        self.lifted.1 += other.lifted.1;
+    }
+
+    fn evict(&mut self, priority: i32, violates: bool) {
+        self.violations += u32::from(violates);
+        self.highest = self.highest.max(Some(priority));
+        let from_one = i64::from(priority) + i64::from(i32::MAX) + 2;
+        self.sum = self.sum.saturating_add(from_one);
+        self.evictions += 1;
+    }
+
+    fn lift(&mut self, priority: i32) {
+        self.lifted.0 = self.lifted.0.max(Some(priority));
+        self.lifted.1 += 1;
+    }
+}
+
+/// By disruption budget: how many evictions are left.
+pub(super) fn allowed(input: &Input) -> Vec<u32> {
+    input.disruption_budgets.iter().map(|budget| budget.disruptions_allowed).collect()
+}
+
+/// The disruption budgets that protect a pod.
+pub(super) fn budgets_of(input: &Input, pod: &Pod) -> Vec<usize> {
+    let all = input.disruption_budgets.iter().enumerate();
+    all.filter(|(_, budget)| budget.covers(pod)).map(|(at, _)| at).collect()
+}
+
+/// Counts an eviction, and says whether some budget had none left.
+pub(super) fn violates(allowed: &mut [u32], budgets: &[usize]) -> bool {
+    let mut violates = false;
+    for budget in budgets {
+        violates |= allowed[*budget] == 0;
+        allowed[*budget] = allowed[*budget].saturating_sub(1);
+    }
+    violates
+}
+
+/// Pods that stay or go together, and where they were.
+struct Unit {
+    residents: Vec<(Resident, Option<Place>)>,
+    gang: Option<usize>,
+}
+
+impl Stage<'_, '_> {
+    /// All who could go for a pod of this priority.
+    fn candidates(&mut self, pod: usize, site: usize, priority: i32) -> Vec<Resident> {
+        let running = self.running(site).iter().filter(|of| of.priority < priority);
+        let mut all: Vec<Resident> = running.cloned().collect();
+        all.retain(|of| !self.session.evicted.contains_key(&of.who));
+        let own = self.own_on(site).map(Who::Own).filter(|who| self.pod(*who).priority < priority);
+        all.extend(own.map(|who| self.resident(who)).collect::<Vec<_>>());
+        let mine = gang_of(self.problem, pod);
+        all.retain(|of| {
+            of.gang.is_none_or(|gang| Some(gang) != mine && self.may_go(gang, priority))
+        });
+        all
+    }
+
+    /// The pods that the input says run on a site.
+    fn running(&mut self, site: usize) -> &[Resident] {
+        if !self.session.residents.contains_key(&site) {
+            let pods = 0..self.problem.input.nodes[site].pods.len();
+            let all = pods.map(|at| self.resident(Who::Running(site, at))).collect();
+            self.session.residents.insert(site, all);
+        }
+        self.session.residents.get(&site).map_or(&[], |all| all)
+    }
+
+    pub(super) fn resident(&self, who: Who) -> Resident {
+        let pod = self.pod(who);
+        let gang = match who {
+            Who::Own(pod) => gang_of(self.problem, pod),
+            Who::Running(..) => pod.gang.as_ref().and_then(|gang| self.problem.gang(gang)),
+        };
+        let (priority, name) = (pod.priority, pod.name.clone());
+        let budgets =
+            if self.is_fresh(who) { Vec::new() } else { budgets_of(self.problem.input, pod) };
+        Resident { who, priority, name, gang, budgets }
+    }
+
+    /// The members of a gang that have a place.
+    pub(super) fn members(&self, gang: usize) -> Vec<Who> {
+        let own = self.gangs.own(gang).filter(|pod| self.board.places[*pod].is_some());
+        let mut all: Vec<Who> = own.map(Who::Own).collect();
+        let name = &self.problem.input.gangs[gang].name;
+        for site in self.gangs.sites(gang) {
+            let pods = self.problem.input.nodes[site].pods.iter().enumerate();
+            let members = pods.filter(|(_, running)| running.pod.gang.as_ref() == Some(name));
+            let members = members.map(|(at, _)| Who::Running(site, at));
+            all.extend(members.filter(|who| !self.session.evicted.contains_key(who)));
+        }
+        all
+    }
+
+    /// Whether all members of a gang are of lower priority: one that could not go with the others
+    /// keeps them.
+    fn may_go(&self, gang: usize, priority: i32) -> bool {
+        self.members(gang).into_iter().all(|who| self.pod(who).priority < priority)
+    }
+
+    /// Finds out who has to go so that a pod fits on a node, takes them off for it, and says what
+    /// that costs. `None`, and nothing is changed, if it does not fit whoever goes.
+    pub(super) fn make_room(
+        &mut self,
+        pod: usize,
+        needs: &Needs<'_>,
+        domains: &Domains,
+        site: usize,
+        priority: i32,
+    ) -> Option<(Cost, Vec<Who>)> {
+        if self.fits(needs, domains, site) {
+            return Some((Cost::default(), Vec::new()));
+        }
+        let mark = self.mark();
+        let mut candidates = self.candidates(pod, site, priority);
+        if candidates.is_empty() {
+            return None;
+        }
+        let violating = self.violating(&mut candidates);
+        let mut units = self.units(candidates, &violating, pod);
+        if !self.fits(needs, domains, site) {
+            self.undo(mark);
+            return None;
+        }
+        let mut gone: Vec<Resident> = Vec::new();
+        for unit in &mut units {
+            let broken = self.reprieve(unit, pod, needs, domains, site);
+            gone.extend(unit.residents.drain(..).map(|(resident, _)| resident));
+            for who in broken {
+                let resident = self.resident(who);
+                self.lift(who, pod);
+                gone.push(resident);
+            }
+        }
+        let all: Vec<Who> = gone.iter().map(|of| of.who).collect();
+        Some((self.cost(&mut gone), all))
+    }
+
+    /// Puts back as many of a unit as the pod leaves room for. Of a gang either enough stay, or all
+    /// go: then its members on other nodes are returned.
+    fn reprieve(
+        &mut self,
+        unit: &mut Unit,
+        pod: usize,
+        needs: &Needs<'_>,
+        domains: &Domains,
+        site: usize,
+    ) -> Vec<Who> {
+        let mark = self.mark();
+        let (mut gone, mut back) = (Vec::new(), Vec::new());
+        for (resident, place) in unit.residents.drain(..) {
+            self.put_back(resident.who, place.clone());
+            if self.fits(needs, domains, site) {
+                back.push((resident, place));
+            } else {
+                self.lift(resident.who, pod);
+                gone.push((resident, place));
+            }
+        }
+        unit.residents = gone;
+        let Some(gang) = unit.gang.filter(|_| !unit.residents.is_empty()) else {
+            return Vec::new();
+        };
+        if self.gangs.wanted(self.problem, self.board, gang) == 0 {
+            return Vec::new();
+        }
+        self.undo(mark);
+        unit.residents.append(&mut back);
+        self.members(gang)
+    }
+
+    /// Takes all off, and says in which order they are put back, those of a gang together.
+    fn units(
+        &mut self,
+        candidates: Vec<Resident>,
+        violating: &BTreeSet<Who>,
+        by: usize,
+    ) -> Vec<Unit> {
+        let mut sorted = candidates;
+        sorted.sort_by_cached_key(|of| {
+            let fresh = self.is_fresh(of.who);
+            (fresh, !violating.contains(&of.who), Reverse(of.priority), of.name.clone())
+        });
+        let mut units: Vec<Unit> = Vec::new();
+        let mut unit_of: BTreeMap<usize, usize> = BTreeMap::new();
+        for resident in sorted {
+            let place = self.lift(resident.who, by);
+            let gang = resident.gang;
+            let known = gang.and_then(|gang| unit_of.get(&gang).copied());
+            if let Some(unit) = known {
+                units[unit].residents.push((resident, place));
+                continue;
+            }
+            unit_of.extend(gang.map(|gang| (gang, units.len())));
+            units.push(Unit { residents: vec![(resident, place)], gang });
+        }
+        units
+    }
+
+    /// Those whose budgets would be violated if all went, the more important ones counted first.
+    fn violating(&self, candidates: &mut [Resident]) -> BTreeSet<Who> {
+        let mut allowed = self.allowed();
+        candidates
+            .sort_by(|a, b| (Reverse(a.priority), &a.name).cmp(&(Reverse(b.priority), &b.name)));
+        let over = candidates.iter().filter(|of| violates(&mut allowed, &of.budgets));
+        over.map(|of| of.who).collect()
+    }
+
+    /// What budgets still allow.
+    fn allowed(&self) -> Vec<u32> {
+        let mut allowed = allowed(self.problem.input);
+        if !allowed.is_empty() {
+            for who in self.session.evicted.keys() {
+                violates(&mut allowed, &budgets_of(self.problem.input, self.pod(*who)));
+            }
+        }
+        allowed
+    }
+
+    fn cost(&self, gone: &mut [Resident]) -> Cost {
+        let mut allowed = allowed(self.problem.input);
+        if !allowed.is_empty() {
+            let now: BTreeSet<Who> = gone.iter().map(|of| of.who).collect();
+            for who in self.session.evicted.keys().filter(|who| !now.contains(who)) {
+                violates(&mut allowed, &budgets_of(self.problem.input, self.pod(*who)));
+            }
+        }
+        gone.sort_by(|a, b| (Reverse(a.priority), &a.name).cmp(&(Reverse(b.priority), &b.name)));
+        let mut cost = Cost::default();
+        for of in gone {
+            if self.is_fresh(of.who) {
+                cost.lift(of.priority);
+            } else {
+                cost.evict(of.priority, violates(&mut allowed, &of.budgets));
+            }
+        }
+        cost
+    }
+}
