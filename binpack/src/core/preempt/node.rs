@@ -137,10 +137,13 @@ impl Stage<'_, '_> {
         all
     }
 
-    /// Whether all members of a gang are of lower priority: one that could not go with the others
-    /// keeps them.
+    /// Whether all members of a gang are of lower priority, and on nodes or not there yet: one that
+    /// could not go with the others keeps them.
     fn may_go(&self, gang: usize, priority: i32) -> bool {
-        self.members(gang).into_iter().all(|who| self.pod(who).priority < priority)
+        let nodes = self.problem.input.nodes.len();
+        let there = |who: Who| self.is_fresh(who) || self.site_of(who).is_some_and(|s| s < nodes);
+        let mut members = self.members(gang).into_iter();
+        members.all(|who| self.pod(who).priority < priority && there(who))
     }
 
     /// Finds out who has to go so that a pod fits on a node, takes them off for it, and says what
