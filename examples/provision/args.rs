@@ -49,6 +49,10 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t)]
     pub(crate) preferences: Preferences,
 
+    /// Evicts pods that run for pods of higher priority that have no place else.
+    #[arg(long)]
+    pub(crate) preempt: bool,
+
     /// How machines of the default pool are paid for; on demand if not given.
     #[arg(long, value_enum, value_name = "TYPE")]
     pub(crate) capacity_type: Option<CapacityType>,

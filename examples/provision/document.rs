@@ -24,6 +24,7 @@ struct Document<'a> {
     nodes: Vec<NodeOf<'a>>,
     unplaced: Vec<WithoutPlace<'a>>,
     relaxed: Vec<GaveUp<'a>>,
+    evicted: Vec<MadeRoom<'a>>,
     iterations: u32,
     cut_short: bool,
     elapsed_ms: u64,
@@ -115,6 +116,7 @@ pub(crate) fn of(outcome: &Outcome<'_>) -> serde_json::Result<String> {
         nodes: outcome.machines.iter().map(node).collect(),
         unplaced: unplaced(outcome),
         relaxed: relaxed(outcome),
+        evicted: evicted(outcome),
         iterations: plan.iterations,
         cut_short: plan.cut_short,
         elapsed_ms,
@@ -187,6 +189,28 @@ fn unplaced<'a>(outcome: &Outcome<'a>) -> Vec<WithoutPlace<'a>> {
         reason: &unplaced.reason.message,
     };
     outcome.plan().unplaced.iter().map(of).collect()
+}
+
+/// A pod that runs and goes.
+#[derive(Serialize)]
+struct MadeRoom<'a> {
+    pod: &'a str,
+    node: &'a str,
+    priority: i32,
+    #[serde(rename = "for")]
+    preemptor: String,
+    violates_budget: bool,
+}
+
+fn evicted<'a>(outcome: &Outcome<'a>) -> Vec<MadeRoom<'a>> {
+    let of = |eviction: &'a binpack::Eviction| MadeRoom {
+        pod: &eviction.pod,
+        node: &eviction.node,
+        priority: eviction.priority,
+        preemptor: eviction.preemptor.to_string(),
+        violates_budget: eviction.violates_budget,
+    };
+    outcome.plan().evictions.iter().map(of).collect()
 }
 
 fn relaxed<'a>(outcome: &Outcome<'a>) -> Vec<GaveUp<'a>> {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use binpack::{Config, Fit, Input, Plan, Preference, plan_until};
+use binpack::{Config, Fit, Input, Plan, Preemption, Preference, plan_until};
 use trestle_examples::fail::{Fail, Result};
 
 use crate::args::{Args, Fit as WhichNode, Preferences};
@@ -52,6 +52,9 @@ fn config(args: &Args) -> Config {
         WhichNode::First => Fit::First,
         WhichNode::Best => Fit::Best,
     };
+    if args.preempt {
+        config.preemption = Preemption::Lower;
+    }
     config.preference = match args.preferences {
         Preferences::Respect => Preference::Respect,
         Preferences::Ignore => Preference::Ignore,

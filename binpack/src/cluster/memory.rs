@@ -58,6 +58,7 @@ impl Cluster for MemoryCluster {
 
 impl Inner {
     fn apply(&mut self, plan: &Plan) {
+        self.evict(plan);
         let nodes = &self.state.nodes;
         let by_name: BTreeMap<_, _> =
             nodes.iter().enumerate().map(|(i, node)| (node.name.clone(), i)).collect();
@@ -84,6 +85,19 @@ impl Inner {
         let mut left: Vec<(usize, Pod)> = pending.into_values().collect();
         left.sort_by_key(|(i, _)| *i);
         self.state.pending = left.into_iter().map(|(_, pod)| pod).collect();
+    }
+
+    /// Takes the pods off that make room. Here nobody makes them anew.
+    fn evict(&mut self, plan: &Plan) {
+        for eviction in &plan.evictions {
+            let mut nodes = self.state.nodes.iter_mut();
+            let Some(node) = nodes.find(|node| node.name == eviction.node) else { continue };
+            let at = node.pods.iter().position(|running| running.pod.name == eviction.pod);
+            if let Some(at) = at {
+                let gone = node.pods.remove(at);
+                node.release(&gone.pod.requests, &gone.gpus);
+            }
+        }
     }
 
     fn launch(

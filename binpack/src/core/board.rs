@@ -396,6 +396,13 @@ impl<'a> Board<'a> {
             let count = u32::try_from(n).unwrap_or(u32::MAX);
             let tuple = &self.tuples[site];
             self.groups.place(&shape.ties, |key| counted.domain(tuple, site, key), count, false);
+            // One that was the first of its like alone may be so no longer.
+            self.disturbed |= shape.ties.carries.iter().any(|(group, means)| {
+                let of = self.groups.get(*group);
+                let here = domain(tuple, site, of.topology()).map(|domain| of.count(domain));
+                let scattered = here.is_some_and(|here| here.holders < of.total().holders);
+                *means && of.kind() == Kind::Near && scattered
+            });
         }
     }
 

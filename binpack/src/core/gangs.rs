@@ -88,17 +88,39 @@ impl Gangs {
         running.saturating_add(u32::try_from(placed).unwrap_or(u32::MAX))
     }
 
-    /// The domain of a topology key in which its members are, once any has a place.
-    pub(super) fn home(&self, board: &Board<'_>, gang: usize, key: usize) -> Option<DomainId> {
+    /// In which domain of a topology key members must be that have no place yet.
+    pub(super) fn home(&self, board: &Board<'_>, gang: usize, key: usize) -> Home {
         let placed = self.own(gang).filter_map(|pod| Some(board.places[pod].as_ref()?.site));
         let mut sites = self.sites(gang).chain(placed);
-        sites.find_map(|site| *board.site_tuple(site).get(key - 1)?)
+        let domain = |site: usize| board.site_tuple(site).get(key - 1).copied().flatten();
+        let Some(first) = sites.next() else { return Home::Any };
+        match domain(first) {
+            Some(home) if sites.all(|site| domain(site) == Some(home)) => Home::One(home),
+            _ => Home::None,
+        }
     }
 
     /// How many members must come together now.
     pub(super) fn wanted(&self, problem: &Problem<'_>, board: &Board<'_>, gang: usize) -> u64 {
         let least = problem.input.gangs[gang].min_member;
         u64::from(least.saturating_sub(self.members(board, gang)))
+    }
+}
+
+/// A gang's domain of a topology key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Home {
+    /// No member has a place yet.
+    Any,
+    /// All that have one are here.
+    One(DomainId),
+    /// They are in no domain, or in several.
+    None,
+}
+
+impl Home {
+    pub(super) fn admits(self, domain: DomainId) -> bool {
+        self == Self::Any || self == Self::One(domain)
     }
 }
 
@@ -176,7 +198,7 @@ impl<'a> GangPlacer<'_, 'a> {
         &self,
         board: &mut Board<'a>,
         key: usize,
-        home: Option<DomainId>,
+        home: Home,
         least: u64,
         members: &mut [Shape<'a>],
     ) -> bool {
@@ -189,7 +211,7 @@ impl<'a> GangPlacer<'_, 'a> {
         while let Some(site) = board.next_with_room(from, nodes, &demand) {
             from = site + 1;
             let Some(domain) = board.site_tuple(site)[key - 1] else { continue };
-            if home.is_some_and(|home| home != domain) {
+            if !home.admits(domain) {
                 continue;
             }
             let (room, sites) = found.entry(domain).or_insert_with(|| {
@@ -232,7 +254,7 @@ impl<'a> GangPlacer<'_, 'a> {
             for key in keys {
                 let of = domains.entry(*key).or_insert_with(|| offered(board, offers, *key));
                 let home = gangs.home(board, gang, *key);
-                let open = of.iter().filter(|(domain, _)| home.is_none_or(|home| home == **domain));
+                let open = of.iter().filter(|(domain, _)| home.admits(**domain));
                 let priced =
                     open.filter_map(|(domain, at)| Some((price(offers, at, &members)?, *domain)));
                 pin = pin.or_else(|| priced.min().map(|(_, domain)| (*key, domain)));

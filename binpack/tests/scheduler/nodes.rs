@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use binpack::{
-    CapacityType, Config, ErrorKind, Fit, Gang, Input, InstanceType, Labels, Node, NodePool,
-    Offering, Pod, PoolLimits, Resources, RunningPod, Scheduled, Scheduler, Target, Unplaced, key,
+    CapacityType, Config, ErrorKind, Fit, Gang, Input, InstanceType, LabelSelector, Labels, Node,
+    NodePool, Offering, Pod, PodDisruptionBudget, PoolLimits, Preemption, Resources, RunningPod,
+    Scheduled, Scheduler, Target, Unplaced, key,
 };
 
 fn node(name: &str, cpu: u64) -> Node {
@@ -196,4 +197,61 @@ fn a_gang_that_lost_members_needs_as_many_again() {
     assert_eq!(of.reschedule().unwrap().bindings.len(), 3);
     assert_eq!(of.remove_nodes(["a"]).unwrap().len(), 2);
     assert_eq!(of.waiting(), 2);
+}
+
+fn preempting(nodes: Vec<Node>) -> Scheduler {
+    let mut config = Config::default();
+    config.preemption = Preemption::Lower;
+    Scheduler::new(Input { nodes, ..Input::default() }, config).unwrap()
+}
+
+#[test]
+fn its_own_pods_that_are_evicted_wait_and_others_are_forgotten() {
+    let old = pod("old", 2).with_priority(-1);
+    let mut of = preempting(vec![node("a", 2).with_pod(RunningPod::new(old)), node("b", 2)]);
+    assert_eq!(of.schedule(vec![pod("own", 2)]).unwrap().evictions, []);
+    let done = of.schedule(vec![pod("high", 2).with_priority(5)]).unwrap();
+    assert_eq!(targets(&done), [("high", on("a"))], "whose pod is of lower priority");
+    assert_eq!(&*done.evictions[0].pod, "old");
+    let done = of.schedule(vec![pod("higher", 2).with_priority(4)]).unwrap();
+    assert_eq!((targets(&done), &*done.evictions[0].pod), (vec![("higher", on("b"))], "own"));
+    assert_eq!(of.waiting(), 1);
+    assert!(of.reschedule().unwrap().bindings.is_empty());
+    of.schedule(vec![pod("old", 9)]).expect("its name is free");
+    assert_eq!(of.remove(["high"]), 1);
+    assert_eq!(targets(&of.reschedule().unwrap()), [("own", on("a"))]);
+}
+
+#[test]
+fn room_that_was_made_is_kept_from_those_who_come_later() {
+    let mut of = preempting(vec![node("a", 2).with_pod(RunningPod::new(pod("old", 2)))]);
+    let done = of.schedule(vec![pod("high", 2).with_priority(5)]).unwrap();
+    assert_eq!(done.evictions.len(), 1);
+    let done = of.schedule(vec![pod("middle", 1).with_priority(4)]).unwrap();
+    assert_eq!((done.bindings.len(), done.evictions.len()), (0, 0));
+}
+
+#[test]
+fn disruption_budgets_count_down_until_they_are_set_anew() {
+    let web = |name: &str| pod(name, 1).with_label("app", "web");
+    let runs = ["a", "b", "c"].map(|name| RunningPod::new(web(name)));
+    let full = runs.into_iter().fold(node("n", 3), Node::with_pod);
+    let mut of = preempting(vec![full]);
+    let budget = |allowed| {
+        let pods = LabelSelector::labels([("app", "web")]);
+        vec![PodDisruptionBudget::new("web", pods, allowed)]
+    };
+    of.set_disruption_budgets(budget(1)).unwrap();
+    let violates = |name: &str, of: &mut Scheduler| {
+        let done = of.schedule(vec![pod(name, 1).with_priority(5)]).unwrap();
+        done.evictions[0].violates_budget
+    };
+    assert!(!violates("x", &mut of));
+    assert!(violates("y", &mut of));
+    of.set_disruption_budgets(budget(1)).unwrap();
+    assert!(!violates("z", &mut of));
+    assert!(
+        of.set_disruption_budgets(vec![PodDisruptionBudget::new("", LabelSelector::default(), 0)])
+            .is_err()
+    );
 }

@@ -17,7 +17,7 @@ impl<'a> Stage<'_, 'a> {
             for (site, node) in self.problem.input.nodes.iter().enumerate() {
                 let name = &self.board.groups.keys()[key];
                 let domain = self.board.site_tuple(site).get(key - 1).copied().flatten();
-                let Some(domain) = domain.filter(|at| home.is_none_or(|home| home == *at)) else {
+                let Some(domain) = domain.filter(|at| home.admits(*at)) else {
                     continue;
                 };
                 domains.entry((node.labels.get(name), domain)).or_default().push(site);

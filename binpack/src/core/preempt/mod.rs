@@ -155,16 +155,15 @@ impl<'a> Run<'a> {
     /// Evicts for shapes of one priority, each shape once.
     fn evict_for(&mut self, session: &mut Session, mut shapes: Vec<Shape<'a>>, priority: i32) {
         let mut stage = self.stage(session);
-        let willing = |shape: &Shape<'a>| {
-            let pods = &stage.problem.input.pods;
-            let policy = |pod: &usize| pods[*pod].preemption_policy;
-            shape.pods.iter().all(|pod| policy(pod) == PreemptionPolicy::LowerPriority)
+        let willing = |pod: usize| {
+            let policy = stage.problem.input.pods[pod].preemption_policy;
+            policy == PreemptionPolicy::LowerPriority
         };
         // A gang comes as a whole: where one of it evicts nobody, none does.
-        let unwilling = shapes.iter().filter(|shape| !willing(shape));
-        let gangs: BTreeSet<usize> = unwilling.filter_map(|shape| shape.gang).collect();
-        shapes
-            .retain(|shape| willing(shape) && shape.gang.is_none_or(|gang| !gangs.contains(&gang)));
+        shapes.retain(|shape| match shape.gang {
+            Some(gang) => stage.gangs.own(gang).all(willing),
+            None => shape.pods.iter().copied().all(willing),
+        });
         while let Some(of) = shapes.first() {
             let (gang, first) = (of.gang, of.pods.front().copied());
             let (mut these, rest): (Vec<_>, Vec<_>) = shapes.into_iter().partition(|shape| {
