@@ -125,7 +125,9 @@ impl Board<'_> {
         self.rooms = rooms;
         self.tree = RoomTree::new(problem.dims.len(), self.rooms.iter());
         let sites: Vec<usize> = self.cordoned.drain().map(|(site, _)| site).collect();
-        sites.into_iter().for_each(|site| self.cordon(problem, site));
+        for site in sites {
+            self.cordon(problem, site);
+        }
     }
 
     /// Moves a pod, which has a place, to a node that has room for it.

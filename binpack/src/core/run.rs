@@ -139,7 +139,9 @@ impl<'a> Run<'a> {
             self.levels[*pod] = *level;
         }
         self.measure(pods)?;
-        pods.iter().for_each(|pod| self.gangs.admit(&self.problem, *pod));
+        for pod in pods {
+            self.gangs.admit(&self.problem, *pod);
+        }
         self.first = self.board.opened.len();
         self.call = pods.to_vec();
         let before = self.board.groups.extent();
@@ -180,7 +182,9 @@ impl<'a> Run<'a> {
 
     /// Forgets pods that are taken away.
     pub(super) fn dismiss(&mut self, pods: &[usize]) {
-        pods.iter().for_each(|pod| self.gangs.dismiss(&self.problem, *pod));
+        for pod in pods {
+            self.gangs.dismiss(&self.problem, *pod);
+        }
     }
 
     /// The same run for another input, of which only the pods differ.

@@ -6,6 +6,7 @@
 mod constraint;
 mod launches;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -161,6 +162,7 @@ struct Explainer {
     calm: Option<Input>,
     /// By priority: the cluster without pods of lower priority.
     emptied: BTreeMap<i32, Scheduler>,
+    config: Config,
     tried: u64,
 }
 
@@ -178,8 +180,9 @@ impl Explainer {
         }
         let calm = calm.then(|| after.clone());
         let scheduler = Scheduler::new(after, config.clone())?;
-        let unlimited = Scheduler::new(unlimited, config)?;
-        Ok(Self { scheduler, unlimited, calm, emptied: BTreeMap::new(), tried: 0 })
+        let unlimited = Scheduler::new(unlimited, config.clone())?;
+        let emptied = BTreeMap::new();
+        Ok(Self { scheduler, unlimited, calm, emptied, config, tried: 0 })
     }
 
     fn stuck(&mut self, pod: &Pod, reason: Reason) -> Result<Stuck> {
@@ -221,13 +224,13 @@ impl Explainer {
         if !after.nodes.iter().flat_map(|node| &node.pods).any(lower) {
             return Ok(false);
         }
-        if !self.emptied.contains_key(&pod.priority) {
-            let emptied = without_lower(after, pod.priority);
-            let mut config = Config::default();
-            (config.iterations, config.packing_rounds) = (0, 1);
-            self.emptied.insert(pod.priority, Scheduler::new(emptied, config)?);
-        }
-        let Some(emptied) = self.emptied.get_mut(&pod.priority) else { return Ok(false) };
+        let emptied = match self.emptied.entry(pod.priority) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let emptied = without_lower(after, pod.priority);
+                new.insert(Scheduler::new(emptied, self.config.clone())?)
+            }
+        };
         let done = emptied.schedule(vec![pod.clone()])?;
         emptied.remove([&*pod.name]);
         Ok(!done.bindings.is_empty())
@@ -270,16 +273,22 @@ fn sets(all: &[Constraint], together: usize) -> Vec<Vec<&Constraint>> {
     found
 }
 
+/// Takes pods off a node.
+fn remove(node: &mut Node, goes: impl Fn(&RunningPod) -> bool) {
+    let pods = std::mem::take(&mut node.pods);
+    let (gone, stay): (Vec<_>, Vec<_>) = pods.into_iter().partition(goes);
+    node.pods = stay;
+    for of in &gone {
+        node.release(&of.pod.requests, &of.gpus);
+    }
+}
+
 /// The same cluster without pods of lower priority, and without anything to launch.
 fn without_lower(input: &Input, priority: i32) -> Input {
     let mut emptied = input.clone();
     emptied.pools.clear();
     for node in &mut emptied.nodes {
-        let (stay, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut node.pods)
-            .into_iter()
-            .partition(|running| running.pod.priority >= priority);
-        node.pods = stay;
-        gone.iter().for_each(|of| node.release(&of.pod.requests, &of.gpus));
+        remove(node, |running| running.pod.priority < priority);
     }
     emptied
 }
@@ -292,11 +301,8 @@ fn after(input: &Input, plan: &Plan) -> Input {
     let evicted: BTreeSet<(&str, &str)> =
         plan.evictions.iter().map(|of| (&*of.node, &*of.pod)).collect();
     for node in nodes.iter_mut().filter(|_| !evicted.is_empty()) {
-        let goes = |of: &RunningPod| evicted.contains(&(&*node.name, &*of.pod.name));
-        let (gone, stay): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut node.pods).into_iter().partition(goes);
-        node.pods = stay;
-        gone.iter().for_each(|of| node.release(&of.pod.requests, &of.gpus));
+        let name = node.name.clone();
+        remove(node, |running| evicted.contains(&(&*name, &*running.pod.name)));
     }
     let index: BTreeMap<Arc<str>, usize> =
         nodes.iter().enumerate().map(|(at, node)| (node.name.clone(), at)).collect();

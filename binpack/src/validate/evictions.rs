@@ -55,7 +55,9 @@ impl<'s, 'a> Evictions<'s, 'a> {
             let gang = placed.pod.gang.as_deref();
             if placed.bound() {
                 all.bound.insert(&placed.pod.name, placed);
-                gang.into_iter().for_each(|g| all.members.entry(g).or_default().push(placed));
+                if let Some(gang) = gang {
+                    all.members.entry(gang).or_default().push(placed);
+                }
             } else if let Some(gang) = gang {
                 *all.left.entry(gang).or_default() += 1;
             }

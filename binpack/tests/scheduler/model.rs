@@ -156,8 +156,7 @@ impl Model {
                 node.release(&gone.pod.requests, &gone.gpus);
             }
         }
-        let named = done.bindings.iter().map(|b| (b.pod.to_string(), b.clone()));
-        self.placed.extend(named);
+        self.placed.extend(done.bindings.iter().map(|b| (b.pod.to_string(), b.clone())));
         Ok(())
     }
 

@@ -113,7 +113,9 @@ impl<'a> Run<'a> {
 
     /// Places pods as at the start.
     fn replace(&mut self, wave: &[(usize, Level)], control: &mut Control<'_>) -> Result<()> {
-        wave.iter().for_each(|(pod, level)| self.levels[*pod] = *level);
+        for (pod, level) in wave {
+            self.levels[*pod] = *level;
+        }
         let shapes = self.problem.shapes(wave, &mut self.board.groups)?;
         self.waves(shapes, control)?;
         let pods: Vec<usize> = wave.iter().map(|(pod, _)| *pod).collect();
@@ -174,13 +176,11 @@ impl<'a> Run<'a> {
                 }
             });
             shapes = rest;
-            match gang {
-                Some(gang) => stage.evict_for_gang(gang, &mut these, priority),
-                None => {
-                    let mut cost = Cost::default();
-                    these.iter_mut().for_each(|shape| {
-                        stage.place_evicting(shape, priority, None, &mut cost);
-                    });
+            if let Some(gang) = gang {
+                stage.evict_for_gang(gang, &mut these, priority);
+            } else {
+                for shape in &mut these {
+                    stage.place_evicting(shape, priority, None, &mut Cost::default());
                 }
             }
         }

@@ -43,12 +43,11 @@ impl<'a> Stage<'_, 'a> {
         for who in sorted {
             let gang = self.pod(who).gang.as_ref().and_then(|gang| self.problem.gang(gang));
             let gang = gang.filter(|gang| self.gangs.members(self.board, *gang) == 0);
-            match gang.and_then(|gang| broken.get(&gang).copied()) {
-                Some(unit) => units[unit].push(who),
-                None => {
-                    broken.extend(gang.map(|gang| (gang, units.len())));
-                    units.push(vec![who]);
-                }
+            if let Some(unit) = gang.and_then(|gang| broken.get(&gang).copied()) {
+                units[unit].push(who);
+            } else {
+                broken.extend(gang.map(|gang| (gang, units.len())));
+                units.push(vec![who]);
             }
         }
         units

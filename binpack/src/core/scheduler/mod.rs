@@ -243,7 +243,9 @@ impl Scheduler {
     /// which they came.
     fn wait(&mut self, mut pods: Vec<usize>) -> Vec<Arc<str>> {
         pods.sort_unstable_by_key(|pod| self.arrival[*pod]);
-        pods.iter().for_each(|pod| self.note(*pod));
+        for pod in &pods {
+            self.note(*pod);
+        }
         pods.into_iter().map(|pod| self.input.pods[pod].name.clone()).collect()
     }
 
