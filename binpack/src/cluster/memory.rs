@@ -137,3 +137,28 @@ impl Inner {
         fits
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Preemption};
+    use crate::core::plan;
+    use crate::model::{Input, Resources, RunningPod};
+
+    #[test]
+    fn who_makes_room_is_gone_before_others_are_bound() {
+        let pod = |name: &str| Pod::new(name, Resources::new(1_000, 1));
+        let node = Node::new("n", Resources::new(1_000, 1 << 20).with_pods(9));
+        let nodes = vec![node.with_pod(RunningPod::new(pod("old")))];
+        let pending = vec![pod("high").with_priority(1)];
+        let input = Input { pods: pending.clone(), nodes: nodes.clone(), ..Input::default() };
+        let config = Config { preemption: Preemption::Lower, ..Config::default() };
+        let plan = plan(&input, &config).expect("the input is well formed");
+        let state = ClusterState { pending, nodes, ..ClusterState::default() };
+        let mut inner = Inner { state, ..Inner::default() };
+        inner.apply(&plan);
+        assert!(inner.state.pending.is_empty() && inner.bound.contains_key("high"));
+        assert!(inner.state.nodes[0].pods.is_empty(), "the old one is gone");
+        assert_eq!(inner.state.nodes[0].used.cpu_milli, 1_000);
+    }
+}

@@ -19,9 +19,9 @@ impl Scheduler {
     /// there has an anti-affinity of a new kind is everything counted once. Under
     /// [`Fit::First`](crate::Fit::First) a node takes the place of one that has gone, if any has.
     ///
-    /// A node whose labels, taints or allocatable change is removed and added anew: its pods then
-    /// wait, for they may not fit there any more. So is a node that was given with its pods as they
-    /// ran before.
+    /// A node whose labels, taints or allocatable change is removed and added anew: pods of this
+    /// scheduler then wait, for they may not fit there any more. Those that ran there before are
+    /// given anew with it.
     ///
     /// # Errors
     ///
