@@ -82,7 +82,15 @@ impl<'a> Stage<'_, 'a> {
         let left = self.place_again(moved);
         let must =
             |pod: &usize| needed.contains(pod) || self.pod(Who::Own(*pod)).priority > priority;
-        !left.iter().any(must) && self.others_stay(unit)
+        !left.iter().any(must) && !left.iter().any(|pod| self.tears(*pod)) && self.others_stay(unit)
+    }
+
+    /// Whether a pod that lost its place leaves too few of its gang behind.
+    fn tears(&self, pod: usize) -> bool {
+        gang_of(self.problem, pod).is_some_and(|gang| {
+            self.gangs.members(self.board, gang) > 0
+                && self.gangs.wanted(self.problem, self.board, gang) > 0
+        })
     }
 
     /// Puts pods of this call where they were, and returns those that have no room there any more.
