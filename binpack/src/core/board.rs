@@ -304,9 +304,10 @@ impl<'a> Board<'a> {
             match kind {
                 Kind::Apart | Kind::Avoid => true,
                 Kind::Near => {
-                    // The first of its like stays as long as none of them is elsewhere.
-                    let total = self.groups.get(*group).total();
-                    let first = *means && total.holders == count.holders;
+                    // The first of its like stays as long as none of them is elsewhere, or ran before.
+                    let of = self.groups.get(*group);
+                    let alone = of.total().holders == count.holders;
+                    let first = *means && alone && !of.has_running();
                     count.meant > u32::from(*means) || first
                 }
                 Kind::Spread(spread) if key == HOSTNAME => count.meant <= spread.max_skew,

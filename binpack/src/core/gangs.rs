@@ -293,17 +293,28 @@ impl<'a> GangPlacer<'_, 'a> {
     }
 }
 
-/// Takes those of these pods off whose gangs have too few members with a place.
-pub(super) fn disband(problem: &Problem<'_>, board: &mut Board<'_>, gangs: &Gangs, pods: &[usize]) {
+/// Takes those of these pods off whose gangs have too few members with a place. Returns whether
+/// there were any.
+pub(super) fn disband(
+    problem: &Problem<'_>,
+    board: &mut Board<'_>,
+    gangs: &Gangs,
+    pods: &[usize],
+) -> bool {
     let all: BTreeSet<usize> = pods.iter().filter_map(|pod| gang_of(problem, *pod)).collect();
     let torn = |gang: &usize| gangs.wanted(problem, board, *gang) > 0;
     let torn: BTreeSet<usize> = all.into_iter().filter(torn).collect();
-    for pod in pods.iter().copied().filter(|pod| board.places[*pod].is_some()).collect::<Vec<_>>() {
-        if gang_of(problem, pod).is_some_and(|gang| torn.contains(&gang)) {
+    let mut any = false;
+    for pod in pods.iter().copied() {
+        let goes = board.places[pod].is_some()
+            && gang_of(problem, pod).is_some_and(|gang| torn.contains(&gang));
+        if goes {
             board.evict(pod, &Demand::new(&problem.dims, &problem.input.pods[pod]));
-            board.disturbed = true;
+            any = true;
         }
     }
+    board.disturbed |= any;
+    any
 }
 
 /// By domain of a topology key: the offers there.

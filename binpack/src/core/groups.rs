@@ -73,6 +73,8 @@ pub(super) struct Group {
     key: GroupKey,
     counts: QuickMap<DomainId, Count>,
     total: Count,
+    /// How many of those that it means ran before.
+    running: u32,
 }
 
 impl Group {
@@ -99,6 +101,11 @@ impl Group {
 
     pub(super) fn total(&self) -> Count {
         self.total
+    }
+
+    /// Whether any pod ran before that it means: then nobody is the first of its like.
+    pub(super) fn has_running(&self) -> bool {
+        self.running > 0
     }
 
     /// The domains in which it finds or found a pod.
@@ -159,6 +166,7 @@ impl Groups {
         for group in &mut self.list {
             group.counts.clear();
             group.total = Count::default();
+            group.running = 0;
         }
     }
 
@@ -253,7 +261,7 @@ impl Groups {
             return *known;
         }
         let (counts, total) = (QuickMap::default(), Count::default());
-        self.list.push(Group { key: key.clone(), counts, total });
+        self.list.push(Group { key: key.clone(), counts, total, running: 0 });
         self.index.insert(key, self.list.len() - 1);
         self.list.len() - 1
     }
@@ -320,6 +328,9 @@ impl Groups {
         }
         for group in meant_by {
             self.change(*group, &domain, Count { meant: 1, holders: 0 }, out);
+            let of = &mut self.list[*group];
+            let here = u32::from(domain(of.topology()).is_some());
+            of.running = if out { of.running.saturating_sub(here) } else { of.running + here };
         }
     }
 

@@ -118,8 +118,8 @@ impl<'a> Run<'a> {
             let proof = self.place(&mut shapes, control);
             proved = proved.or(proof);
             self.repair(&pods);
-            if ganged {
-                disband(&self.problem, &mut self.board, &self.gangs, &pods);
+            // Who goes with a gang may take others along, and they members of another gang.
+            while ganged && disband(&self.problem, &mut self.board, &self.gangs, &pods) {
                 self.repair(&pods);
             }
             // What was given back may be enough for others, once.

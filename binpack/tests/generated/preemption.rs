@@ -4,7 +4,7 @@
 use binpack::{
     Binding, Config, ErrorKind, Eviction, GPU_MILLI, Gang, Input, LabelSelector, Node, Plan, Pod,
     PodDisruptionBudget, Preemption, PreemptionPolicy, Preemptor, Reason, ReasonKind, Rule, Target,
-    Unplaced, breaches, plan, verify,
+    TopologySpread, Unplaced, WhenUnsatisfiable, breaches, plan, verify,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -25,6 +25,8 @@ fn any_question() -> impl Strategy<Value = Question> {
         |(mut input, priorities, members, (least, other, topology), budgets)| {
             // Where anything can be launched nobody is evicted.
             input.pools.truncate(1);
+            // How much there is to choose among is the other tests' matter.
+            input.pools.iter_mut().for_each(|pool| pool.min_values.clear());
             let running = input.nodes.iter_mut().flat_map(|node| &mut node.pods);
             let all = running.map(|running| &mut running.pod).chain(&mut input.pods);
             let choices = priorities.iter().cycle().zip(members.iter().cycle());
@@ -80,6 +82,16 @@ proptest! {
         let input = &question.0;
         let made = plan(input, &config(setting)).unwrap();
         prop_assume!(breaches(input, &made).is_empty());
+        // A neighbour that a pod prefers and was given is kept.
+        let choosy = |pod: &Pod| {
+            let anyway = |s: &TopologySpread| {
+                s.when_unsatisfiable == WhenUnsatisfiable::ScheduleAnyway
+            };
+            !pod.preferences.pod_affinity.is_empty() || pod.topology_spread.iter().any(anyway)
+        };
+        if input.pods.iter().any(choosy) {
+            return Ok(());
+        }
         for unplaced in &made.unplaced {
             let pod = input.pods.iter().find(|pod| pod.name == unplaced.pod).unwrap();
             let may = pod.preemption_policy == PreemptionPolicy::LowerPriority;

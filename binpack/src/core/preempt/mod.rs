@@ -13,7 +13,8 @@
 //! Beyond it: pods that this plan has placed and that don't run yet go before any that runs, and are
 //! then placed anew. A gang evicts for all its members or for none, in one domain of its topology,
 //! which is chosen by the same order, summed up. And members of a gang that would fall below its
-//! minimum go with all others of it.
+//! minimum go with all others of it. Neighbours that pods of this plan must have, or have been given
+//! since they prefer them, are not evicted.
 
 mod gang;
 mod node;

@@ -95,9 +95,7 @@ impl Stage<'_, '_> {
         let own = self.own_on(site).map(Who::Own).filter(|who| self.pod(*who).priority < priority);
         all.extend(own.map(|who| self.resident(who)).collect::<Vec<_>>());
         let mine = gang_of(self.problem, pod);
-        all.retain(|of| {
-            of.gang.is_none_or(|gang| Some(gang) != mine && self.may_go(gang, priority))
-        });
+        all.retain(|of| of.gang.is_none() || of.gang != mine);
         all
     }
 
@@ -137,13 +135,12 @@ impl Stage<'_, '_> {
         all
     }
 
-    /// Whether all members of a gang are of lower priority, and on nodes or not there yet: one that
-    /// could not go with the others keeps them.
-    fn may_go(&self, gang: usize, priority: i32) -> bool {
+    /// Whether these members of a gang may all go: they are of lower priority, and on nodes or not
+    /// there yet.
+    fn may_go(&self, members: &[Who], priority: i32) -> bool {
         let nodes = self.problem.input.nodes.len();
         let there = |who: Who| self.is_fresh(who) || self.site_of(who).is_some_and(|s| s < nodes);
-        let mut members = self.members(gang).into_iter();
-        members.all(|who| self.pod(who).priority < priority && there(who))
+        members.iter().all(|who| self.pod(*who).priority < priority && there(*who))
     }
 
     /// Finds out who has to go so that a pod fits on a node, takes them off for it, and says what
@@ -165,14 +162,17 @@ impl Stage<'_, '_> {
             return None;
         }
         let violating = self.violating(&mut candidates);
-        let mut units = self.units(candidates, &violating, pod);
+        let mut units = self.units(candidates, &violating, (pod, priority));
         if !self.fits(needs, domains, site) {
             self.undo(mark);
             return None;
         }
         let mut gone: Vec<Resident> = Vec::new();
         for unit in &mut units {
-            let broken = self.reprieve(unit, pod, needs, domains, site);
+            let Some(broken) = self.reprieve(unit, (pod, priority), needs, domains, site) else {
+                self.undo(mark);
+                return None;
+            };
             gone.extend(unit.residents.drain(..).map(|(resident, _)| resident));
             for who in broken {
                 let resident = self.resident(who);
@@ -185,15 +185,16 @@ impl Stage<'_, '_> {
     }
 
     /// Puts back as many of a unit as the pod leaves room for. Of a gang either enough stay, or all
-    /// go: then its members on other nodes are returned.
+    /// go: then its members on other nodes are returned, or those of this call if no other goes.
+    /// `None` if some of them may not go.
     fn reprieve(
         &mut self,
         unit: &mut Unit,
-        pod: usize,
+        (pod, priority): (usize, i32),
         needs: &Needs<'_>,
         domains: &Domains,
         site: usize,
-    ) -> Vec<Who> {
+    ) -> Option<Vec<Who>> {
         let mark = self.mark();
         let (mut gone, mut back) = (Vec::new(), Vec::new());
         for (resident, place) in unit.residents.drain(..) {
@@ -207,27 +208,36 @@ impl Stage<'_, '_> {
         }
         unit.residents = gone;
         let Some(gang) = unit.gang.filter(|_| !unit.residents.is_empty()) else {
-            return Vec::new();
+            return Some(Vec::new());
         };
         if self.gangs.wanted(self.problem, self.board, gang) == 0 {
-            return Vec::new();
+            return Some(Vec::new());
+        }
+        if unit.residents.iter().all(|(of, _)| self.is_fresh(of.who)) {
+            // None that ran goes: those go on as they did before the plan.
+            let mut come = self.members(gang);
+            come.retain(|who| self.is_fresh(*who));
+            return self.may_go(&come, priority).then_some(come);
         }
         self.undo(mark);
         unit.residents.append(&mut back);
-        self.members(gang)
+        let rest = self.members(gang);
+        self.may_go(&rest, priority).then_some(rest)
     }
 
-    /// Takes all off, and says in which order they are put back, those of a gang together.
+    /// Takes all off, and says in which order they are put back, those of a gang together: first
+    /// gangs of which not all could go.
     fn units(
         &mut self,
         candidates: Vec<Resident>,
         violating: &BTreeSet<Who>,
-        by: usize,
+        (by, priority): (usize, i32),
     ) -> Vec<Unit> {
         let mut sorted = candidates;
         sorted.sort_by_cached_key(|of| {
             let fresh = self.is_fresh(of.who);
-            (fresh, !violating.contains(&of.who), Reverse(of.priority), of.name.clone())
+            let loose = of.gang.is_none_or(|gang| self.may_go(&self.members(gang), priority));
+            (loose, fresh, !violating.contains(&of.who), Reverse(of.priority), of.name.clone())
         });
         let mut units: Vec<Unit> = Vec::new();
         let mut unit_of: BTreeMap<usize, usize> = BTreeMap::new();

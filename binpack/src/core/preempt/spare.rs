@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Who;
 use super::stage::{Needs, Stage};
 use crate::core::board::Place;
-use crate::core::gangs::gang_of;
+use crate::core::gangs::{Home, gang_of};
 use crate::core::groups::{HOSTNAME, Kind};
 use crate::core::problem::Shape;
 use crate::core::room::Demand;
@@ -82,7 +82,10 @@ impl<'a> Stage<'_, 'a> {
         let left = self.place_again(moved);
         let must =
             |pod: &usize| needed.contains(pod) || self.pod(Who::Own(*pod)).priority > priority;
-        !left.iter().any(must) && !left.iter().any(|pod| self.tears(*pod)) && self.others_stay(unit)
+        !left.iter().any(must)
+            && !left.iter().any(|pod| self.tears(*pod))
+            && unit.iter().all(|who| self.is_together(*who))
+            && self.others_stay(unit)
     }
 
     /// Whether a pod that lost its place leaves too few of its gang behind.
@@ -90,6 +93,16 @@ impl<'a> Stage<'_, 'a> {
         gang_of(self.problem, pod).is_some_and(|gang| {
             self.gangs.members(self.board, gang) > 0
                 && self.gangs.wanted(self.problem, self.board, gang) > 0
+        })
+    }
+
+    /// Whether the gang of a pod, if any, is where it must be.
+    fn is_together(&self, who: Who) -> bool {
+        let gang = self.pod(who).gang.as_ref().and_then(|gang| self.problem.gang(gang));
+        gang.is_none_or(|gang| {
+            let home = |key: &usize| self.gangs.home(self.board, gang, *key);
+            !self.problem.input.gangs[gang].topology_required
+                || self.gangs.keys(gang).iter().any(|key| home(key) != Home::None)
         })
     }
 
