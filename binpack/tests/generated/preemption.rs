@@ -21,10 +21,11 @@ fn any_question() -> impl Strategy<Value = Question> {
     let members = prop::collection::vec(select(vec![None, None, None, Some(0), Some(1)]), 1..12);
     let gangs = (1..4u32, 1..4u32, select(vec!["", "prefers", "within"]));
     let budgets = prop::collection::vec((select(vec!["x", "y"]), 0..3u32), 0..3);
-    (any_input(any_pods()), priorities, members, gangs, budgets).prop_map(
-        |(mut input, priorities, members, (least, other, topology), budgets)| {
-            // Where anything can be launched nobody is evicted.
-            input.pools.truncate(1);
+    let launches = select(vec![false, false, true]);
+    (any_input(any_pods()), priorities, members, gangs, (budgets, launches)).prop_map(
+        |(mut input, priorities, members, (least, other, topology), (budgets, launches))| {
+            // Where anything can be launched few are evicted.
+            input.pools.truncate(usize::from(launches));
             // How much there is to choose among is the other tests' matter.
             input.pools.iter_mut().for_each(|pool| pool.min_values.clear());
             let running = input.nodes.iter_mut().flat_map(|node| &mut node.pods);

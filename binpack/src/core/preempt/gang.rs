@@ -7,9 +7,19 @@ use super::stage::Stage;
 use crate::core::problem::Shape;
 
 impl<'a> Stage<'_, 'a> {
+    /// Evicts for a gang, or for a shape that belongs to none.
+    pub(super) fn evict_for_party(&mut self, mut party: Vec<Shape<'a>>, priority: i32) {
+        if let Some(gang) = party.first().and_then(|shape| shape.gang) {
+            return self.evict_for_gang(gang, &mut party, priority);
+        }
+        for shape in &mut party {
+            self.place_evicting(shape, priority, None, &mut Cost::default());
+        }
+    }
+
     /// Places what waits of a gang in one domain of its topology, and evicts for it there, if enough
     /// of it gets a place; else nothing is changed. The domain is the one that costs least.
-    pub(super) fn evict_for_gang(&mut self, gang: usize, members: &mut [Shape<'a>], priority: i32) {
+    fn evict_for_gang(&mut self, gang: usize, members: &mut [Shape<'a>], priority: i32) {
         let least = self.gangs.wanted(self.problem, self.board, gang).max(1);
         for key in self.gangs.keys(gang).to_vec() {
             let home = self.gangs.home(self.board, gang, key);

@@ -167,23 +167,29 @@ impl<'a> Run<'a> {
             Some(gang) => stage.gangs.own(gang).all(willing),
             None => shape.pods.iter().copied().all(willing),
         });
-        while let Some(of) = shapes.first() {
-            let (gang, first) = (of.gang, of.pods.front().copied());
-            let (mut these, rest): (Vec<_>, Vec<_>) = shapes.into_iter().partition(|shape| {
-                if gang.is_none() {
-                    shape.pods.front().copied() == first
-                } else {
-                    shape.gang == gang
-                }
-            });
-            shapes = rest;
-            if let Some(gang) = gang {
-                stage.evict_for_gang(gang, &mut these, priority);
-            } else {
-                for shape in &mut these {
-                    stage.place_evicting(shape, priority, None, &mut Cost::default());
+        let mut parties: Vec<Vec<Shape<'a>>> = Vec::new();
+        let mut party_of: QuickMap<usize, usize> = QuickMap::default();
+        for shape in shapes {
+            match shape.gang.and_then(|gang| party_of.get(&gang).copied()) {
+                Some(party) => parties[party].push(shape),
+                None => {
+                    party_of.extend(shape.gang.map(|gang| (gang, parties.len())));
+                    parties.push(vec![shape]);
                 }
             }
+        }
+        while !parties.is_empty() {
+            let before = stage.mark();
+            for party in &parties {
+                stage.evict_for_party(party.clone(), priority);
+            }
+            // Who has to do with others may have a place now that some of those are elsewhere.
+            let progress = stage.mark() > before;
+            for shape in parties.iter_mut().flatten() {
+                shape.pods.retain(|pod| stage.board.places[*pod].is_none());
+            }
+            let tied = |shape: &Shape<'_>| shape.left() > 0 && !shape.ties.is_empty();
+            parties.retain(|party| progress && party.iter().any(tied));
         }
         stage.finish();
     }

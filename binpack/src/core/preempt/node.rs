@@ -135,6 +135,11 @@ impl Stage<'_, '_> {
         all
     }
 
+    /// How many members of a gang ran before this call.
+    pub(super) fn settled(&self, gang: usize) -> usize {
+        self.members(gang).into_iter().filter(|who| !self.is_fresh(*who)).count()
+    }
+
     /// Whether these members of a gang may all go: they are of lower priority, and on nodes or not
     /// there yet.
     fn may_go(&self, members: &[Who], priority: i32) -> bool {
@@ -210,10 +215,14 @@ impl Stage<'_, '_> {
         let Some(gang) = unit.gang.filter(|_| !unit.residents.is_empty()) else {
             return Some(Vec::new());
         };
-        if self.gangs.wanted(self.problem, self.board, gang) == 0 {
+        let come = unit.residents.iter().all(|(of, _)| self.is_fresh(of.who));
+        // Members that don't run yet save none that does: they may have to go later.
+        let least = self.problem.input.gangs[gang].min_member as usize;
+        let whole = self.gangs.wanted(self.problem, self.board, gang) == 0;
+        if if come { whole } else { self.settled(gang) >= least } {
             return Some(Vec::new());
         }
-        if unit.residents.iter().all(|(of, _)| self.is_fresh(of.who)) {
+        if come {
             // None that ran goes: those go on as they did before the plan.
             let mut come = self.members(gang);
             come.retain(|who| self.is_fresh(*who));

@@ -8,6 +8,7 @@ use super::node::Cost;
 use super::stage::{Needs, Stage};
 use crate::core::existing::{Domains, may_enter};
 use crate::core::problem::Shape;
+use crate::model::Volume;
 
 /// Sites by what it costs to make room there; names break ties.
 type Queue<'a> = BinaryHeap<Reverse<(Cost, &'a str, usize)>>;
@@ -34,7 +35,7 @@ impl<'a> Stage<'_, 'a> {
             (shape.pods.front().copied(), queue.pop())
         {
             let mark = self.mark();
-            let needs = Needs { demand: &shape.demand, ties: &shape.ties, ports: shape.ports };
+            let needs = self.needs(shape, pod);
             let Some((now, gone)) = self.make_room(pod, &needs, &domains, site, priority) else {
                 continue;
             };
@@ -45,7 +46,7 @@ impl<'a> Stage<'_, 'a> {
                 continue;
             }
             self.place(shape, site);
-            if !self.others_stay(&gone) {
+            if !self.others_stay(&gone, Some(priority)) {
                 self.undo(mark);
                 shape.pods.push_front(pod);
                 open.retain(|other| *other != site);
@@ -66,6 +67,12 @@ impl<'a> Stage<'_, 'a> {
         }
     }
 
+    /// What a pod of a shape asks of a node.
+    pub(super) fn needs<'n>(&self, shape: &'n Shape<'a>, pod: usize) -> Needs<'n> {
+        let volumes: &'a [Volume] = &self.problem.input.pods[pod].volumes;
+        Needs { demand: &shape.demand, ties: &shape.ties, ports: shape.ports, volumes }
+    }
+
     fn queue(
         &mut self,
         shape: &Shape<'a>,
@@ -74,7 +81,7 @@ impl<'a> Stage<'_, 'a> {
         sites: &[usize],
     ) -> Queue<'a> {
         let Some(pod) = shape.pods.front().copied() else { return Queue::new() };
-        let needs = Needs { demand: &shape.demand, ties: &shape.ties, ports: shape.ports };
+        let needs = self.needs(shape, pod);
         let mut all = Vec::new();
         for site in sites {
             let mark = self.mark();

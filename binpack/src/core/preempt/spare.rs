@@ -2,10 +2,9 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 
 use super::Who;
-use super::stage::{Needs, Stage};
+use super::stage::Stage;
 use crate::core::board::Place;
 use crate::core::gangs::{Home, gang_of};
 use crate::core::groups::{HOSTNAME, Kind};
@@ -42,7 +41,7 @@ impl<'a> Stage<'_, 'a> {
         let mut broken: BTreeMap<usize, usize> = BTreeMap::new();
         for who in sorted {
             let gang = self.pod(who).gang.as_ref().and_then(|gang| self.problem.gang(gang));
-            let gang = gang.filter(|gang| self.gangs.members(self.board, *gang) == 0);
+            let gang = gang.filter(|gang| self.settled(*gang) == 0);
             if let Some(unit) = gang.and_then(|gang| broken.get(&gang).copied()) {
                 units[unit].push(who);
             } else {
@@ -85,7 +84,7 @@ impl<'a> Stage<'_, 'a> {
         !left.iter().any(must)
             && !left.iter().any(|pod| self.tears(*pod))
             && unit.iter().all(|who| self.is_together(*who))
-            && self.others_stay(unit)
+            && self.others_stay(unit, None)
     }
 
     /// Whether a pod that lost its place leaves too few of its gang behind.
@@ -114,10 +113,8 @@ impl<'a> Stage<'_, 'a> {
             for (pod, place) in moved {
                 let mut shape = self.shape_of(pod, &place);
                 let domains = self.placer.domains(self.board, &shape);
-                let demand = shape.demand.clone();
-                let ties = Arc::clone(&shape.ties);
-                let needs = Needs { demand: &demand, ties: &ties, ports: shape.ports };
-                if self.fits(&needs, &domains, place.site) {
+                let fits = self.fits(&self.needs(&shape, pod), &domains, place.site);
+                if fits {
                     self.place(&mut shape, place.site);
                 } else {
                     left.push((pod, place));

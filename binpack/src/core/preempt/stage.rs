@@ -12,7 +12,7 @@ use crate::core::offers::Offers;
 use crate::core::problem::{Problem, Shape};
 use crate::core::room::{Demand, Dims, Room};
 use crate::core::run::Run;
-use crate::model::{HostPort, Node, Pod};
+use crate::model::{HostPort, Node, Pod, Volume};
 
 pub(super) struct Stage<'r, 'a> {
     pub(super) problem: &'r Problem<'a>,
@@ -42,6 +42,7 @@ pub(super) struct Needs<'n> {
     pub(super) demand: &'n Demand,
     pub(super) ties: &'n Ties,
     pub(super) ports: &'n [HostPort],
+    pub(super) volumes: &'n [Volume],
 }
 
 impl<'a> Run<'a> {
@@ -271,18 +272,63 @@ impl<'a> Stage<'_, 'a> {
     /// Whether a pod of a shape has room on a site, and the pods there and around it let it in.
     pub(super) fn fits(&self, needs: &Needs<'_>, domains: &Domains, site: usize) -> bool {
         let least = |group: usize, spread: Spread| domains.fewest(self.board, group, spread);
-        self.board.rooms[site].fits(needs.demand)
+        self.has_room(needs, site)
             && self.board.admits(needs.ties, needs.ports, site)
             && self.board.permits(needs.ties, self.board.site_tuple(site), &least)
     }
 
+    /// Whether a site has room. Volumes that are attached there already take none: nobody is evicted
+    /// because they were counted twice.
+    fn has_room(&self, needs: &Needs<'_>, site: usize) -> bool {
+        let room = &self.board.rooms[site];
+        if needs.volumes.is_empty() || !self.problem.dims.has_volumes() {
+            return room.fits(needs.demand);
+        }
+        room.fits(&self.problem.dims.without_volumes(needs.demand))
+            && self.attaches(needs.volumes, site)
+    }
+
+    /// Whether a node may have these volumes attached beside those of its pods.
+    fn attaches(&self, volumes: &[Volume], site: usize) -> bool {
+        let node = &self.problem.input.nodes[site];
+        let running = (0..node.pods.len()).map(|at| Who::Running(site, at));
+        let running = running.filter(|who| !self.session.evicted.contains_key(who));
+        let pods = running.chain(self.own_on(site).map(Who::Own)).map(|who| self.pod(who));
+        let name = |volume: &'a Volume| (&*volume.driver, &*volume.handle);
+        let there: BTreeSet<(&str, &str)> = pods.flat_map(|pod| &pod.volumes).map(name).collect();
+        let new = volumes.iter().map(|volume| (&*volume.driver, &*volume.handle));
+        let new: BTreeSet<(&str, &str)> = new.filter(|volume| !there.contains(volume)).collect();
+        new.iter().all(|(driver, _)| {
+            let all = there.iter().chain(&new).filter(|(of, _)| of == driver).count();
+            node.volume_limits.get(*driver).is_none_or(|limit| all as u64 <= u64::from(*limit))
+        })
+    }
+
     /// Whether pods of this call still have what they must have of others, now that these are gone.
-    pub(super) fn others_stay(&mut self, gone: &[Who]) -> bool {
+    /// Those below a priority that don't are taken off too, gangs apart.
+    pub(super) fn others_stay(&mut self, gone: &[Who], below: Option<i32>) -> bool {
         if !gone.iter().any(|who| self.is_missed(*who)) {
             return true;
         }
         let fresh: Vec<usize> = self.session.fresh.iter().copied().collect();
-        fresh.into_iter().all(|pod| self.board.stays(self.problem, self.offers, pod))
+        loop {
+            let mut again = false;
+            for pod in &fresh {
+                if self.board.stays(self.problem, self.offers, *pod) {
+                    continue;
+                }
+                let of = self.pod(Who::Own(*pod));
+                if of.gang.is_some() || below.is_none_or(|below| of.priority >= below) {
+                    return false;
+                }
+                self.lift(Who::Own(*pod), *pod);
+                self.session.lifted = true;
+                again = true;
+            }
+            if !again {
+                return true;
+            }
+        }
     }
 
     /// Whether somebody may need the pod near, or in the count of a spread.
