@@ -40,7 +40,7 @@ pub(super) struct Run<'a> {
     /// The first launch of this call.
     first: usize,
     /// The pods of this call.
-    call: Vec<usize>,
+    pub(super) call: Vec<usize>,
     /// Who has to go, once that is known.
     pub(super) evictions: Vec<Eviction>,
     /// The first wave.
@@ -244,6 +244,22 @@ impl<'a> Run<'a> {
                     self.board.disturbed = true;
                 }
             }
+        }
+    }
+
+    /// Takes those of these pods off that have to do with others.
+    pub(super) fn take_off_tied(&mut self, pods: &[usize]) {
+        for pod in pods.iter().copied() {
+            let tied = self.board.places[pod].as_ref().is_some_and(|place| place.ties.is_some());
+            if tied {
+                let demand = Demand::new(&self.problem.dims, &self.problem.input.pods[pod]);
+                self.board.evict(pod, &demand);
+                self.board.disturbed = true;
+            }
+        }
+        self.repair(pods);
+        while disband(&self.problem, &mut self.board, &self.gangs, pods) {
+            self.repair(pods);
         }
     }
 

@@ -23,8 +23,9 @@ mod spare;
 mod stage;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
-use self::node::{Cost, Resident};
+use self::node::Resident;
 use super::board::Place;
 use super::control::Control;
 use super::gangs::gang_of;
@@ -80,10 +81,10 @@ impl<'a> Run<'a> {
         while let Some(priority) = self.next_priority(pods, above) {
             above = Some(priority);
             if session.lifted {
-                let wave = self.waiting_at(pods, priority, Run::first_level);
+                let wave = self.waiting_at(pods, priority..=i32::MAX, Run::first_level);
                 self.replace(&wave, control)?;
             }
-            let wave = self.waiting_at(pods, priority, Run::last_level);
+            let wave = self.waiting_at(pods, priority..=priority, Run::last_level);
             let shapes = self.problem.shapes(&wave, &mut self.board.groups)?;
             self.evict_for(&mut session, shapes, priority);
         }
@@ -112,6 +113,17 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Whether pods of this call that have nothing to do with a wave have what they must have.
+    fn others_stay(&mut self, wave: &[usize]) -> bool {
+        if self.board.groups.is_empty() {
+            return true;
+        }
+        let wave: BTreeSet<usize> = wave.iter().copied().collect();
+        let others: Vec<usize> =
+            self.call.iter().copied().filter(|pod| !wave.contains(pod)).collect();
+        others.into_iter().all(|pod| self.board.stays(&self.problem, &self.offers, pod))
+    }
+
     /// Places pods as at the start.
     fn replace(&mut self, wave: &[(usize, Level)], control: &mut Control<'_>) -> Result<()> {
         for (pod, level) in wave {
@@ -120,6 +132,10 @@ impl<'a> Run<'a> {
         let shapes = self.problem.shapes(wave, &mut self.board.groups)?;
         self.waves(shapes, control)?;
         let pods: Vec<usize> = wave.iter().map(|(pod, _)| *pod).collect();
+        if !self.others_stay(&pods) {
+            // Those that have their places go first: what has to do with others waits.
+            self.take_off_tied(&pods);
+        }
         self.seat(&pods);
         Ok(())
     }
@@ -142,11 +158,11 @@ impl<'a> Run<'a> {
     fn waiting_at(
         &self,
         pods: &[usize],
-        priority: i32,
+        priorities: RangeInclusive<i32>,
         level: impl Fn(&Self, usize) -> Level,
     ) -> Vec<(usize, Level)> {
         let waiting = pods.iter().copied().filter(|pod| self.board.places[*pod].is_none());
-        let own = waiting.filter(|pod| self.rank(*pod) == priority);
+        let own = waiting.filter(|pod| priorities.contains(&self.rank(*pod)));
         own.map(|pod| (pod, level(self, pod))).collect()
     }
 
@@ -170,12 +186,12 @@ impl<'a> Run<'a> {
         let mut parties: Vec<Vec<Shape<'a>>> = Vec::new();
         let mut party_of: QuickMap<usize, usize> = QuickMap::default();
         for shape in shapes {
-            match shape.gang.and_then(|gang| party_of.get(&gang).copied()) {
-                Some(party) => parties[party].push(shape),
-                None => {
-                    party_of.extend(shape.gang.map(|gang| (gang, parties.len())));
-                    parties.push(vec![shape]);
-                }
+            let known = shape.gang.and_then(|gang| party_of.get(&gang).copied());
+            if let Some(party) = known {
+                parties[party].push(shape);
+            } else {
+                party_of.extend(shape.gang.map(|gang| (gang, parties.len())));
+                parties.push(vec![shape]);
             }
         }
         while !parties.is_empty() {

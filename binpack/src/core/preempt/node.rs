@@ -84,6 +84,8 @@ pub(super) fn violates(allowed: &mut [u32], budgets: &[usize]) -> bool {
 struct Unit {
     residents: Vec<(Resident, Option<Place>)>,
     gang: Option<usize>,
+    /// Whether they don't run yet.
+    fresh: bool,
 }
 
 impl Stage<'_, '_> {
@@ -212,21 +214,19 @@ impl Stage<'_, '_> {
             }
         }
         unit.residents = gone;
-        let Some(gang) = unit.gang.filter(|_| !unit.residents.is_empty()) else {
-            return Some(Vec::new());
-        };
-        let come = unit.residents.iter().all(|(of, _)| self.is_fresh(of.who));
-        // Members that don't run yet save none that does: they may have to go later.
-        let least = self.problem.input.gangs[gang].min_member as usize;
-        let whole = self.gangs.wanted(self.problem, self.board, gang) == 0;
-        if if come { whole } else { self.settled(gang) >= least } {
-            return Some(Vec::new());
-        }
-        if come {
-            // None that ran goes: those go on as they did before the plan.
-            let mut come = self.members(gang);
+        let Some(gang) = unit.gang else { return Some(Vec::new()) };
+        if unit.fresh {
+            // Where they are too few now, all that have just come go, and those that run go on as
+            // they did before the plan.
+            let torn = self.gangs.wanted(self.problem, self.board, gang) > 0;
+            let mut come = if torn { self.members(gang) } else { Vec::new() };
             come.retain(|who| self.is_fresh(*who));
             return self.may_go(&come, priority).then_some(come);
+        }
+        // Members that don't run yet save none that does: they may have to go later.
+        let least = self.problem.input.gangs[gang].min_member as usize;
+        if unit.residents.is_empty() || self.settled(gang) >= least {
+            return Some(Vec::new());
         }
         self.undo(mark);
         unit.residents.append(&mut back);
@@ -234,7 +234,8 @@ impl Stage<'_, '_> {
         self.may_go(&rest, priority).then_some(rest)
     }
 
-    /// Takes all off, and says in which order they are put back, those of a gang together: first
+    /// Takes all off, and says in which order they are put back, those of a gang together that run,
+    /// and those that don't yet: first
     /// gangs of which not all could go.
     fn units(
         &mut self,
@@ -245,21 +246,25 @@ impl Stage<'_, '_> {
         let mut sorted = candidates;
         sorted.sort_by_cached_key(|of| {
             let fresh = self.is_fresh(of.who);
-            let loose = of.gang.is_none_or(|gang| self.may_go(&self.members(gang), priority));
+            let loose = of.gang.is_none_or(|gang| {
+                let mut with_it = self.members(gang);
+                with_it.retain(|who| !fresh || self.is_fresh(*who));
+                self.may_go(&with_it, priority)
+            });
             (loose, fresh, !violating.contains(&of.who), Reverse(of.priority), of.name.clone())
         });
         let mut units: Vec<Unit> = Vec::new();
-        let mut unit_of: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut unit_of: BTreeMap<(usize, bool), usize> = BTreeMap::new();
         for resident in sorted {
             let place = self.lift(resident.who, by);
-            let gang = resident.gang;
-            let known = gang.and_then(|gang| unit_of.get(&gang).copied());
-            if let Some(unit) = known {
+            let (gang, fresh) = (resident.gang, self.is_fresh(resident.who));
+            let key = gang.map(|gang| (gang, fresh));
+            if let Some(unit) = key.and_then(|key| unit_of.get(&key).copied()) {
                 units[unit].residents.push((resident, place));
                 continue;
             }
-            unit_of.extend(gang.map(|gang| (gang, units.len())));
-            units.push(Unit { residents: vec![(resident, place)], gang });
+            unit_of.extend(key.map(|key| (key, units.len())));
+            units.push(Unit { residents: vec![(resident, place)], gang, fresh });
         }
         units
     }
