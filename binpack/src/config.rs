@@ -47,6 +47,21 @@ pub enum Expander {
     Priority,
 }
 
+/// Whether pods that run are evicted for pods of higher priority that have no place else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Preemption {
+    /// No pod is evicted: a plan adds to a cluster and takes nothing away from it. It is the
+    /// default, since whoever carries plans out has to know of
+    /// [`Plan::evictions`](crate::Plan::evictions) first: bindings that rely on room which nobody
+    /// frees would fail.
+    #[default]
+    Never,
+    /// Pods of lower priority are, as kube-scheduler's default preemption does it, where neither a
+    /// node has room nor anything can be launched.
+    Lower,
+}
+
 /// The settings of [`plan`](crate::plan) and of a [`Provisioner`](crate::Provisioner).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -58,6 +73,8 @@ pub struct Config {
     /// Which group grows where several could. The first decides, the next between those that are
     /// equal to it, and in the end the name that comes first.
     pub expanders: Vec<Expander>,
+    /// Whether pods that run are evicted for pods of higher priority.
+    pub preemption: Preemption,
     /// How many times new nodes are packed quickly: [`Config::PACKING_ROUNDS`].
     pub packing_rounds: u32,
     /// How many steps are then made towards a cheaper plan and a better bound:
@@ -88,6 +105,7 @@ impl Default for Config {
             fit: Fit::default(),
             preference: Preference::default(),
             expanders: vec![Expander::LeastWaste],
+            preemption: Preemption::default(),
             packing_rounds: Self::PACKING_ROUNDS.default,
             iterations: Self::ITERATIONS.default,
             disruption_cost_micros: Self::DISRUPTION_COST_MICROS.default,

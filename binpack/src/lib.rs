@@ -51,7 +51,7 @@ pub use cluster::{Cluster, ClusterState, MemoryCluster};
 pub use cluster::{
     KubernetesAnswer, KubernetesClient, KubernetesCluster, KubernetesConfig, KubernetesRequest,
 };
-pub use config::{Config, Expander, Fit, Limit, Preference};
+pub use config::{Config, Expander, Fit, Limit, Preemption, Preference};
 pub use core::{
     Domain, Progress, Scheduled, Scheduler, consolidate, consolidate_until, plan, plan_until,
 };
@@ -61,13 +61,13 @@ pub use explain::{Constraint, Explanation, LaunchReason, Remedy, Stuck, explain}
 pub use manifest::{Manifests, open_node_groups, read_node_groups};
 pub use model::{
     Binding, Budget, CapacityType, Certificate, Consolidation, ConsolidationPolicy, Disruption,
-    DisruptionReason, Effect, GPU_MILLI, Gang, HostPort, Input, InstanceType, Kept, KeptKind,
-    LabelSelector, Labels, Launch, MAX_GPUS, MAX_PRICE_MICROS, MAX_QUANTITY, MinValues, Move,
-    Namespaces, Node, NodeCount, NodeGroup, NodeInclusion, NodePool, Offering, Operator, Plan, Pod,
-    PodAffinityTerm, PodDisruptionBudget, PoolLimits, Preferences, Protocol, Reason, ReasonKind,
-    Relaxation, Relaxed, Removal, Requirement, Resources, RunningPod, ScaleUp, Taint, Target,
-    Toleration, TolerationOperator, TopologySpread, Unplaced, Volume, Weighted, WhenUnsatisfiable,
-    key, labels,
+    DisruptionReason, Effect, Eviction, GPU_MILLI, Gang, HostPort, Input, InstanceType, Kept,
+    KeptKind, LabelSelector, Labels, Launch, MAX_GPUS, MAX_PRICE_MICROS, MAX_QUANTITY, MinValues,
+    Move, Namespaces, Node, NodeCount, NodeGroup, NodeInclusion, NodePool, Offering, Operator,
+    Plan, Pod, PodAffinityTerm, PodDisruptionBudget, PoolLimits, PreemptionPolicy, Preemptor,
+    Preferences, Protocol, Reason, ReasonKind, Relaxation, Relaxed, Removal, Requirement,
+    Resources, RunningPod, ScaleUp, Taint, Target, Toleration, TolerationOperator, TopologySpread,
+    Unplaced, Volume, Weighted, WhenUnsatisfiable, key, labels,
 };
 pub use provisioner::{Driver, Provisioner, Stats};
 pub use validate::{

@@ -4,8 +4,8 @@
 
 use binpack::{
     CapacityType, Config, Constraint, Effect, Explanation, Input, InstanceType, LabelSelector,
-    Node, NodeGroup, NodePool, Offering, Pod, PoolLimits, Requirement, Resources, Taint, explain,
-    key, plan,
+    Node, NodeGroup, NodePool, Offering, Pod, PoolLimits, Requirement, Resources, RunningPod,
+    Taint, explain, key, plan,
 };
 
 fn types() -> std::sync::Arc<[InstanceType]> {
@@ -121,4 +121,21 @@ fn a_launch_says_what_fills_it_and_what_would_be_next() {
     assert_eq!((&*launch.instance_type, launch.fullest.1), ("small", 100));
     assert_eq!(launch.next, Some(("large".into(), 390_000)));
     assert!(why.to_string().contains("the next that holds the same pods is large at 0.3900"));
+}
+
+#[test]
+fn a_pod_behind_those_of_lower_priority_says_that_they_could_go() {
+    let runs = |priority| RunningPod::new(pod("old").with_priority(priority));
+    let input = |priority| {
+        let node = Node::new("n", Resources::new(1_000, 2 << 30).with_pods(10));
+        let nodes = vec![node.with_pod(runs(priority))];
+        Input { pods: vec![pod("high").with_priority(5)], nodes, ..Input::default() }
+    };
+    let why = explained(&input(4));
+    assert!(why.stuck[0].behind_lower, "{why}");
+    assert!(why.to_string().contains("allow preemption"), "{why}");
+    assert!(!explained(&input(5)).stuck[0].behind_lower);
+    let mut shy = input(4);
+    shy.pods[0] = shy.pods[0].clone().preempting_nobody();
+    assert!(!explained(&shy).stuck[0].behind_lower);
 }

@@ -311,7 +311,7 @@ fn files_and_folders_are_read_together() {
 fn what_was_read_apart_is_joined() {
     let of = |name: &str| {
         Manifests::read(
-            manifest("", "  preemptionPolicy: Never").replace("name: p,", name).as_bytes(),
+            manifest("", "  topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: DoNotSchedule}]").replace("name: p,", name).as_bytes(),
         )
         .unwrap()
     };
@@ -319,5 +319,8 @@ fn what_was_read_apart_is_joined() {
     all.extend(of("name: q,"));
     let names: Vec<&str> = all.pods.iter().map(|pod| &*pod.name).collect();
     assert_eq!(names, ["default/p", "default/q"]);
-    assert_eq!(all.disregarded, ["preemptionPolicy"]);
+    assert_eq!(
+        all.disregarded,
+        ["topologySpreadConstraints without labelSelector, which count no pod"]
+    );
 }

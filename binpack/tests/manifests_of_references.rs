@@ -9,7 +9,7 @@
 #[path = "fixture/manifest.rs"]
 mod fixture;
 
-use binpack::{LabelSelector, Namespaces, Requirement, key};
+use binpack::{LabelSelector, Namespaces, Pod, PreemptionPolicy, Requirement, key};
 use fixture::{member, names, read, refused};
 
 #[test]
@@ -167,16 +167,29 @@ fn priorities_come_from_their_classes() {
     let yaml = [
         class("high", "value: 1000"),
         class("usual", "value: 5\nglobalDefault: true"),
+        class("calm", "value: 9\npreemptionPolicy: Never"),
         member("a", "labels: {}", "priorityClassName: high"),
         member("b", "labels: {}", "priorityClassName: system-node-critical"),
         member("c", "labels: {}", "priorityClassName: system-cluster-critical"),
         member("d", "labels: {}", "preemptionPolicy: Never"),
         member("e", "labels: {}", "priorityClassName: gone, priority: -7"),
+        member("f", "labels: {}", "priorityClassName: calm"),
+        member(
+            "g",
+            "labels: {}",
+            "priorityClassName: calm, preemptionPolicy: PreemptLowerPriority",
+        ),
+        member("h", "labels: {}", "priorityClassName: calm, priority: 10"),
     ];
     let read = read(&yaml.concat());
     let priorities: Vec<i32> = read.pods.iter().map(|pod| pod.priority).collect();
-    assert_eq!(priorities, [1_000, 2_000_001_000, 2_000_000_000, 5, -7]);
-    assert_eq!(read.disregarded, ["preemptionPolicy"]);
+    assert_eq!(priorities, [1_000, 2_000_001_000, 2_000_000_000, 5, -7, 9, 9, 10]);
+    let never = |pod: &&Pod| pod.preemption_policy == PreemptionPolicy::Never;
+    let calm: Vec<&str> = read.pods.iter().filter(never).map(|pod| &*pod.name).collect();
+    assert_eq!(calm, ["default/d", "default/f", "default/h"]);
+    let refusal = "is \"Perhaps\": write PreemptLowerPriority or Never";
+    assert!(refused(&member("a", "labels: {}", "preemptionPolicy: Perhaps")).ends_with(refusal));
+    assert!(refused(&class("a", "value: 1\npreemptionPolicy: Perhaps")).ends_with(refusal));
     assert_eq!(
         refused(&member("a", "labels: {}", "priorityClassName: gone")),
         "document 1, Pod default/a: spec.priorityClassName is \"gone\", which was not read: add the PriorityClass"

@@ -12,6 +12,7 @@ use clap::{Parser, ValueEnum};
 /// 3 if the plan fails its checks.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "provision", version)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Args {
     /// Pods: manifests (`.yaml`, `.yml`, `.json` or a folder of them), which may bring nodes and
     /// node pools too, or a trace (`.csv`: openb, DLRM or wide deployments, told by its header).
@@ -60,6 +61,10 @@ pub(crate) struct Args {
     /// What becomes of affinity and spread that are preferred and not required.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) preferences: Preferences,
+
+    /// Evicts pods that run for pods of higher priority that have no place else.
+    #[arg(long)]
+    pub(crate) preempt: bool,
 
     /// How machines of the default pool are paid for; on demand if not given.
     #[arg(long, value_enum, value_name = "TYPE")]

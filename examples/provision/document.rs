@@ -25,6 +25,7 @@ struct Document<'a> {
     scale_ups: Vec<Growth>,
     unplaced: Vec<WithoutPlace<'a>>,
     relaxed: Vec<GaveUp<'a>>,
+    evicted: Vec<MadeRoom<'a>>,
     iterations: u32,
     cut_short: bool,
     elapsed_ms: u64,
@@ -129,6 +130,7 @@ pub(crate) fn of(outcome: &Outcome<'_>) -> serde_json::Result<String> {
         scale_ups: scale_ups(outcome),
         unplaced: unplaced(outcome),
         relaxed: relaxed(outcome),
+        evicted: evicted(outcome),
         iterations: plan.iterations,
         cut_short: plan.cut_short,
         elapsed_ms,
@@ -214,6 +216,28 @@ fn unplaced<'a>(outcome: &Outcome<'a>) -> Vec<WithoutPlace<'a>> {
         reason: &unplaced.reason.message,
     };
     outcome.plan().unplaced.iter().map(of).collect()
+}
+
+/// A pod that runs and goes.
+#[derive(Serialize)]
+struct MadeRoom<'a> {
+    pod: &'a str,
+    node: &'a str,
+    priority: i32,
+    #[serde(rename = "for")]
+    preemptor: String,
+    violates_budget: bool,
+}
+
+fn evicted<'a>(outcome: &Outcome<'a>) -> Vec<MadeRoom<'a>> {
+    let of = |eviction: &'a binpack::Eviction| MadeRoom {
+        pod: &eviction.pod,
+        node: &eviction.node,
+        priority: eviction.priority,
+        preemptor: eviction.preemptor.to_string(),
+        violates_budget: eviction.violates_budget,
+    };
+    outcome.plan().evictions.iter().map(of).collect()
 }
 
 fn relaxed<'a>(outcome: &Outcome<'a>) -> Vec<GaveUp<'a>> {

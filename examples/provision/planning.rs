@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use binpack::{Config, Expander, Fit, Input, Plan, Preference, plan_until};
+use binpack::{Config, Expander, Fit, Input, Plan, Preemption, Preference, plan_until};
 use trestle_examples::fail::{Fail, Result};
 
 use crate::args::{Args, Expander as WhichGroup, Fit as WhichNode, Preferences};
@@ -59,6 +59,9 @@ fn config(args: &Args) -> Config {
         WhichGroup::Priority => Expander::Priority,
     };
     config.expanders = args.expander.iter().map(expander).collect();
+    if args.preempt {
+        config.preemption = Preemption::Lower;
+    }
     config.preference = match args.preferences {
         Preferences::Respect => Preference::Respect,
         Preferences::Ignore => Preference::Ignore,

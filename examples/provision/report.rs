@@ -244,6 +244,12 @@ impl Outcome<'_> {
             let kinds = kinds.collect::<Vec<_>>().join(", ");
             writeln!(f, "preferences given up: by {count} ({kinds})")?;
         }
+        if !plan.evictions.is_empty() {
+            writeln!(f, "evicted: {}", counted(plan.evictions.len() as u64, "pod"))?;
+            for eviction in &plan.evictions {
+                writeln!(f, "  {eviction}")?;
+            }
+        }
         Ok(())
     }
 

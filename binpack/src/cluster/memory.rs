@@ -58,6 +58,7 @@ impl Cluster for MemoryCluster {
 
 impl Inner {
     fn apply(&mut self, plan: &Plan) {
+        self.evict(plan);
         let nodes = &self.state.nodes;
         let by_name: BTreeMap<_, _> =
             nodes.iter().enumerate().map(|(i, node)| (node.name.clone(), i)).collect();
@@ -85,6 +86,19 @@ impl Inner {
         let mut left: Vec<(usize, Pod)> = pending.into_values().collect();
         left.sort_by_key(|(i, _)| *i);
         self.state.pending = left.into_iter().map(|(_, pod)| pod).collect();
+    }
+
+    /// Takes the pods off that make room. Here nobody makes them anew.
+    fn evict(&mut self, plan: &Plan) {
+        for eviction in &plan.evictions {
+            let mut nodes = self.state.nodes.iter_mut();
+            let Some(node) = nodes.find(|node| node.name == eviction.node) else { continue };
+            let at = node.pods.iter().position(|running| running.pod.name == eviction.pod);
+            if let Some(at) = at {
+                let gone = node.pods.remove(at);
+                node.release(&gone.pod.requests, &gone.gpus);
+            }
+        }
     }
 
     fn launch(
@@ -142,9 +156,9 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::config::{Config, Preemption};
     use crate::core::plan;
-    use crate::model::{CapacityType, Input, InstanceType, Offering, Resources};
+    use crate::model::{CapacityType, Input, InstanceType, Offering, Resources, RunningPod};
 
     #[test]
     fn a_group_is_brought_up_to_its_least_size_once() {
@@ -166,5 +180,22 @@ mod tests {
             assert_eq!(groups.collect::<Vec<_>>(), [Some("g"); 3]);
             assert!(inner.state.pending.is_empty() && inner.bound.len() == 1);
         }
+    }
+
+    #[test]
+    fn who_makes_room_is_gone_before_others_are_bound() {
+        let pod = |name: &str| Pod::new(name, Resources::new(1_000, 1));
+        let node = Node::new("n", Resources::new(1_000, 1 << 20).with_pods(9));
+        let nodes = vec![node.with_pod(RunningPod::new(pod("old")))];
+        let pending = vec![pod("high").with_priority(1)];
+        let input = Input { pods: pending.clone(), nodes: nodes.clone(), ..Input::default() };
+        let config = Config { preemption: Preemption::Lower, ..Config::default() };
+        let plan = plan(&input, &config).expect("the input is well formed");
+        let state = ClusterState { pending, nodes, ..ClusterState::default() };
+        let mut inner = Inner { state, ..Inner::default() };
+        inner.apply(&plan);
+        assert!(inner.state.pending.is_empty() && inner.bound.contains_key("high"));
+        assert!(inner.state.nodes[0].pods.is_empty(), "the old one is gone");
+        assert_eq!(inner.state.nodes[0].used.cpu_milli, 1_000);
     }
 }

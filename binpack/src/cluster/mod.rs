@@ -65,7 +65,9 @@ pub trait Cluster: Send + Sync + 'static {
     /// [`Closed`](crate::ErrorKind::Closed) where none will: the provisioner then ends.
     async fn state(&self) -> Result<ClusterState>;
 
-    /// Carries a plan out.
+    /// Carries a plan out: the pods of [`Plan::evictions`] are evicted first, which are some only
+    /// where [`Config::preemption`](crate::Config::preemption) is set. A binding whose room is not
+    /// free yet, since a pod takes its time to end, is skipped as one to a node that is too full.
     ///
     /// # Errors
     ///

@@ -1,6 +1,6 @@
 //! Where pods have been put so far, and what every site has left.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::class::Class;
@@ -11,7 +11,7 @@ use super::problem::{Problem, Shape};
 use super::relax::Level;
 use super::room::{Demand, Room};
 use super::tree::RoomTree;
-use crate::model::{HostPort, Input};
+use crate::model::{HostPort, Input, Pod};
 
 /// Where a pod goes: a site, and the devices that it uses there.
 #[derive(Debug, Clone)]
@@ -35,22 +35,36 @@ pub(super) struct Board<'a> {
     pub(super) input: &'a Input,
     pub(super) rooms: Vec<Room>,
     /// The same as a tree.
-    tree: RoomTree,
+    pub(super) tree: RoomTree,
     pub(super) groups: Groups,
     /// By site, where there are groups.
-    tuples: Vec<Tuple>,
-    ports: QuickMap<usize, Vec<HostPort>>,
+    pub(super) tuples: Vec<Tuple>,
+    pub(super) ports: QuickMap<usize, Vec<HostPort>>,
     /// By launch: its index among the offers.
     pub(super) opened: Vec<usize>,
     /// By pod.
     pub(super) places: Vec<Option<Place>>,
-    eligible: QuickMap<(usize, usize, bool, bool), Vec<DomainId>>,
+    pub(super) eligible: QuickMap<EligibleKey, Eligible>,
     /// Whether pods were taken out of domains, so that others' constraints may no longer hold.
     pub(super) disturbed: bool,
-    /// Nodes that exist and go: their labels are no domain of anything.
-    gone: BTreeSet<usize>,
+    /// Nodes that exist and go, and places for nodes that are free: their labels are no domain of
+    /// anything.
+    pub(super) gone: BTreeSet<usize>,
+    /// What nodes have left that take no new pods: to all others they are full.
+    pub(super) cordoned: QuickMap<usize, Room>,
     /// Launches that were closed for good.
     closed: BTreeSet<usize>,
+}
+
+/// A topology key, a class, and whether any labels and any taints count.
+pub(super) type EligibleKey = (usize, usize, bool, bool);
+
+/// The domains that count for spreads, and of each how many nodes are in it, what may be launched
+/// counted once.
+#[derive(Debug, Default)]
+pub(super) struct Eligible {
+    pub(super) nodes: BTreeMap<DomainId, u32>,
+    pub(super) list: Vec<DomainId>,
 }
 
 impl<'a> Board<'a> {
@@ -70,6 +84,7 @@ impl<'a> Board<'a> {
             disturbed: false,
             gone: BTreeSet::new(),
             closed: BTreeSet::new(),
+            cordoned: QuickMap::default(),
         };
         for (site, node) in input.nodes.iter().enumerate() {
             let ports: Vec<HostPort> =
@@ -94,6 +109,7 @@ impl<'a> Board<'a> {
             eligible,
             disturbed,
             gone,
+            cordoned,
             closed,
             ..
         } = self;
@@ -109,6 +125,7 @@ impl<'a> Board<'a> {
             eligible,
             disturbed,
             gone,
+            cordoned,
             closed,
         }
     }
@@ -146,14 +163,19 @@ impl<'a> Board<'a> {
         }
         self.lay_out();
         for (site, node) in input.nodes.iter().enumerate() {
-            for running in &node.pods {
-                let pod = &running.pod;
-                let meant_by = self.groups.meaning(&pod.namespace, &pod.labels);
-                let carries = self.groups.of_running(pod);
-                let tuple = &self.tuples[site];
-                self.groups.place_running(&carries, &meant_by, |key| domain(tuple, site, key));
-            }
+            node.pods.iter().for_each(|running| self.count_one(&running.pod, site, false));
         }
+    }
+
+    /// Counts a pod that runs on a site, or with `out` one that no longer does.
+    pub(super) fn count_one(&mut self, pod: &Pod, site: usize, out: bool) {
+        if self.groups.is_empty() {
+            return;
+        }
+        let meant_by = self.groups.meaning(&pod.namespace, &pod.labels);
+        let carries = self.groups.of_running(pod);
+        let tuple = &self.tuples[site];
+        self.groups.place_running(&carries, &meant_by, |key| domain(tuple, site, key), out);
     }
 
     /// Whether domains of sites matter to anything.
@@ -260,15 +282,13 @@ impl<'a> Board<'a> {
         ports: &[HostPort],
     ) -> Option<usize> {
         let place = self.places[pod].take()?;
-        self.rooms[place.site].release(demand, &place.gpus);
-        self.tree.set(place.site, &self.rooms[place.site]);
-        if let Some(taken) = self.ports.get_mut(&place.site) {
-            for port in ports {
-                if let Some(at) = taken.iter().position(|taken| taken == port) {
-                    taken.swap_remove(at);
-                }
-            }
+        if let Some(room) = self.cordoned.get_mut(&place.site) {
+            room.release(demand, &place.gpus);
+        } else {
+            self.rooms[place.site].release(demand, &place.gpus);
+            self.tree.set(place.site, &self.rooms[place.site]);
         }
+        self.free_ports(place.site, ports);
         if let Some(ties) = &place.ties {
             self.count(ties, place.site, true);
         }
@@ -289,9 +309,10 @@ impl<'a> Board<'a> {
             match kind {
                 Kind::Apart | Kind::Avoid => true,
                 Kind::Near => {
-                    // The first of its like stays as long as none of them is elsewhere.
-                    let total = self.groups.get(*group).total();
-                    let first = *means && total.holders == count.holders;
+                    // The first of its like stays as long as none of them is elsewhere, or ran before.
+                    let of = self.groups.get(*group);
+                    let alone = of.total().holders == count.holders;
+                    let first = *means && alone && !of.has_running();
                     count.meant > u32::from(*means) || first
                 }
                 Kind::Spread(spread) if key == HOSTNAME => count.meant <= spread.max_skew,
@@ -314,13 +335,13 @@ impl<'a> Board<'a> {
         !self.places.iter().flatten().any(|place| place.site == site)
     }
 
-    /// Closes a launch without pods for good. False if it was closed before.
-    pub(super) fn close(&mut self, site: usize) -> bool {
+    /// Closes a launch without pods for good.
+    pub(super) fn close(&mut self, site: usize) {
         let room = &mut self.rooms[site];
         room.free.fill(0);
         room.gpus.fill(0);
         self.tree.clear(site);
-        self.closed.insert(site)
+        self.closed.insert(site);
     }
 
     /// Launches that were not closed, by site.
@@ -389,6 +410,13 @@ impl<'a> Board<'a> {
             let count = u32::try_from(n).unwrap_or(u32::MAX);
             let tuple = &self.tuples[site];
             self.groups.place(&shape.ties, |key| counted.domain(tuple, site, key), count, false);
+            // One that was the first of its like alone may be so no longer.
+            self.disturbed |= shape.ties.carries.iter().any(|(group, means)| {
+                let of = self.groups.get(*group);
+                let here = domain(tuple, site, of.topology()).map(|domain| of.count(domain));
+                let scattered = here.is_some_and(|here| here.holders < of.total().holders);
+                *means && of.kind() == Kind::Near && scattered
+            });
         }
     }
 
@@ -481,7 +509,7 @@ impl<'a> Board<'a> {
         let key = self.groups.get(group).topology();
         let index = (key, class, spread.any_labels, spread.any_taints);
         if let Some(known) = self.eligible.get(&index) {
-            return known.clone();
+            return known.list.clone();
         }
         let input = self.input;
         let name = self.groups.keys()[key].clone();
@@ -495,18 +523,21 @@ impl<'a> Board<'a> {
                     class.allows(|key| node.labels.get(key).map(|v| &**v))
                 })
         });
-        let mut values: Vec<&str> =
+        let values: Vec<&str> =
             nodes.filter_map(|(_, node)| node.labels.get(&name).map(|v| &**v)).collect();
         let offered = offers.all.iter().filter(|offer| {
             counts(&offer.source.pool.taints, &|class| class.allows(|key| offer.label(input, key)))
         });
-        values.extend(offered.filter_map(|offer| offer.label(input, &name)));
-        values.sort_unstable();
-        values.dedup();
-        let domains: Vec<DomainId> =
-            values.into_iter().map(|value| self.groups.domain(key, value)).collect();
-        self.eligible.insert(index, domains.clone());
-        domains
+        let offered: BTreeSet<&str> =
+            offered.filter_map(|offer| offer.label(input, &name)).collect();
+        let mut eligible = Eligible::default();
+        for value in values.into_iter().chain(offered) {
+            *eligible.nodes.entry(self.groups.domain(key, value)).or_default() += 1;
+        }
+        eligible.list = eligible.nodes.keys().copied().collect();
+        let list = eligible.list.clone();
+        self.eligible.insert(index, eligible);
+        list
     }
 }
 
@@ -528,7 +559,7 @@ impl Counted {
     }
 }
 
-fn domain(tuple: &[Option<DomainId>], site: usize, key: usize) -> Option<DomainId> {
+pub(super) fn domain(tuple: &[Option<DomainId>], site: usize, key: usize) -> Option<DomainId> {
     if key == HOSTNAME {
         return DomainId::try_from(site).ok();
     }

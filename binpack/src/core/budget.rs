@@ -10,6 +10,8 @@ use crate::model::{Input, Node, Resources};
 #[derive(Debug, Clone)]
 pub(super) struct Budgets {
     pub(super) left: Vec<u64>,
+    /// How much more than it allows is drawn from each: nodes that exist are not asked.
+    over: Vec<u64>,
     /// By source: which budget limits which resource.
     pools: Vec<Vec<(String, usize)>>,
     /// Offerings of which there are only so many, by type and offering.
@@ -23,8 +25,8 @@ impl Budgets {
 
     /// What is left beside those nodes that stay, by index.
     pub(super) fn beside(input: &Input, stays: &dyn Fn(usize) -> bool) -> Self {
-        let (left, pools, offerings) = (Vec::new(), Vec::new(), BTreeMap::new());
-        let mut budgets = Self { left, pools, offerings };
+        let (pools, offerings) = (Vec::new(), BTreeMap::new());
+        let mut budgets = Self { left: Vec::new(), over: Vec::new(), pools, offerings };
         for source in Source::all(input) {
             budgets.add(&source, input, stays);
         }
@@ -33,6 +35,7 @@ impl Budgets {
                 if let Some(available) = of.available {
                     budgets.offerings.insert((at, offering), budgets.left.len());
                     budgets.left.push(u64::from(available));
+                    budgets.over.push(0);
                 }
             }
         }
@@ -58,6 +61,7 @@ impl Budgets {
             let used = used.fold(0, u64::saturating_add);
             of.push((name.to_owned(), self.left.len()));
             self.left.push(limit.saturating_sub(used));
+            self.over.push(used.saturating_sub(limit));
         }
         self.pools.push(of);
     }
@@ -76,6 +80,28 @@ impl Budgets {
         pool.chain(offering.map(|budget| (*budget, 1))).filter(|(_, each)| *each > 0).collect()
     }
 
+    /// The same without what is drawn from its offering: what comes back as a node goes.
+    pub(super) fn pool_draws(&self, offer: &Offer, input: &Input) -> Vec<(usize, u64)> {
+        let own = self.offerings.get(&(offer.instance_type, offer.offering)).copied();
+        let mut draws = self.draws(offer, input);
+        draws.retain(|(budget, _)| Some(*budget) != own);
+        draws
+    }
+
+    /// Counts a node that came in the limits of its pool or group, or with `out` one that goes.
+    pub(super) fn count_node(&mut self, input: &Input, node: &Node, out: bool) {
+        let owner = Source::all(input).iter().position(|source| source.owns(node));
+        let Some(source) = owner else { return };
+        for (name, budget) in &self.pools[source] {
+            let each = amount(&node.capacity, name);
+            if out {
+                give(&mut self.left[*budget], &mut self.over[*budget], each);
+            } else {
+                take(&mut self.left[*budget], &mut self.over[*budget], each);
+            }
+        }
+    }
+
     /// Whether one more launch is within all budgets.
     pub(super) fn allow(&self, draws: &[(usize, u64)]) -> bool {
         draws.iter().all(|(budget, each)| self.left[*budget] >= *each)
@@ -84,7 +110,7 @@ impl Budgets {
     /// Gives back what one launch drew.
     pub(super) fn give_back(&mut self, draws: &[(usize, u64)]) {
         for (budget, each) in draws {
-            self.left[*budget] += each;
+            give(&mut self.left[*budget], &mut self.over[*budget], *each);
         }
     }
 
@@ -92,10 +118,10 @@ impl Budgets {
     pub(super) fn take(&mut self, draws: &[(usize, u64)], copies: u64) -> bool {
         let mut enough = true;
         for (budget, each) in draws {
-            let left = &mut self.left[*budget];
             let all = each.saturating_mul(copies);
+            let left = &mut self.left[*budget];
             enough &= all <= *left;
-            *left = left.saturating_sub(all);
+            take(left, &mut self.over[*budget], all);
         }
         enough
     }
@@ -104,6 +130,19 @@ impl Budgets {
     pub(super) fn has_half(&self, left: &[u64]) -> bool {
         self.left.iter().zip(left).all(|(all, left)| *left >= all / 2)
     }
+}
+
+/// Takes what is left, and notes what is missing.
+fn take(left: &mut u64, over: &mut u64, amount: u64) {
+    *over = over.saturating_add(amount.saturating_sub(*left));
+    *left = left.saturating_sub(amount);
+}
+
+/// Gives back, what was missing first.
+fn give(left: &mut u64, over: &mut u64, amount: u64) {
+    let paid = amount.min(*over);
+    *over -= paid;
+    *left = left.saturating_add(amount - paid);
 }
 
 /// The name under which nodes themselves are counted: no resource is called so.

@@ -4,7 +4,7 @@
 //! before any other. The members of other gangs are placed like any pods, and those of a gang that
 //! did not come together are taken off again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::board::Board;
 use super::existing::{Placer, Where};
@@ -13,45 +13,120 @@ use super::hash::QuickMap;
 use super::offers::Offers;
 use super::problem::{Problem, Shape};
 use super::room::Demand;
-use crate::model::Gang;
+use crate::model::{Gang, Pod};
 
 /// What is known of the gangs of an input.
 #[derive(Debug, Default)]
 pub(super) struct Gangs {
-    /// By gang: its members that run or were placed.
-    members: Vec<u32>,
-    /// By gang: the topology key and the domain in which its members are, once any is placed.
-    home: Vec<Option<(usize, DomainId)>>,
+    /// By gang: how many of its members run, by site.
+    running: Vec<BTreeMap<usize, u32>>,
+    /// By gang: its members among the pods of the input.
+    own: Vec<BTreeSet<usize>>,
     /// By gang: the topology keys, as the board counts them.
     keys: Vec<Vec<usize>>,
 }
 
 impl Gangs {
-    /// Looks at members that run, and makes the board know the topology keys.
+    /// Looks at members, and makes the board know the topology keys.
     pub(super) fn new(problem: &Problem<'_>, groups: &mut super::groups::Groups) -> Self {
-        let gangs = &problem.input.gangs;
+        let (input, all) = (problem.input, problem.input.gangs.len());
         let keys =
             |gang: &Gang| gang.topology_keys.iter().map(|key| groups.topology_of(key)).collect();
-        Self {
-            members: vec![0; gangs.len()],
-            home: vec![None; gangs.len()],
-            keys: gangs.iter().map(keys).collect(),
+        let keys = input.gangs.iter().map(keys).collect();
+        let mut gangs =
+            Self { running: vec![BTreeMap::new(); all], own: vec![BTreeSet::new(); all], keys };
+        for (site, node) in input.nodes.iter().enumerate() {
+            node.pods.iter().for_each(|running| gangs.count(problem, &running.pod, site, false));
+        }
+        (0..input.pods.len()).for_each(|pod| gangs.admit(problem, pod));
+        gangs
+    }
+
+    /// Counts a pod that runs on a site, or with `out` one that no longer does.
+    pub(super) fn count(&mut self, problem: &Problem<'_>, pod: &Pod, site: usize, out: bool) {
+        let Some(gang) = pod.gang.as_ref().and_then(|gang| problem.gang(gang)) else { return };
+        let count = self.running[gang].entry(site).or_default();
+        *count = if out { count.saturating_sub(1) } else { *count + 1 };
+        if *count == 0 {
+            self.running[gang].remove(&site);
         }
     }
 
-    pub(super) fn count_running(&mut self, problem: &Problem<'_>, board: &Board<'_>) {
-        for (site, node) in problem.input.nodes.iter().enumerate() {
-            for running in &node.pods {
-                let Some(gang) = running.pod.gang.as_ref().and_then(|g| problem.gang(g)) else {
-                    continue;
-                };
-                self.members[gang] += 1;
-                let tuple = board.site_tuple(site);
-                let at_home = self.keys[gang].iter().find_map(|key| Some((*key, tuple[key - 1]?)));
-                self.home[gang] = self.home[gang].or(at_home);
-            }
+    /// Takes a pod of the input in.
+    pub(super) fn admit(&mut self, problem: &Problem<'_>, pod: usize) {
+        if let Some(gang) = gang_of(problem, pod) {
+            self.own[gang].insert(pod);
         }
     }
+
+    /// Forgets a pod of the input.
+    pub(super) fn dismiss(&mut self, problem: &Problem<'_>, pod: usize) {
+        if let Some(gang) = gang_of(problem, pod) {
+            self.own[gang].remove(&pod);
+        }
+    }
+
+    /// Its topology keys, as the board counts them, the preferred first.
+    pub(super) fn keys(&self, gang: usize) -> &[usize] {
+        &self.keys[gang]
+    }
+
+    /// The members of a gang among the pods of the input.
+    pub(super) fn own(&self, gang: usize) -> impl Iterator<Item = usize> {
+        self.own[gang].iter().copied()
+    }
+
+    /// The sites on which members run that are no pods of the input.
+    pub(super) fn sites(&self, gang: usize) -> impl Iterator<Item = usize> {
+        self.running[gang].keys().copied()
+    }
+
+    /// How many members have a place.
+    pub(super) fn members(&self, board: &Board<'_>, gang: usize) -> u32 {
+        let placed = self.own(gang).filter(|pod| board.places[*pod].is_some()).count();
+        let running: u32 = self.running[gang].values().sum();
+        running.saturating_add(u32::try_from(placed).unwrap_or(u32::MAX))
+    }
+
+    /// In which domain of a topology key members must be that have no place yet.
+    pub(super) fn home(&self, board: &Board<'_>, gang: usize, key: usize) -> Home {
+        let placed = self.own(gang).filter_map(|pod| Some(board.places[pod].as_ref()?.site));
+        let mut sites = self.sites(gang).chain(placed);
+        let domain = |site: usize| board.site_tuple(site).get(key - 1).copied().flatten();
+        let Some(first) = sites.next() else { return Home::Any };
+        match domain(first) {
+            Some(home) if sites.all(|site| domain(site) == Some(home)) => Home::One(home),
+            _ => Home::None,
+        }
+    }
+
+    /// How many members must come together now.
+    pub(super) fn wanted(&self, problem: &Problem<'_>, board: &Board<'_>, gang: usize) -> u64 {
+        let least = problem.input.gangs[gang].min_member;
+        u64::from(least.saturating_sub(self.members(board, gang)))
+    }
+}
+
+/// A gang's domain of a topology key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Home {
+    /// No member has a place yet.
+    Any,
+    /// All that have one are here.
+    One(DomainId),
+    /// They are in no domain, or in several.
+    None,
+}
+
+impl Home {
+    pub(super) fn admits(self, domain: DomainId) -> bool {
+        self == Self::Any || self == Self::One(domain)
+    }
+}
+
+/// The gang of a pod of the input.
+pub(super) fn gang_of(problem: &Problem<'_>, pod: usize) -> Option<usize> {
+    problem.gang(problem.input.pods[pod].gang.as_ref()?)
 }
 
 /// Places gangs that are bound to a topology.
@@ -66,7 +141,7 @@ impl<'a> GangPlacer<'_, 'a> {
     pub(super) fn place(
         &self,
         board: &mut Board<'a>,
-        gangs: &mut Gangs,
+        gangs: &Gangs,
         shapes: &mut Vec<Shape<'a>>,
     ) -> Vec<(usize, Vec<Shape<'a>>)> {
         let bound = |gang: usize| !gangs.keys[gang].is_empty();
@@ -100,20 +175,17 @@ impl<'a> GangPlacer<'_, 'a> {
         left
     }
 
-    /// How many members must come together now.
-    fn wanted(&self, gangs: &Gangs, gang: usize) -> u64 {
-        u64::from(self.problem.input.gangs[gang].min_member.saturating_sub(gangs.members[gang]))
-    }
-
     fn place_gang(
         &self,
         board: &mut Board<'a>,
-        gangs: &mut Gangs,
+        gangs: &Gangs,
         gang: usize,
         members: &mut [Shape<'a>],
     ) -> bool {
-        for key in gangs.keys[gang].clone() {
-            if self.place_within(board, gangs, gang, key, members) {
+        let least = gangs.wanted(self.problem, board, gang).max(1);
+        for key in &gangs.keys[gang] {
+            let home = gangs.home(board, gang, *key);
+            if self.place_within(board, *key, home, least, members) {
                 return true;
             }
         }
@@ -125,22 +197,21 @@ impl<'a> GangPlacer<'_, 'a> {
     fn place_within(
         &self,
         board: &mut Board<'a>,
-        gangs: &mut Gangs,
-        gang: usize,
         key: usize,
+        home: Home,
+        least: u64,
         members: &mut [Shape<'a>],
     ) -> bool {
         let Some(largest) = members.first() else { return true };
         // Where the first shape fits tells which domains to try: without it the gang is not whole.
         let demand = largest.demand.clone();
         let all: u64 = members.iter().map(Shape::left).sum();
-        let home = gangs.home[gang].filter(|(at, _)| *at == key).map(|(_, domain)| domain);
         let mut found: QuickMap<DomainId, (u64, Vec<usize>)> = QuickMap::default();
         let (mut order, mut from, nodes) = (Vec::new(), 0, board.input.nodes.len());
         while let Some(site) = board.next_with_room(from, nodes, &demand) {
             from = site + 1;
             let Some(domain) = board.site_tuple(site)[key - 1] else { continue };
-            if home.is_some_and(|home| home != domain) {
+            if !home.admits(domain) {
                 continue;
             }
             let (room, sites) = found.entry(domain).or_insert_with(|| {
@@ -155,21 +226,14 @@ impl<'a> GangPlacer<'_, 'a> {
             sites.push(site);
             if *room >= all {
                 let sites = std::mem::take(sites);
-                if self.place_in(board, gangs, gang, members, &sites) {
-                    gangs.home[gang] = Some((key, domain));
+                if self.place_in(board, least, members, &sites) {
                     return true;
                 }
             }
         }
         order.retain(|domain| !found[domain].1.is_empty());
         order.sort_by_key(|domain| std::cmp::Reverse(found[domain].0));
-        order.into_iter().any(|domain| {
-            let placed = self.place_in(board, gangs, gang, members, &found[&domain].1);
-            if placed {
-                gangs.home[gang] = Some((key, domain));
-            }
-            placed
-        })
+        order.into_iter().any(|domain| self.place_in(board, least, members, &found[&domain].1))
     }
 
     /// Binds what is left of gangs to domains of what may be launched: to the cheapest that takes
@@ -189,8 +253,8 @@ impl<'a> GangPlacer<'_, 'a> {
             let mut pin = None;
             for key in keys {
                 let of = domains.entry(*key).or_insert_with(|| offered(board, offers, *key));
-                let home = gangs.home[gang].filter(|(at, _)| at == key).map(|(_, domain)| domain);
-                let open = of.iter().filter(|(domain, _)| home.is_none_or(|home| home == **domain));
+                let home = gangs.home(board, gang, *key);
+                let open = of.iter().filter(|(domain, _)| home.admits(**domain));
                 let priced =
                     open.filter_map(|(domain, at)| Some((price(offers, at, &members)?, *domain)));
                 pin = pin.or_else(|| priced.min().map(|(_, domain)| (*key, domain)));
@@ -209,17 +273,14 @@ impl<'a> GangPlacer<'_, 'a> {
     fn place_in(
         &self,
         board: &mut Board<'a>,
-        gangs: &mut Gangs,
-        gang: usize,
+        least: u64,
         members: &mut [Shape<'a>],
         sites: &[usize],
     ) -> bool {
         let before: Vec<_> = members.iter().map(|shape| shape.pods.clone()).collect();
         let all: u64 = members.iter().map(Shape::left).sum();
         self.placer.place(board, members, Where::These(sites));
-        let placed = all - members.iter().map(Shape::left).sum::<u64>();
-        if placed >= self.wanted(gangs, gang).max(1) {
-            gangs.members[gang] += u32::try_from(placed).unwrap_or(u32::MAX);
+        if all - members.iter().map(Shape::left).sum::<u64>() >= least {
             return true;
         }
         for (shape, pods) in members.iter_mut().zip(before) {
@@ -232,27 +293,28 @@ impl<'a> GangPlacer<'_, 'a> {
     }
 }
 
-/// Takes off the members of gangs of which too few have a place.
-pub(super) fn disband(problem: &Problem<'_>, board: &mut Board<'_>) {
-    let gangs = &problem.input.gangs;
-    let mut members = vec![0u32; gangs.len()];
-    let nodes = problem.input.nodes.iter().flat_map(|node| &node.pods);
-    for gang in nodes.filter_map(|running| problem.gang(running.pod.gang.as_ref()?)) {
-        members[gang] += 1;
-    }
-    let gang_of = |pod: usize| problem.gang(problem.input.pods[pod].gang.as_ref()?);
-    for gang in
-        (0..board.places.len()).filter(|pod| board.places[*pod].is_some()).filter_map(gang_of)
-    {
-        members[gang] += 1;
-    }
-    for pod in 0..board.places.len() {
-        let Some(gang) = gang_of(pod).filter(|_| board.places[pod].is_some()) else { continue };
-        if members[gang] < gangs[gang].min_member {
+/// Takes those of these pods off whose gangs have too few members with a place. Returns whether
+/// there were any.
+pub(super) fn disband(
+    problem: &Problem<'_>,
+    board: &mut Board<'_>,
+    gangs: &Gangs,
+    pods: &[usize],
+) -> bool {
+    let all: BTreeSet<usize> = pods.iter().filter_map(|pod| gang_of(problem, *pod)).collect();
+    let torn = |gang: &usize| gangs.wanted(problem, board, *gang) > 0;
+    let torn: BTreeSet<usize> = all.into_iter().filter(torn).collect();
+    let mut any = false;
+    for pod in pods.iter().copied() {
+        let goes = board.places[pod].is_some()
+            && gang_of(problem, pod).is_some_and(|gang| torn.contains(&gang));
+        if goes {
             board.evict(pod, &Demand::new(&problem.dims, &problem.input.pods[pod]));
-            board.disturbed = true;
+            any = true;
         }
     }
+    board.disturbed |= any;
+    any
 }
 
 /// By domain of a topology key: the offers there.

@@ -73,6 +73,8 @@ pub(super) struct Group {
     key: GroupKey,
     counts: QuickMap<DomainId, Count>,
     total: Count,
+    /// How many of those that it means ran before.
+    running: u32,
 }
 
 impl Group {
@@ -99,6 +101,11 @@ impl Group {
 
     pub(super) fn total(&self) -> Count {
         self.total
+    }
+
+    /// Whether any pod ran before that it means: then nobody is the first of its like.
+    pub(super) fn has_running(&self) -> bool {
+        self.running > 0
     }
 
     /// The domains in which it finds or found a pod.
@@ -159,11 +166,17 @@ impl Groups {
         for group in &mut self.list {
             group.counts.clear();
             group.total = Count::default();
+            group.running = 0;
         }
     }
 
     pub(super) fn len(&self) -> usize {
         self.list.len()
+    }
+
+    /// How many groups and topology keys there are: more of either have to be counted.
+    pub(super) fn extent(&self) -> (usize, usize) {
+        (self.list.len(), self.keys.len())
     }
 
     pub(super) fn keys(&self) -> &[Arc<str>] {
@@ -248,7 +261,7 @@ impl Groups {
             return *known;
         }
         let (counts, total) = (QuickMap::default(), Count::default());
-        self.list.push(Group { key: key.clone(), counts, total });
+        self.list.push(Group { key: key.clone(), counts, total, running: 0 });
         self.index.insert(key, self.list.len() - 1);
         self.list.len() - 1
     }
@@ -302,18 +315,22 @@ impl Groups {
         }
     }
 
-    /// Counts a pod that runs.
+    /// Counts a pod that runs in, or with `out` out of, the domains that it is in.
     pub(super) fn place_running(
         &mut self,
         carries: &[usize],
         meant_by: &[usize],
         domain: impl Fn(usize) -> Option<DomainId>,
+        out: bool,
     ) {
         for group in carries {
-            self.change(*group, &domain, Count { meant: 0, holders: 1 }, false);
+            self.change(*group, &domain, Count { meant: 0, holders: 1 }, out);
         }
         for group in meant_by {
-            self.change(*group, &domain, Count { meant: 1, holders: 0 }, false);
+            self.change(*group, &domain, Count { meant: 1, holders: 0 }, out);
+            let of = &mut self.list[*group];
+            let here = u32::from(domain(of.topology()).is_some());
+            of.running = if out { of.running.saturating_sub(here) } else { of.running + here };
         }
     }
 

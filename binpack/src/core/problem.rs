@@ -1,7 +1,7 @@
 //! An input compiled for packing: pods grouped into shapes, constraints into classes and groups.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::hash::QuickMap;
 use super::relax::{Asked, Level, levels};
 use super::room::{Demand, Dims, Gpu, Room};
 use crate::error::Result;
-use crate::model::{Effect, HostPort, Input, Pod, Resources, Taint};
+use crate::model::{Effect, HostPort, Input, Node, Pod, Resources, Taint};
 
 /// Pods that nothing tells apart.
 #[derive(Debug, Clone)]
@@ -48,8 +48,8 @@ pub(super) struct Problem<'a> {
     pub(super) dims: Dims,
     pub(super) classes: Vec<Class>,
     class_of: QuickMap<ClassKey, usize>,
-    /// Taints that only ask pods to stay away.
-    soft: Vec<Taint>,
+    /// Taints that only ask pods to stay away, and how many nodes and pools have each.
+    soft: BTreeMap<Taint, usize>,
     /// The most that any node or type has of each resource.
     most: Vec<u64>,
     /// Gangs by name.
@@ -71,6 +71,7 @@ impl PartialEq for Alike<'_> {
         self.level == other.level
             && a.requests == b.requests
             && a.priority == b.priority
+            && a.preemption_policy == b.preemption_policy
             && a.gang == b.gang
             && a.requirements == b.requirements
             && a.node_affinity == b.node_affinity
@@ -117,8 +118,9 @@ impl<'a> Problem<'a> {
         let taints = taints.chain(input.pools.iter().flat_map(|pool| &pool.taints));
         let taints = taints.chain(input.node_groups.iter().flat_map(|group| &group.taints));
         let soft = taints.filter(|taint| taint.effect == Effect::PreferNoSchedule);
-        let soft: BTreeSet<&Taint> = soft.collect();
-        let soft = soft.into_iter().cloned().collect();
+        let mut counts = BTreeMap::new();
+        soft.for_each(|taint| *counts.entry(taint.clone()).or_default() += 1);
+        let soft = counts;
         let most = most(input, &dims);
         let gangs =
             input.gangs.iter().enumerate().map(|(at, gang)| (gang.name.clone(), at)).collect();
@@ -129,6 +131,27 @@ impl<'a> Problem<'a> {
     pub(super) fn on(self, input: &Input) -> Problem<'_> {
         let Problem { dims, classes, class_of, soft, most, gangs, .. } = self;
         Problem { input, dims, classes, class_of, soft, most, gangs }
+    }
+
+    /// Counts the taints of a node that came, or with `out` of one that goes.
+    pub(super) fn count_taints(&mut self, node: &Node, out: bool) {
+        for taint in node.taints.iter().filter(|t| t.effect == Effect::PreferNoSchedule) {
+            let count = self.soft.entry(taint.clone()).or_default();
+            *count = if out { count.saturating_sub(1) } else { *count + 1 };
+            if *count == 0 {
+                self.soft.remove(taint);
+            }
+        }
+    }
+
+    /// Makes sure that all resources and volumes of these pods are measured. Returns whether any
+    /// was not.
+    pub(super) fn measure<'p>(&mut self, pods: impl Iterator<Item = &'p Pod>) -> bool {
+        let grown = self.dims.extend(pods);
+        if grown {
+            self.most = most(self.input, &self.dims);
+        }
+        grown
     }
 
     /// The index of a gang.
@@ -156,7 +179,7 @@ impl<'a> Problem<'a> {
 
     /// Whether some taint asks a pod to stay away which it does not tolerate.
     pub(super) fn shuns(&self, pod: &Pod) -> bool {
-        !self.soft.iter().all(|taint| tolerates(&pod.tolerations, taint))
+        !self.soft.keys().all(|taint| tolerates(&pod.tolerations, taint))
     }
 
     /// Groups pods, each at its level, into shapes, in the order in which they are placed.

@@ -8,7 +8,7 @@ use super::offers::Offers;
 use super::problem::Problem;
 use super::room::{Demand, Gpu, Room};
 use crate::error::Result;
-use crate::model::{Input, Pod, Reason, ReasonKind, Resources, Taint, WhenUnsatisfiable};
+use crate::model::{Input, Node, Pod, Reason, ReasonKind, Resources, Taint, WhenUnsatisfiable};
 
 /// Explains pods, those that are alike once.
 pub(super) struct Explainer<'p, 'i> {
@@ -110,7 +110,7 @@ impl<'p, 'i> Explainer<'p, 'i> {
     /// Whether a pod alone would have had a place, before others got theirs.
     fn fitted_once(&self, class: &Class, demand: &Demand) -> bool {
         let input = self.problem.input;
-        let nodes = input.nodes.iter().enumerate().filter(|(_, node)| {
+        let nodes = self.nodes().filter(|(_, node)| {
             class.may_enter(&node.taints)
                 && class.allows(|key| node.labels.get(key).map(|value| &**value))
         });
@@ -118,14 +118,21 @@ impl<'p, 'i> Explainer<'p, 'i> {
             class.may_enter(&offer.source.pool.taints)
                 && class.allows(|key| offer.label(input, key))
         });
-        nodes.into_iter().any(|(at, _)| self.problem.node_room(at).fits(demand))
+        let mut nodes = nodes;
+        nodes.any(|(at, _)| self.problem.node_room(at).fits(demand))
             || offers.any(|offer| offer.room.fits(demand))
+    }
+
+    /// The nodes that are there, with their sites.
+    fn nodes(&self) -> impl Iterator<Item = (usize, &'i Node)> {
+        let nodes = self.problem.input.nodes.iter().enumerate();
+        nodes.filter(|(site, _)| !self.board.gone.contains(site))
     }
 
     /// Everything whose labels satisfy the class.
     fn sites(&self, class: &Class) -> Vec<Site<'p>> {
         let (input, offers): (&'p Input, &'p Offers) = (self.problem.input, self.offers);
-        let nodes = input.nodes.iter().enumerate();
+        let nodes = self.nodes();
         let nodes = nodes
             .filter(|(_, node)| class.allows(|key| node.labels.get(key).map(|value| &**value)));
         let nodes = nodes.map(|(i, node)| Site {
@@ -147,12 +154,12 @@ impl<'p, 'i> Explainer<'p, 'i> {
     /// Names the requirement that nothing satisfies, or all of them if each alone is satisfied.
     fn unmatched(&self, class: &Class) -> String {
         let input = self.problem.input;
-        if input.nodes.is_empty() && self.offers.all.is_empty() {
+        if self.nodes().next().is_none() && self.offers.all.is_empty() {
             return "there is no node, and no node pool or group may launch anything: add a pool or an instance type".into();
         }
         let alone = class.domains.iter().find(|(key, domain)| {
             let node =
-                input.nodes.iter().any(|n| domain.allows(n.labels.get(*key).map(|value| &**value)));
+                self.nodes().any(|(_, n)| domain.allows(n.labels.get(*key).map(|value| &**value)));
             !node && !self.offers.all.iter().any(|offer| domain.allows(offer.label(input, key)))
         });
         let keys = || class.domains.keys().map(|key| &**key).collect::<Vec<_>>().join(", ");

@@ -41,6 +41,17 @@ impl Dims {
         Self { extended: owned(extended), drivers: owned(drivers) }
     }
 
+    /// Adds what these pods ask for. Returns whether there was anything new.
+    pub(super) fn extend<'p>(&mut self, pods: impl Iterator<Item = &'p Pod>) -> bool {
+        let before = self.len();
+        for pod in pods {
+            let drivers = pod.volumes.iter().map(|volume| &volume.driver);
+            pod.requests.extended.keys().for_each(|name| add(&mut self.extended, name));
+            drivers.for_each(|driver| add(&mut self.drivers, driver));
+        }
+        self.len() > before
+    }
+
     pub(super) fn len(&self) -> usize {
         FIXED + self.extended.len() + self.drivers.len()
     }
@@ -75,6 +86,15 @@ impl Dims {
         demand
     }
 
+    /// Takes what a pod needs of volumes.
+    pub(super) fn take_volumes(&self, room: &mut Room, demand: &Demand) {
+        let volumes = FIXED + self.extended.len()..;
+        let free = room.free[volumes.clone()].iter_mut();
+        for (free, need) in free.zip(&demand.amounts[volumes]) {
+            *free = free.saturating_sub(*need);
+        }
+    }
+
     /// How many more volumes of each driver a machine takes: those of the pods that run there
     /// count once each.
     pub(super) fn limit_volumes<'p>(
@@ -94,6 +114,13 @@ impl Dims {
             let limit = limits.get(driver).map(|limit| u64::from(*limit));
             *free = limit.map_or(NO_LIMIT, |limit| limit.saturating_sub(used));
         }
+    }
+}
+
+/// Adds a name to a sorted list that doesn't have it.
+fn add(names: &mut Vec<Arc<str>>, name: &Arc<str>) {
+    if let Err(at) = names.binary_search(name) {
+        names.insert(at, name.clone());
     }
 }
 
@@ -158,6 +185,11 @@ pub(super) struct Room {
 }
 
 impl Room {
+    /// Nothing at all.
+    pub(super) fn none(dims: &Dims) -> Self {
+        Self { free: vec![0; dims.len()].into(), gpus: Box::default() }
+    }
+
     /// `allocatable` less `used`, of which `gpu_used` says where on the devices.
     pub(super) fn new(
         dims: &Dims,
@@ -211,6 +243,11 @@ impl Room {
     /// Takes one pod, which must fit, with these devices.
     pub(super) fn take_on(&mut self, demand: &Demand, devices: &[usize]) {
         self.take_amounts(demand, 1);
+        self.take_devices(demand, devices);
+    }
+
+    /// Takes these devices for one pod.
+    pub(super) fn take_devices(&mut self, demand: &Demand, devices: &[usize]) {
         let each = demand.gpu_milli().min(GPU_MILLI);
         for device in devices {
             if let Some(free) = self.gpus.get_mut(*device) {
@@ -252,6 +289,11 @@ impl Room {
         for (free, need) in self.free.iter_mut().zip(&demand.amounts) {
             *free += need;
         }
+        self.release_gpus(demand, gpus);
+    }
+
+    /// Gives back the devices of one pod.
+    pub(super) fn release_gpus(&mut self, demand: &Demand, gpus: &[u32]) {
         let each = demand.gpu_milli().min(GPU_MILLI);
         for gpu in gpus {
             if let Some(free) = self.gpus.get_mut(*gpu as usize) {

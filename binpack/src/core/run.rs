@@ -1,5 +1,7 @@
 //! One run of the planner: waves of placement, from all that pods would like to what they need.
 
+use std::collections::BTreeSet;
+
 use super::board::Board;
 use super::budget::Budgets;
 use super::certificate::Certifier;
@@ -7,6 +9,7 @@ use super::control::{Control, Progress};
 use super::existing::{Placer, Where};
 use super::gangs::{GangPlacer, Gangs, disband};
 use super::groups::Groups;
+use super::hash::QuickMap;
 use super::launching::Launcher;
 use super::offers::Offers;
 use super::outcome::Outcome;
@@ -18,18 +21,29 @@ use super::scale_up::{enforce_min_sizes, idle_launches};
 use super::scheduler::Scheduled;
 use crate::config::{Config, Preference};
 use crate::error::Result;
-use crate::model::{Input, Plan};
+use crate::model::{Eviction, Input, Plan};
 
 #[derive(Debug)]
 pub(super) struct Run<'a> {
-    config: &'a Config,
-    problem: Problem<'a>,
-    offers: Offers,
-    board: Board<'a>,
-    budgets: Budgets,
+    pub(super) config: &'a Config,
+    pub(super) problem: Problem<'a>,
+    pub(super) offers: Offers,
+    pub(super) board: Board<'a>,
+    pub(super) budgets: Budgets,
     /// By pod.
-    levels: Vec<Level>,
-    gangs: Gangs,
+    pub(super) levels: Vec<Level>,
+    pub(super) gangs: Gangs,
+    /// By site: the pods of the input that have their place there, as far as a scheduler keeps
+    /// them.
+    pub(super) own: QuickMap<usize, BTreeSet<usize>>,
+    /// Launches that are no more: those that have become nodes, and those that nobody needed.
+    pub(super) over: BTreeSet<usize>,
+    /// The first launch of this call.
+    first: usize,
+    /// The pods of this call.
+    pub(super) call: Vec<usize>,
+    /// Who has to go, once that is known.
+    pub(super) evictions: Vec<Eviction>,
     /// The first wave.
     shapes: Vec<Shape<'a>>,
 }
@@ -46,12 +60,26 @@ impl<'a> Run<'a> {
         let levels: Vec<Level> = (0..input.pods.len()).map(first).collect();
         let wave: Vec<(usize, Level)> = levels.iter().copied().enumerate().collect();
         let shapes = problem.shapes(&wave, &mut groups)?;
-        let mut gangs = Gangs::new(&problem, &mut groups);
+        let gangs = Gangs::new(&problem, &mut groups);
         let mut board = Board::new(&problem, groups);
         board.count_running();
-        gangs.count_running(&problem, &board);
         let budgets = Budgets::new(input);
-        Ok(Self { config, problem, offers, board, budgets, levels, gangs, shapes })
+        let (own, over, first) = (QuickMap::default(), BTreeSet::new(), 0);
+        Ok(Self {
+            config,
+            problem,
+            offers,
+            board,
+            budgets,
+            levels,
+            gangs,
+            own,
+            over,
+            first,
+            call: (0..input.pods.len()).collect(),
+            evictions: Vec::new(),
+            shapes,
+        })
     }
 
     pub(super) fn finish(mut self, stop: &mut dyn FnMut(&Progress) -> bool) -> Result<Plan> {
@@ -61,9 +89,15 @@ impl<'a> Run<'a> {
         let proved = self.waves(shapes, &mut control)?;
         // Pods may have left a launch that counted.
         enforce_min_sizes(&mut self.board, &self.offers, &mut self.budgets);
+        let pods = self.call.clone();
+        self.preempt(&pods, &mut control)?;
         let mut plan = self.outcome().plan()?;
+        plan.evictions = std::mem::take(&mut self.evictions);
         let (problem, board) = (&self.problem, &self.board);
         plan.certificate = Some(Certifier { problem, board }.certify(proved.as_ref()));
+        if let Some(of) = plan.certificate.as_mut().filter(|_| !plan.evictions.is_empty()) {
+            of.left_out.push("that other pods could be evicted instead of launching".into());
+        }
         plan.iterations = control.iterations();
         plan.cut_short = control.cut_short;
         Ok(plan)
@@ -75,7 +109,7 @@ impl<'a> Run<'a> {
     }
 
     /// Places shapes, and again those of their pods that have something to give up.
-    fn waves(
+    pub(super) fn waves(
         &mut self,
         mut shapes: Vec<Shape<'a>>,
         control: &mut Control<'_>,
@@ -86,13 +120,13 @@ impl<'a> Run<'a> {
         while !shapes.is_empty() {
             let proof = self.place(&mut shapes, control);
             proved = proved.or(proof);
-            self.repair();
-            if ganged {
-                disband(&self.problem, &mut self.board);
-                self.repair();
+            self.repair(&pods);
+            // Who goes with a gang may take others along, and they members of another gang.
+            while ganged && disband(&self.problem, &mut self.board, &self.gangs, &pods) {
+                self.repair(&pods);
             }
             // What was given back may be enough for others, once.
-            again = !again && self.give_back();
+            again = !again && !self.budgets.are_endless() && self.drop_unused();
             shapes = if again { self.same_wave(&pods)? } else { self.next_wave(&pods)? };
         }
         Ok(proved)
@@ -107,16 +141,30 @@ impl<'a> Run<'a> {
         for (pod, level) in &wave {
             self.levels[*pod] = *level;
         }
-        let groups = &self.board.groups;
-        let before = (groups.len(), groups.keys().len(), self.board.opened.len());
+        self.measure(pods)?;
+        for pod in pods {
+            self.gangs.admit(&self.problem, *pod);
+        }
+        self.first = self.board.opened.len();
+        self.call = pods.to_vec();
+        let before = self.board.groups.extent();
         let shapes = self.problem.shapes(&wave, &mut self.board.groups)?;
-        let groups = &self.board.groups;
-        if (groups.len(), groups.keys().len()) != (before.0, before.1) {
+        if self.board.groups.extent() != before {
             self.board.recount(&self.offers);
         }
         let never = &mut |_: &Progress| false;
-        self.waves(shapes, &mut Control::new(self.config.iterations, never))?;
-        self.outcome().scheduled(pods, before.2)
+        let mut control = Control::new(self.config.iterations, never);
+        self.waves(shapes, &mut control)?;
+        self.preempt(pods, &mut control)?;
+        self.drop_unused();
+        for pod in pods {
+            if let Some(place) = &self.board.places[*pod] {
+                self.own.entry(place.site).or_default().insert(*pod);
+            }
+        }
+        let mut scheduled = self.outcome().scheduled(pods, self.first)?;
+        scheduled.evictions = std::mem::take(&mut self.evictions);
+        Ok(scheduled)
     }
 
     pub(super) fn has_place(&self, pod: usize) -> bool {
@@ -126,16 +174,42 @@ impl<'a> Run<'a> {
     /// Takes pods off their sites.
     pub(super) fn remove(&mut self, pods: &[usize]) {
         for pod in pods {
+            let site = self.board.places[*pod].as_ref().map(|place| place.site);
+            if let Some(own) = site.and_then(|site| self.own.get_mut(&site)) {
+                own.remove(pod);
+            }
             let demand = Demand::new(&self.problem.dims, &self.problem.input.pods[*pod]);
             self.board.evict(*pod, &demand);
         }
     }
 
+    /// Forgets pods that are taken away.
+    pub(super) fn dismiss(&mut self, pods: &[usize]) {
+        for pod in pods {
+            self.gangs.dismiss(&self.problem, *pod);
+        }
+    }
+
     /// The same run for another input, of which only the pods differ.
     pub(super) fn on<'b>(self, input: &'b Input, config: &'b Config) -> Run<'b> {
-        let Run { problem, offers, board, budgets, levels, gangs, .. } = self;
+        let Run { problem, offers, board, budgets, levels, gangs, own, over, first, .. } = self;
         let (problem, board) = (problem.on(input), board.on(input));
-        Run { config, problem, offers, board, budgets, levels, gangs, shapes: Vec::new() }
+        let (evictions, shapes) = (Vec::new(), Vec::new());
+        Run {
+            config,
+            problem,
+            offers,
+            board,
+            budgets,
+            levels,
+            gangs,
+            own,
+            over,
+            first,
+            call: Vec::new(),
+            evictions,
+            shapes,
+        }
     }
 
     /// Nodes that exist, then launches that have room, then new launches, and then whatever has
@@ -152,7 +226,7 @@ impl<'a> Run<'a> {
             from: 0,
         };
         let gang_placer = GangPlacer { problem: &self.problem, placer: &placer };
-        let left = gang_placer.place(&mut self.board, &mut self.gangs, shapes);
+        let left = gang_placer.place(&mut self.board, &self.gangs, shapes);
         shapes.extend(gang_placer.pin(&mut self.board, &self.gangs, &self.offers, left));
         let nodes = self.problem.input.nodes.len();
         placer.place(&mut self.board, shapes, Where::Range(0, nodes));
@@ -164,11 +238,11 @@ impl<'a> Run<'a> {
         proof
     }
 
-    /// Takes off pods whose constraints no longer hold because others found no place. Each that
-    /// goes may take others along.
-    fn repair(&mut self) {
+    /// Takes those of these pods off whose constraints no longer hold because others found no
+    /// place. Each that goes may take others along.
+    fn repair(&mut self, pods: &[usize]) {
         while std::mem::take(&mut self.board.disturbed) {
-            for pod in 0..self.board.places.len() {
+            for pod in pods.iter().copied() {
                 if !self.board.stays(&self.problem, &self.offers, pod) {
                     let demand = Demand::new(&self.problem.dims, &self.problem.input.pods[pod]);
                     self.board.evict(pod, &demand);
@@ -178,21 +252,41 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Closes launches that all pods have left, and gives back to the budgets what they drew.
-    fn give_back(&mut self) -> bool {
-        let nodes = self.problem.input.nodes.len();
-        if self.budgets.are_endless() {
-            return false;
+    /// Takes those of these pods off that have to do with others.
+    pub(super) fn take_off_tied(&mut self, pods: &[usize]) {
+        for pod in pods.iter().copied() {
+            let tied = self.board.places[pod].as_ref().is_some_and(|place| place.ties.is_some());
+            if tied {
+                let demand = Demand::new(&self.problem.dims, &self.problem.input.pods[pod]);
+                self.board.evict(pod, &demand);
+                self.board.disturbed = true;
+            }
         }
-        let mut used = vec![false; self.board.opened.len()];
-        let sites = self.board.places.iter().flatten().map(|place| place.site);
-        sites.filter(|site| *site >= nodes).for_each(|site| used[site - nodes] = true);
+        self.repair(pods);
+        while disband(&self.problem, &mut self.board, &self.gangs, pods) {
+            self.repair(pods);
+        }
+    }
+
+    /// Closes launches of this call that all of its pods have left, and gives back to the budgets
+    /// what they drew. Returns whether there were any.
+    fn drop_unused(&mut self) -> bool {
+        let nodes = self.problem.input.nodes.len();
+        let mut used = vec![false; self.board.opened.len() - self.first];
+        let pods = self.call.iter();
+        let sites = pods.filter_map(|pod| Some(self.board.places[*pod].as_ref()?.site));
+        let launches = sites.filter_map(|site| site.checked_sub(nodes + self.first));
+        launches.for_each(|launch| used[launch] = true);
         let mut any = false;
         for site in idle_launches(&self.board, &self.offers) {
-            used[site - nodes] = true;
+            if let Some(launch) = site.checked_sub(nodes + self.first) {
+                used[launch] = true;
+            }
         }
         for launch in (0..used.len()).filter(|launch| !used[*launch]) {
-            if self.board.close(nodes + launch) {
+            let launch = self.first + launch;
+            if self.over.insert(launch) {
+                self.board.close(nodes + launch);
                 let offer = &self.offers.all[self.board.opened[launch]];
                 self.budgets.give_back(&self.budgets.draws(offer, self.problem.input));
                 any = true;
@@ -223,7 +317,7 @@ impl<'a> Run<'a> {
         self.problem.shapes(&wave, &mut self.board.groups)
     }
 
-    fn first_level(&self, pod: usize) -> Level {
+    pub(super) fn first_level(&self, pod: usize) -> Level {
         first_level(self.config, &self.problem, pod)
     }
 }

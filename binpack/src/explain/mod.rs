@@ -6,7 +6,8 @@
 mod constraint;
 mod launches;
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,10 +16,12 @@ pub use launches::LaunchReason;
 
 use constraint::constraints;
 
-use crate::config::Config;
+use crate::config::{Config, Preemption};
 use crate::core::Scheduler;
 use crate::error::Result;
-use crate::model::{Input, Node, NodeGroup, Plan, Pod, PoolLimits, Reason, RunningPod, Target};
+use crate::model::{
+    Input, Node, NodeGroup, Plan, Pod, PoolLimits, PreemptionPolicy, Reason, RunningPod, Target,
+};
 
 /// How many pods without a place are explained one by one; those that are alike count once.
 const MOST: usize = 100;
@@ -64,6 +67,9 @@ pub struct Stuck {
     pub fewest: Option<Remedy>,
     /// The one constraint that is cheapest to give up, if giving up one helps at all.
     pub cheapest: Option<Remedy>,
+    /// Whether it would have a place if no pod of lower priority ran: then
+    /// [`Config::preemption`] may help, where the plan was made without.
+    pub behind_lower: bool,
 }
 
 /// A plan explained, as data; [`Display`](fmt::Display) says it in words.
@@ -80,6 +86,9 @@ impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for stuck in &self.stuck {
             write!(f, "{} pods such as {} wait: {}", stuck.pods, stuck.pod, stuck.reason)?;
+            if stuck.behind_lower {
+                f.write_str("; pods of lower priority have its room: allow preemption")?;
+            }
             match (&stuck.fewest, &stuck.cheapest) {
                 (_, Some(remedy)) | (Some(remedy), None) => writeln!(f, "; {remedy}")?,
                 (None, None) => writeln!(f)?,
@@ -149,6 +158,11 @@ struct Explainer {
     scheduler: Scheduler,
     /// The same without the pools' limits and the groups' greatest sizes.
     unlimited: Scheduler,
+    /// The same as an input, if nobody was evicted in the plan.
+    calm: Option<Input>,
+    /// By priority: the cluster without pods of lower priority.
+    emptied: BTreeMap<i32, Scheduler>,
+    config: Config,
     tried: u64,
 }
 
@@ -156,6 +170,9 @@ impl Explainer {
     fn new(input: &Input, config: &Config, plan: &Plan) -> Result<Self> {
         let mut config = config.clone();
         (config.iterations, config.packing_rounds) = (0, 1);
+        // What it would take is told of the cluster as it is.
+        let calm = config.preemption == Preemption::Never;
+        config.preemption = Preemption::Never;
         let after = after(input, plan);
         let mut unlimited = after.clone();
         for pool in &mut unlimited.pools {
@@ -164,8 +181,11 @@ impl Explainer {
         for group in &mut unlimited.node_groups {
             group.max_size = NodeGroup::MAX_SIZE;
         }
+        let calm = calm.then(|| after.clone());
         let scheduler = Scheduler::new(after, config.clone())?;
-        Ok(Self { scheduler, unlimited: Scheduler::new(unlimited, config)?, tried: 0 })
+        let unlimited = Scheduler::new(unlimited, config.clone())?;
+        let emptied = BTreeMap::new();
+        Ok(Self { scheduler, unlimited, calm, emptied, config, tried: 0 })
     }
 
     fn stuck(&mut self, pod: &Pod, reason: Reason) -> Result<Stuck> {
@@ -195,7 +215,28 @@ impl Explainer {
                 }
             }
         }
-        Ok(Stuck { pod: pod.name.clone(), pods: 1, reason, fewest, cheapest })
+        let behind_lower = self.is_behind_lower(pod)?;
+        Ok(Stuck { pod: pod.name.clone(), pods: 1, reason, fewest, cheapest, behind_lower })
+    }
+
+    /// Whether a pod, which is no member of a gang, has a place where none of lower priority runs.
+    fn is_behind_lower(&mut self, pod: &Pod) -> Result<bool> {
+        let may = pod.preemption_policy == PreemptionPolicy::LowerPriority && pod.gang.is_none();
+        let Some(after) = self.calm.as_ref().filter(|_| may) else { return Ok(false) };
+        let lower = |of: &RunningPod| of.pod.priority < pod.priority;
+        if !after.nodes.iter().flat_map(|node| &node.pods).any(lower) {
+            return Ok(false);
+        }
+        let emptied = match self.emptied.entry(pod.priority) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let emptied = without_lower(after, pod.priority);
+                new.insert(Scheduler::new(emptied, self.config.clone())?)
+            }
+        };
+        let done = emptied.schedule(vec![pod.clone()])?;
+        emptied.remove([&*pod.name]);
+        Ok(!done.bindings.is_empty())
     }
 
     /// What a pod costs without these constraints, if it has a place then.
@@ -235,11 +276,37 @@ fn sets(all: &[Constraint], together: usize) -> Vec<Vec<&Constraint>> {
     found
 }
 
+/// Takes pods off a node.
+fn remove(node: &mut Node, goes: impl Fn(&RunningPod) -> bool) {
+    let pods = std::mem::take(&mut node.pods);
+    let (gone, stay): (Vec<_>, Vec<_>) = pods.into_iter().partition(goes);
+    node.pods = stay;
+    for of in &gone {
+        node.release(&of.pod.requests, &of.gpus);
+    }
+}
+
+/// The same cluster without pods of lower priority, and without anything to launch.
+fn without_lower(input: &Input, priority: i32) -> Input {
+    let mut emptied = input.clone();
+    emptied.pools.clear();
+    for node in &mut emptied.nodes {
+        remove(node, |running| running.pod.priority < priority);
+    }
+    emptied
+}
+
 /// The cluster once a plan is carried out, without pods that wait.
 fn after(input: &Input, plan: &Plan) -> Input {
     let mut nodes: Vec<Node> = input.nodes.clone();
     let launch = |(at, launch): (usize, &crate::model::Launch)| launch.node(format!("\u{0}{at}"));
     nodes.extend(plan.launches.iter().enumerate().map(launch));
+    let evicted: BTreeSet<(&str, &str)> =
+        plan.evictions.iter().map(|of| (&*of.node, &*of.pod)).collect();
+    for node in nodes.iter_mut().filter(|_| !evicted.is_empty()) {
+        let name = node.name.clone();
+        remove(node, |running| evicted.contains(&(&*name, &*running.pod.name)));
+    }
     let index: BTreeMap<Arc<str>, usize> =
         nodes.iter().enumerate().map(|(at, node)| (node.name.clone(), at)).collect();
     let pods: BTreeMap<&str, &Pod> = input.pods.iter().map(|pod| (&*pod.name, pod)).collect();

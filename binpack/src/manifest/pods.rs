@@ -72,13 +72,10 @@ impl<'a> Template<'a> {
             let problem = "is empty: a pod has at least one container";
             return Err(origin.wrong(format_args!("{path}.containers"), problem));
         }
-        if spec.preemption_policy.as_deref() == Some("Never") {
-            world.say("preemptionPolicy");
-        }
         let mut pod = Pod::new(origin.name(), requests(spec, origin, path)?);
         pod.namespace = self.namespace.into();
         pod.labels = self.labels.labels();
-        pod.priority = world.priorities.of(spec, origin, path)?;
+        (pod.priority, pod.preemption_policy) = world.priorities.of(spec, origin, path)?;
         let selected = spec.node_selector.iter();
         let selected =
             selected.map(|(key, value)| of_node(requirement(key, Operator::In, [value])));

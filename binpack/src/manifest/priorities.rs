@@ -7,15 +7,19 @@ use serde::Deserialize;
 use super::object::{Object, Origin};
 use super::pod_spec::PodSpec;
 use crate::error::Result;
+use crate::model::PreemptionPolicy;
 
 /// The classes that every cluster has.
 const BUILT_IN: [(&str, i32); 2] =
     [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];
 
+/// How important a pod is, and whether it evicts others.
+type Priority = (i32, PreemptionPolicy);
+
 /// Priorities by the name of their class.
 pub(super) struct Priorities {
-    by_name: BTreeMap<String, i32>,
-    default: Option<i32>,
+    by_name: BTreeMap<String, Priority>,
+    default: Option<Priority>,
 }
 
 #[derive(Deserialize)]
@@ -23,11 +27,15 @@ pub(super) struct Priorities {
 struct PriorityClass {
     value: i32,
     global_default: Option<bool>,
+    preemption_policy: Option<String>,
 }
 
 impl Default for Priorities {
     fn default() -> Self {
-        let built_in = BUILT_IN.map(|(name, priority)| (name.to_owned(), priority));
+        let built_in = BUILT_IN.map(|(name, value)| {
+            let usual = PreemptionPolicy::default();
+            (name.to_owned(), (value, usual))
+        });
         Self { by_name: built_in.into(), default: None }
     }
 }
@@ -35,27 +43,43 @@ impl Default for Priorities {
 impl Priorities {
     pub(super) fn add(&mut self, object: &Object) -> Result<()> {
         let class: PriorityClass = object.body()?;
+        let policy = policy(class.preemption_policy.as_deref());
+        let priority =
+            (class.value, policy.map_err(|p| object.origin.wrong("preemptionPolicy", p))?);
         if class.global_default == Some(true) {
             if self.default.is_some() {
                 let problem = "is true, and another class has it as well: leave one";
                 return Err(object.origin.wrong("globalDefault", problem));
             }
-            self.default = Some(class.value);
+            self.default = Some(priority);
         }
-        self.by_name.insert(object.name().to_owned(), class.value);
+        self.by_name.insert(object.name().to_owned(), priority);
         Ok(())
     }
 
-    /// A pod's priority: the number that a cluster has filled in, or its class's.
-    pub(super) fn of(&self, spec: &PodSpec, origin: &Origin, path: &str) -> Result<i32> {
+    /// A pod's priority: the number that a cluster has filled in, or its class's. So is its policy.
+    pub(super) fn of(&self, spec: &PodSpec, origin: &Origin, path: &str) -> Result<Priority> {
         let class = spec.priority_class_name.as_deref().filter(|name| !name.is_empty());
-        match (spec.priority, class) {
-            (Some(priority), _) => Ok(priority),
-            (None, None) => Ok(self.default.unwrap_or(0)),
-            (None, Some(name)) => self.by_name.get(name).copied().ok_or_else(|| {
+        let named = class.and_then(|name| self.by_name.get(name)).copied();
+        let (value, usual) = match (spec.priority, class) {
+            (Some(value), _) => (value, named.map(|(_, policy)| policy).unwrap_or_default()),
+            (None, None) => self.default.unwrap_or_default(),
+            (None, Some(name)) => named.ok_or_else(|| {
                 let problem = format!("is {name:?}, which was not read: add the PriorityClass");
                 origin.wrong(format_args!("{path}.priorityClassName"), problem)
-            }),
-        }
+            })?,
+        };
+        let Some(own) = spec.preemption_policy.as_deref() else { return Ok((value, usual)) };
+        let own = policy(Some(own))
+            .map_err(|problem| origin.wrong(format_args!("{path}.preemptionPolicy"), problem))?;
+        Ok((value, own))
+    }
+}
+
+fn policy(written: Option<&str>) -> std::result::Result<PreemptionPolicy, String> {
+    match written {
+        None | Some("PreemptLowerPriority") => Ok(PreemptionPolicy::LowerPriority),
+        Some("Never") => Ok(PreemptionPolicy::Never),
+        Some(other) => Err(format!("is {other:?}: write PreemptLowerPriority or Never")),
     }
 }

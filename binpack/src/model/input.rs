@@ -40,7 +40,8 @@ pub struct Input {
     /// Pods of daemons (`DaemonSet`), one for each: those that tolerate the taints of a pool and whose
     /// requirements its nodes satisfy take room on every node that is launched.
     pub daemons: Vec<Pod>,
-    /// What [`consolidate`](crate::consolidate) must leave of pods that run.
+    /// What [`consolidate`](crate::consolidate) must leave of pods that run, and pods that are evicted
+    /// for others of higher priority should.
     pub disruption_budgets: Vec<PodDisruptionBudget>,
 }
 
@@ -304,7 +305,7 @@ fn check_daemon(pod: &Pod) -> Result<()> {
     Ok(())
 }
 
-fn check_node(node: &Node) -> Result<()> {
+pub(crate) fn check_node(node: &Node) -> Result<()> {
     let name = &node.name;
     check_resources("node", name, "capacity", &node.capacity)?;
     check_resources("node", name, "allocatable", &node.allocatable)?;
@@ -384,7 +385,7 @@ pub(super) fn check_budgets(what: &str, name: &str, disruption: &Disruption) -> 
     Ok(())
 }
 
-fn check_pod_budget(budget: &PodDisruptionBudget) -> Result<()> {
+pub(crate) fn check_pod_budget(budget: &PodDisruptionBudget) -> Result<()> {
     let what = "pod disruption budget";
     named(what, &budget.name)?;
     let requirements = &budget.selector.requirements;

@@ -6,6 +6,7 @@
 mod attachment;
 mod consolidation;
 mod disruption;
+mod eviction;
 mod gang;
 mod group_check;
 mod input;
@@ -26,11 +27,12 @@ pub use consolidation::{Consolidation, Kept, KeptKind, Move, Removal};
 pub use disruption::{
     Budget, ConsolidationPolicy, Disruption, DisruptionReason, NodeCount, PodDisruptionBudget,
 };
+pub use eviction::{Eviction, PreemptionPolicy, Preemptor};
 pub use gang::Gang;
 #[cfg(any(test, feature = "conformance", feature = "json"))]
 pub(crate) use input::check_types;
 pub use input::{Input, MAX_PRICE_MICROS, MAX_QUANTITY};
-pub(crate) use input::{check_pod, known_gang, malformed};
+pub(crate) use input::{check_node, check_pod, check_pod_budget, known_gang, malformed};
 pub use instance_type::{CapacityType, InstanceType, Offering};
 pub use labels::{Labels, key, labels};
 pub use node::{Node, RunningPod};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{CapacityType, Input, Labels, Node, Resources, Taint};
+use super::{CapacityType, Eviction, Input, Labels, Node, Resources, Taint};
 
 /// Where a pod goes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -230,6 +230,9 @@ pub struct Plan {
     pub cost_per_hour_micros: u64,
     /// The preferences that pods with a place did without, in the order of the input.
     pub relaxed: Vec<Relaxed>,
+    /// The pods that run and go, so that some of `bindings` have room: those of the first node of
+    /// the input first. Empty unless [`Config::preemption`](crate::Config::preemption) is set.
+    pub evictions: Vec<Eviction>,
     /// A proof of how little any plan must cost; `None` where none was asked for.
     pub certificate: Option<Certificate>,
     /// How many of [`Config::iterations`](crate::Config::iterations) were made.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    HostPort, LabelSelector, Labels, PodAffinityTerm, Preferences, Requirement, Resources,
-    Toleration, TopologySpread, Volume,
+    HostPort, LabelSelector, Labels, PodAffinityTerm, PreemptionPolicy, Preferences, Requirement,
+    Resources, Toleration, TopologySpread, Volume,
 };
 
 /// A pod: what it needs and where it may go.
@@ -41,12 +41,17 @@ pub struct Pod {
     pub volumes: Vec<Volume>,
     /// The higher goes first, and may take the place of the lower.
     pub priority: i32,
+    /// Whether it may evict pods of lower priority, where
+    /// [`Config::preemption`](crate::Config::preemption) lets any pod do that.
+    pub preemption_policy: PreemptionPolicy,
     /// The gang that it is a member of.
     pub gang: Option<Arc<str>>,
     /// What evicting it costs beside that of others, as in the annotation
     /// `controller.kubernetes.io/pod-deletion-cost`.
     pub deletion_cost: i32,
-    /// Whether it must not be evicted, as in the annotation `karpenter.sh/do-not-disrupt`.
+    /// Whether it must not be evicted to save money, as in the annotation
+    /// `karpenter.sh/do-not-disrupt`. It makes room for pods of higher priority all the same, as in
+    /// Kubernetes, whose scheduler does not know of it.
     pub do_not_disrupt: bool,
 }
 
@@ -68,6 +73,7 @@ impl Pod {
             host_ports: Vec::new(),
             volumes: Vec::new(),
             priority: 0,
+            preemption_policy: PreemptionPolicy::default(),
             gang: None,
             deletion_cost: 0,
             do_not_disrupt: false,
@@ -154,6 +160,13 @@ impl Pod {
     #[must_use]
     pub fn with_priority(mut self, priority: i32) -> Self {
         self.priority = priority;
+        self
+    }
+
+    /// Never taking another pod's place.
+    #[must_use]
+    pub fn preempting_nobody(mut self) -> Self {
+        self.preemption_policy = PreemptionPolicy::Never;
         self
     }
 

@@ -69,7 +69,7 @@ pub(super) fn targets(state: &State<'_>) -> Vec<Breach> {
 
 /// Labels, taints, amounts and devices.
 pub(super) fn nodes(state: &State<'_>) -> Vec<Breach> {
-    let nodes = state.input.nodes.iter().map(Usage::of_node);
+    let nodes = state.input.nodes.iter().map(|node| Usage::of_node(node, state.evicted(node)));
     let launches = state.plan.launches.iter().map(Usage::of_launch);
     let mut found = Vec::new();
     for (site, mut usage) in state.sites.iter().zip(nodes.chain(launches)) {

@@ -13,6 +13,7 @@ mod bindings;
 mod consolidation;
 mod crowd;
 mod evenness;
+mod evictions;
 mod gangs;
 mod groups;
 mod labels;
@@ -82,6 +83,11 @@ pub enum Rule {
     MinValues,
     /// A gang has places for enough members, in one domain where it must be, or for none.
     Gang,
+    /// Who is evicted runs there, and goes for somebody of higher priority who has a place there and
+    /// may evict; a gang keeps its minimum or goes as a whole.
+    Eviction,
+    /// Who is evicted could not stay beside those that took its place.
+    EvictionNeeded,
     /// What a pod with a place did without is said once, and only of what it wanted.
     Relaxed,
     /// The plan of a consolidation is valid in itself.
@@ -143,26 +149,33 @@ pub fn validate(input: &Input, plan: &Plan) -> Result<()> {
 pub fn breaches(input: &Input, plan: &Plan) -> Vec<Breach> {
     let state = State::new(input, plan);
     let crowd = Crowd::of(&state);
+    let mut found = rules(&state, &crowd);
+    found.extend(evictions::evictions(&state));
+    found
+}
+
+/// Every rule that a state breaks, those on evictions apart.
+fn rules(state: &State<'_>, crowd: &Crowd<'_, '_>) -> Vec<Breach> {
     [
-        bindings::names(&state),
-        bindings::every_pod_once(&state),
-        bindings::targets(&state),
-        bindings::nodes(&state),
-        launches::launches(&state),
-        launches::idle(&state, |_, launch| groups::needs_all(&state, launch)),
-        launches::limits(&state),
-        groups::greatest(&state),
-        groups::least(&state),
-        launches::available(&state),
-        launches::cost(&state),
-        alternatives::alternatives(&state),
-        spread::spread(&state, &crowd),
-        affinity::together(&state, &crowd),
-        affinity::apart(&state, &crowd),
-        attachments::host_ports(&state),
-        attachments::volumes(&state),
-        gangs::gangs(&state),
-        relaxed::relaxed(&state),
+        bindings::names(state),
+        bindings::every_pod_once(state),
+        bindings::targets(state),
+        bindings::nodes(state),
+        launches::launches(state),
+        launches::idle(state, |_, launch| groups::needs_all(state, launch)),
+        launches::limits(state),
+        groups::greatest(state),
+        groups::least(state),
+        launches::available(state),
+        launches::cost(state),
+        alternatives::alternatives(state),
+        spread::spread(state, crowd),
+        affinity::together(state, crowd),
+        affinity::apart(state, crowd),
+        attachments::host_ports(state),
+        attachments::volumes(state),
+        gangs::gangs(state),
+        relaxed::relaxed(state),
     ]
     .concat()
 }

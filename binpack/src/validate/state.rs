@@ -1,12 +1,13 @@
 //! The cluster as it is when a plan has been carried out.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
 use super::machine::daemons_of;
 use crate::model::{
-    Binding, Input, InstanceType, Labels, Launch, Node, NodePool, Plan, Pod, Taint, Target, key,
+    Binding, Input, InstanceType, Labels, Launch, Node, NodePool, Plan, Pod, RunningPod, Taint,
+    Target, key,
 };
 
 /// Which node it is.
@@ -82,7 +83,7 @@ pub(super) struct Site<'a> {
 }
 
 impl<'a> Site<'a> {
-    fn node(node: &'a Node) -> Self {
+    fn node(node: &'a Node, evicted: &HashSet<(&str, &str)>) -> Self {
         let mut site = Self {
             id: SiteId::Node(&node.name),
             labels: &node.labels,
@@ -91,7 +92,11 @@ impl<'a> Site<'a> {
             daemons: Vec::new(),
             pods: Vec::new(),
         };
-        node.pods.iter().for_each(|running| site.put(&running.pod, None));
+        for running in &node.pods {
+            if !evicted.contains(&(&*node.name, &*running.pod.name)) {
+                site.put(&running.pod, None);
+            }
+        }
         site
     }
 
@@ -113,12 +118,15 @@ pub(super) struct State<'a> {
     pub(super) pools: HashMap<&'a str, &'a NodePool>,
     pub(super) types: HashMap<&'a str, &'a InstanceType>,
     nodes: HashMap<&'a str, usize>,
+    /// Pods that make room, by node and name.
+    evicted: HashSet<(&'a str, &'a str)>,
     /// The nodes, then the launches.
     pub(super) sites: Vec<Site<'a>>,
 }
 
 impl<'a> State<'a> {
     pub(super) fn new(input: &'a Input, plan: &'a Plan) -> Self {
+        let evicted = plan.evictions.iter().map(|of| (&*of.node, &*of.pod)).collect();
         let mut state = Self {
             input,
             plan,
@@ -126,7 +134,8 @@ impl<'a> State<'a> {
             pools: input.pools.iter().map(|pool| (&*pool.name, pool)).collect(),
             types: input.instance_types.iter().map(|it| (&*it.name, it)).collect(),
             nodes: input.nodes.iter().enumerate().map(|(i, node)| (&*node.name, i)).collect(),
-            sites: input.nodes.iter().map(Site::node).collect(),
+            sites: input.nodes.iter().map(|node| Site::node(node, &evicted)).collect(),
+            evicted,
         };
         for (index, launch) in plan.launches.iter().enumerate() {
             let site = state.launch_site(index, launch);
@@ -152,6 +161,12 @@ impl<'a> State<'a> {
             daemons: daemons_of(self.input, &launch.taints, &launch.labels),
             pods: Vec::new(),
         }
+    }
+
+    /// The pods of a node that make room.
+    pub(super) fn evicted<'n>(&self, node: &'n Node) -> impl Iterator<Item = &'n RunningPod> {
+        let goes = |of: &&RunningPod| self.evicted.contains(&(&*node.name, &*of.pod.name));
+        node.pods.iter().filter(goes)
     }
 
     /// The index of a binding's node among the sites.

@@ -1,7 +1,7 @@
 //! What a plan uses of one node.
 
 use super::amounts::{Amounts, add_pod, amounts};
-use crate::model::{GPU_MILLI, Launch, Node, Resources};
+use crate::model::{GPU_MILLI, Launch, Node, Resources, RunningPod};
 
 /// What is used of a node that exists or is launched.
 pub(super) struct Usage<'a> {
@@ -12,14 +12,24 @@ pub(super) struct Usage<'a> {
 }
 
 impl<'a> Usage<'a> {
-    pub(super) fn of_node(node: &'a Node) -> Self {
-        let used = amounts(&node.used);
-        Self {
-            allocatable: &node.allocatable,
-            before: used.clone(),
-            used,
-            gpus: devices(&node.allocatable, &node.gpu_used_milli),
+    /// A node without these of its pods.
+    pub(super) fn of_node(node: &'a Node, gone: impl Iterator<Item = &'a RunningPod>) -> Self {
+        let mut used = amounts(&node.used);
+        let mut gpus = devices(&node.allocatable, &node.gpu_used_milli);
+        for running in gone {
+            let mut freed = Amounts::new();
+            add_pod(&mut freed, &running.pod.requests);
+            for (name, amount) in freed {
+                used.entry(name).and_modify(|used| *used = used.saturating_sub(amount));
+            }
+            let each = running.pod.requests.gpu_milli.min(GPU_MILLI);
+            for gpu in &running.gpus {
+                if let Some(used) = gpus.get_mut(*gpu as usize) {
+                    *used = used.saturating_sub(each);
+                }
+            }
         }
+        Self { allocatable: &node.allocatable, before: used.clone(), used, gpus }
     }
 
     pub(super) fn of_launch(launch: &'a Launch) -> Self {

@@ -14,6 +14,7 @@ mod cluster;
 mod language;
 mod left;
 mod pods;
+mod preemption;
 
 use binpack::{
     Config, ErrorKind, Expander, Fit, Input, Plan, Pod, PoolLimits, Preference, ReasonKind,

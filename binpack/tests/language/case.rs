@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use binpack::{
-    CapacityType, Expander, Input, InstanceType, MinValues, Node, NodePool, Offering, Pod,
-    Preference, Resources, RunningPod, key,
+    CapacityType, Expander, Gang, Input, InstanceType, MinValues, Node, NodePool, Offering, Pod,
+    PodDisruptionBudget, Preemption, Preference, Resources, RunningPod, key,
 };
 
 use super::expectation::Expectation;
 use super::groups::{capacity_type, expanders, group};
 use super::pods::pod;
-use super::syntax::{all_of, amounts, label_key, labels, limits, resource, taint};
+use super::syntax::{all_of, amounts, label_key, labels, limits, resource, selector, taint};
 use super::text::{Fault, Line};
 
 /// How many pods a machine takes where a case doesn't say: the kubelet's default.
@@ -30,6 +30,7 @@ pub(crate) struct Case {
     pub(crate) configs: Vec<String>,
     pub(crate) preference: Preference,
     pub(crate) expanders: Option<Vec<Expander>>,
+    pub(crate) preemption: Preemption,
     /// With their lines.
     pub(crate) expectations: Vec<(usize, Expectation)>,
     zones: Vec<String>,
@@ -70,6 +71,7 @@ impl Case {
             configs: Vec::new(),
             preference: Preference::default(),
             expanders: None,
+            preemption: Preemption::default(),
             expectations: Vec::new(),
             zones: vec!["a".into()],
             types: Vec::new(),
@@ -88,6 +90,18 @@ impl Case {
             "group" => {
                 let group = group(line)?;
                 self.input.node_groups.push(group);
+            }
+            "preemption" => {
+                line.must("lower")?;
+                self.preemption = Preemption::Lower;
+            }
+            "gang" => {
+                let gang = gang(line)?;
+                self.input.gangs.push(gang);
+            }
+            "budget" => {
+                let budget = budget(line)?;
+                self.input.disruption_budgets.push(budget);
             }
             "type" => self.add_type(line)?,
             "offer" => self.add_offer(line)?,
@@ -245,6 +259,35 @@ fn pool(line: &mut Line<'_>) -> Result<NodePool, Fault> {
         }
     }
     Ok(pool)
+}
+
+/// `NAME min N`, perhaps `within KEY` or `prefers KEY`.
+fn gang(line: &mut Line<'_>) -> Result<Gang, Fault> {
+    let name = line.word("a name")?;
+    line.must("min")?;
+    let mut gang = Gang::new(name, line.number("a number of members")?);
+    while let Some(word) = line.next() {
+        gang.topology_required = match word {
+            "within" => true,
+            "prefers" => false,
+            _ => return Err(line.fault(format!("a gang has no {word}"))),
+        };
+        gang.topology_keys.push(label_key(line.word("a label")?));
+    }
+    Ok(gang)
+}
+
+/// `NAME allows N of SELECTOR`, perhaps `in NAMESPACE`.
+fn budget(line: &mut Line<'_>) -> Result<PodDisruptionBudget, Fault> {
+    let name = line.word("a name")?;
+    line.must("allows")?;
+    let allowed = line.number("a number of evictions")?;
+    line.must("of")?;
+    let budget = PodDisruptionBudget::new(name, selector(line)?, allowed);
+    if line.take("in") {
+        return Ok(budget.in_namespace(line.word("a namespace")?));
+    }
+    Ok(budget)
 }
 
 fn node(line: &mut Line<'_>) -> Result<Node, Fault> {

@@ -46,6 +46,8 @@ pub(crate) enum Expectation {
     Overhead(Resources),
     Bound(u64),
     LeftOut(String),
+    /// Exactly these are evicted; with the flag those whose budget is violated.
+    Evicted(Vec<String>, bool),
     Error(String),
 }
 
@@ -80,6 +82,12 @@ impl Expectation {
             "alternatives" => {
                 let names = line.word("types")?.split(',').filter(|name| *name != "-");
                 Ok(Self::Alternatives(names.map(Into::into).collect()))
+            }
+            "evicted" | "beyond-budget" => {
+                let names = line.word("pods")?.split(',').filter(|name| *name != "-");
+                let mut names: Vec<String> = names.map(Into::into).collect();
+                names.sort_unstable();
+                Ok(Self::Evicted(names, word == "beyond-budget"))
             }
             "error" => Ok(Self::Error(line.word("a text")?.into())),
             number if number.parse::<usize>().is_ok() => counted(number, line, known),

@@ -1,8 +1,8 @@
 //! The words that describe a pod.
 
 use binpack::{
-    LabelSelector, Namespaces, NodeInclusion, Pod, PodAffinityTerm, Resources, TopologySpread,
-    Volume, Weighted,
+    LabelSelector, Namespaces, NodeInclusion, Pod, PodAffinityTerm, PreemptionPolicy, Resources,
+    TopologySpread, Volume, Weighted,
 };
 
 use super::syntax::{all_of, any_of, label_key, labels, port, resource, selector, toleration};
@@ -37,6 +37,9 @@ fn clause(word: &str, line: &mut Line<'_>, pod: &mut Pod) -> Result<bool, Fault>
         "either" => pod.node_affinity.extend(any_of(line.word("alternatives")?)),
         "tolerates" => pod.tolerations.push(toleration(line)?),
         "priority" => pod.priority = line.number("a priority")?,
+        "preempts-nobody" => pod.preemption_policy = PreemptionPolicy::Never,
+        "protected" => pod.do_not_disrupt = true,
+        "member-of" => pod.gang = Some(line.word("a gang")?.into()),
         "port" => pod.host_ports.push(port(line)?),
         "volume" => pod.volumes.push(volume(line)?),
         "prefers" => {

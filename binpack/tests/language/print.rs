@@ -4,9 +4,10 @@ use std::fmt::{self, Display, Write};
 use std::sync::Arc;
 
 use binpack::{
-    Effect, HostPort, Input, InstanceType, Labels, Namespaces, Node, NodeGroup, NodeInclusion,
-    NodePool, Operator, Pod, PodAffinityTerm, Protocol, Requirement, Resources, RunningPod,
-    Toleration, TolerationOperator, TopologySpread, WhenUnsatisfiable, key,
+    Effect, Gang, HostPort, Input, InstanceType, Labels, Namespaces, Node, NodeGroup,
+    NodeInclusion, NodePool, Operator, Pod, PodAffinityTerm, PreemptionPolicy, Protocol,
+    Requirement, Resources, RunningPod, Toleration, TolerationOperator, TopologySpread,
+    WhenUnsatisfiable, key,
 };
 
 /// An input that shows itself as statements.
@@ -34,6 +35,12 @@ pub(crate) fn text(input: &Input) -> String {
     lines.extend(input.pools.iter().map(pool));
     lines.extend(input.node_groups.iter().map(group));
     lines.extend(input.daemons.iter().map(|daemon| format!("daemon {}", pod(daemon))));
+    lines.extend(input.gangs.iter().map(gang));
+    lines.extend(input.disruption_budgets.iter().map(|budget| {
+        let (name, allowed) = (&budget.name, budget.disruptions_allowed);
+        let (of, namespace) = (selector(&budget.selector.requirements), &budget.namespace);
+        format!("budget {name} allows {allowed} of {of} in {namespace}")
+    }));
     for of in &input.nodes {
         lines.push(node(of));
         lines.extend(of.pods.iter().map(|running| runs(running, &of.name)));
@@ -127,6 +134,12 @@ fn group(group: &NodeGroup) -> String {
     words.0
 }
 
+fn gang(gang: &Gang) -> String {
+    let how = if gang.topology_required { "within" } else { "prefers" };
+    let keys = gang.topology_keys.iter().map(|key| format!(" {how} {}", short(key)));
+    format!("gang {} min {}{}", gang.name, gang.min_member, keys.collect::<String>())
+}
+
 fn node(node: &Node) -> String {
     let mut words = Words::of(&format!("node {}", node.name));
     words.add(resources(&node.capacity));
@@ -183,6 +196,9 @@ fn clauses(pod: &Pod) -> String {
         words.when(!volume.topologies.is_empty(), format!("at {}", any_of(&volume.topologies)));
     }
     words.when(pod.priority != 0, format!("priority {}", pod.priority));
+    words.when(pod.preemption_policy == PreemptionPolicy::Never, "preempts-nobody");
+    words.when(pod.do_not_disrupt, "protected");
+    pod.gang.iter().for_each(|gang| words.add(format!("member-of {gang}")));
     words.0.trim_start().into()
 }
 

@@ -108,6 +108,12 @@ impl<'c> Outcome<'c> {
                 let said = left_out.iter().any(|said| said.contains(&**words));
                 (!said).then(|| format!("left out are {left_out:?}"))
             }
+            Expectation::Evicted(names, violating) => {
+                let meant = plan.evictions.iter().filter(|of| !violating || of.violates_budget);
+                let mut are: Vec<String> = meant.map(|of| of.pod.to_string()).collect();
+                are.sort_unstable();
+                differs("evicted", &are, names)
+            }
             Expectation::NothingRelaxed => {
                 let first = plan.relaxed.first()?;
                 Some(format!("{} did without {:?}", first.pod, first.relaxations))

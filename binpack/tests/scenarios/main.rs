@@ -79,7 +79,7 @@ fn failures(case: &Case) -> Vec<String> {
         if !case.configs.is_empty() && !case.configs.iter().any(|wanted| wanted == name) {
             continue;
         }
-        config.preference = case.preference;
+        (config.preference, config.preemption) = (case.preference, case.preemption);
         config.expanders = case.expanders.clone().unwrap_or(config.expanders);
         for problem in problems(case, &config) {
             match found.iter_mut().find(|(known, _)| *known == problem) {
@@ -154,6 +154,8 @@ files!(
     offerings,
     packing,
     pools,
+    preemption,
+    preemption_of_gangs,
     preferences,
     priorities,
     reasons,
@@ -207,6 +209,8 @@ fn what_is_wrong_with_a_file_is_said_with_its_line() {
         ("case a\nexpect error \"x", "f:2: a quotation mark is not closed"),
         ("case a\ngroup g t size 3", "f:2: a group has no size"),
         ("case a\nexpanders random", "f:2: random is no expander"),
+        ("case a\ngang g max 1", "f:2: `min` must stand where max is"),
+        ("case a\nbudget b allows x of *", "f:2: a number of evictions: x is no such number"),
         ("case a\npool p", "f:1: the case expects nothing"),
     ];
     for (text, expected) in cases {

@@ -9,6 +9,7 @@
 mod against_all_pairs;
 mod attachments;
 mod case;
+mod evictions;
 #[path = "../fixture/mod.rs"]
 mod fixture;
 mod gangs;

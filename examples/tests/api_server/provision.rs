@@ -70,7 +70,7 @@ fn pod(name: &str) -> Value {
     json!({"metadata": {"name": name}, "spec": spec})
 }
 
-fn machine(name: &str, allocatable: Value) -> Value {
+fn machine(name: &str, allocatable: &Value) -> Value {
     let ready = json!([{"type": "Ready", "status": "True"}]);
     json!({"metadata": {"name": name}, "status": {"allocatable": allocatable, "conditions": ready}})
 }
@@ -86,7 +86,7 @@ async fn places(server: &Server) -> Vec<Option<String>> {
 async fn pods_that_wait_get_machines_and_are_bound_to_them() {
     let server = Server::start(&[]);
     let small = json!({"cpu": "2", "memory": "8Gi", "pods": "10"});
-    create(&server, NODES, machine("n1", small)).await;
+    create(&server, NODES, machine("n1", &small)).await;
     let class = json!({"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "default"});
     let linux = json!({"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]});
     let spec = json!({"nodeClassRef": class, "requirements": [linux]});
@@ -113,7 +113,7 @@ async fn pods_that_wait_get_machines_and_are_bound_to_them() {
     for (index, claim) in claims.iter().enumerate() {
         let node = format!("ip-10-0-0-{index}");
         let large = json!({"cpu": "64", "memory": "256Gi", "pods": "110"});
-        create(&server, NODES, machine(&node, large)).await;
+        create(&server, NODES, machine(&node, &large)).await;
         let path = format!("{CLAIMS}/{}", claim["metadata"]["name"].as_str().unwrap());
         let initialized = json!([{"type": "Initialized", "status": "True"}]);
         let status = json!({"nodeName": node, "conditions": initialized});

@@ -19,7 +19,7 @@ mod world;
 
 use super::control::{Control, Progress};
 use super::run::Run;
-use crate::config::Config;
+use crate::config::{Config, Preemption};
 use crate::error::Result;
 use crate::model::{Consolidation, Input, Plan};
 
@@ -88,11 +88,14 @@ pub fn consolidate_until(
 ) -> Result<Consolidation> {
     config.check()?;
     input.check()?;
+    // It takes nodes away to save money: that nobody is evicted for others keeps the two apart.
+    let mut calm = config.clone();
+    calm.preemption = Preemption::Never;
     let complete = input.node_groups.iter().all(|g| g.size(input) >= u64::from(g.min_size));
     let plan = if input.pods.is_empty() && complete {
         Plan::default()
     } else {
-        Run::new(input, config)?.finish(&mut stop)?
+        Run::new(input, &calm)?.finish(&mut stop)?
     };
     let mut control = Control::new(config.iterations, &mut stop);
     let mut sweep = sweep::Sweep::new(world::World::new(input, config, &plan)?);

@@ -1,4 +1,14 @@
-//! A scheduler follows pods that come and go, and stays as good as a plan made at once.
+//! A scheduler follows pods and nodes that come and go, and stays as good as a plan made at once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail by panic"
+)]
+
+mod model;
+mod nodes;
 
 use std::collections::BTreeMap;
 
