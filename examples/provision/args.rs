@@ -12,6 +12,7 @@ use clap::{Parser, ValueEnum};
 /// 3 if the plan fails its checks.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "provision", version)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Args {
     /// Pods: manifests (`.yaml`, `.yml`, `.json` or a folder of them), which may bring nodes and
     /// node pools too, or a trace (`.csv`: openb, DLRM or wide deployments, told by its header).
