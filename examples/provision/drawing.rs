@@ -112,7 +112,7 @@ impl Section {
 
 impl Row {
     fn of(machine: &Machine<'_>) -> Self {
-        let (allocatable, before) = (machine.allocatable().clone(), machine.used_before().clone());
+        let (allocatable, before) = (machine.allocatable().clone(), machine.before.clone());
         let mut row = Self { allocatable, before, pods: BTreeMap::new() };
         for (pod, _) in &machine.pods {
             let (count, sum) = row.pods.entry(kind(pod)).or_default();

@@ -1,6 +1,6 @@
 //! The nodes that there are once a plan has been carried out, and what is on each.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use binpack::{CapacityType, Input, Launch, Node, Plan, Pod, Resources, Target, key};
@@ -16,6 +16,9 @@ pub(crate) struct Machine<'a> {
     pub(crate) worth_nanos: u64,
     /// What is used of it, daemons and what ran before included.
     pub(crate) used: Resources,
+    /// What was used of it before the plan: by daemons, and on a node that exists by all that runs
+    /// and goes on running.
+    pub(crate) before: Resources,
 }
 
 /// Where a node comes from.
@@ -29,7 +32,16 @@ pub(crate) enum Origin<'a> {
 impl<'a> Machine<'a> {
     /// All nodes: those that exist in the order of the input, then the launches in the plan's.
     pub(crate) fn all(input: &'a Input, plan: &'a Plan) -> Vec<Self> {
-        let existing = input.nodes.iter().map(|node| Self::new(Origin::Existing(node), &node.used));
+        let gone: HashSet<(&str, &str)> =
+            plan.evictions.iter().map(|of| (&*of.node, &*of.pod)).collect();
+        let existing = input.nodes.iter().map(|node| {
+            let goes = |name: &str| gone.contains(&(&*node.name, name));
+            let pods = node.pods.iter().map(|running| &running.pod).filter(|pod| goes(&pod.name));
+            let less = |used: Resources, pod: &Pod| {
+                used.saturating_sub(&pod.requests.clone().with_pods(1))
+            };
+            Self::new(Origin::Existing(node), &pods.fold(node.used.clone(), less))
+        });
         let launches = plan.launches.iter().enumerate();
         let launches = launches.map(|(index, launch)| {
             Self::new(Origin::Launch(index, launch), &launch.daemon_overhead)
@@ -56,7 +68,8 @@ impl<'a> Machine<'a> {
     }
 
     fn new(origin: Origin<'a>, used: &Resources) -> Self {
-        Self { origin, pods: Vec::new(), worth_nanos: 0, used: used.clone() }
+        let (used, before) = (used.clone(), used.clone());
+        Self { origin, pods: Vec::new(), worth_nanos: 0, used, before }
     }
 
     fn add(&mut self, pod: &'a Pod, gpus: &'a [u32], worth: u64) {
@@ -79,14 +92,6 @@ impl<'a> Machine<'a> {
         match self.origin {
             Origin::Existing(node) => &node.allocatable,
             Origin::Launch(_, launch) => &launch.allocatable,
-        }
-    }
-
-    /// What was used of it before the plan: by daemons, and on a node that exists by all that runs.
-    pub(crate) fn used_before(&self) -> &'a Resources {
-        match self.origin {
-            Origin::Existing(node) => &node.used,
-            Origin::Launch(_, launch) => &launch.daemon_overhead,
         }
     }
 
