@@ -40,6 +40,7 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::model::{Input, Plan};
 
+#[cfg(feature = "manifests")]
 pub(crate) use class::tolerates;
 pub use consolidate::{consolidate, consolidate_until};
 pub use control::Progress;
