@@ -58,7 +58,9 @@ pub struct NodePool {
     /// What daemons take of every node, beside those of
     /// [`Input::daemons`](super::Input::daemons).
     pub daemon_overhead: Resources,
-    /// How many types its launches must be able to choose among.
+    /// How many types its launches must be able to choose among. The planner
+    /// counts types that are at least as large, whatever pods ask of nodes by themselves: where that
+    /// leaves fewer, `validate` refuses the plan.
     pub min_values: Vec<MinValues>,
     /// How much CPU and memory best-effort pods may use beside the others, in percent of the
     /// allocatable: [`Resources::best_effort`]. 0 is no overcommit.

@@ -26,8 +26,6 @@ fn any_question() -> impl Strategy<Value = Question> {
         |(mut input, priorities, members, (least, other, topology), (budgets, launches))| {
             // Where anything can be launched few are evicted.
             input.pools.truncate(usize::from(launches));
-            // How much there is to choose among is the other tests' matter.
-            input.pools.iter_mut().for_each(|pool| pool.min_values.clear());
             let running = input.nodes.iter_mut().flat_map(|node| &mut node.pods);
             let all = running.map(|running| &mut running.pod).chain(&mut input.pods);
             let choices = priorities.iter().cycle().zip(members.iter().cycle());
