@@ -176,17 +176,17 @@ impl<'a> Launcher<'_, 'a> {
                 None => Packer::new(&part.job, numbers, self.rounds),
             });
         }
-        let left_by = |packers: &[Packer<'_>]| {
-            self.left_by(packing.budgets, board.input, &launches(&parts, packers, &offers))
-        };
         // A quick look, before steps are spent on it. Cheaper packings may draw more.
-        let left = left_by(&packers)?;
-        if packing.loose && !control.is_quick() && !packing.budgets.has_half(&left) {
-            return None;
+        if packing.loose && !control.is_quick() {
+            let launches = launches(&parts, &packers, &offers);
+            let left = self.left_by(packing.budgets, board.input, &launches)?;
+            if !packing.budgets.has_half(&left) {
+                return None;
+            }
         }
         control.run(&mut packers, prover);
-        let left = left_by(&packers)?;
         let launches = launches(&parts, &packers, &offers);
+        let left = self.left_by(packing.budgets, board.input, &launches)?;
         let proof = proof_of(&parts, &packers, &rows, lots, shapes.len());
         Some(Packed { rows, launches, left, proof })
     }

@@ -100,6 +100,9 @@ pub use config::KubernetesConfig;
 /// part is skipped. A write that is refused for itself does not keep the others: the first such
 /// refusal is the error of the whole.
 ///
+/// It evicts nobody: a binding that relies on one of [`Plan::evictions`](crate::Plan::evictions) finds
+/// its node full and is left out, so [`Config::preemption`](crate::Config::preemption) stays off with it.
+///
 /// ```
 /// use binpack::{
 ///     KubernetesAnswer, KubernetesClient, KubernetesCluster, KubernetesConfig, KubernetesRequest,
